@@ -1,0 +1,279 @@
+"""The vocabulary: what a codec, a problem, a link and an algorithm promise each other.
+
+No behaviour lives here, and this module imports nothing of psmpi, so every other
+module may import it. A *vector* is the whole model: one-dimensional, C-contiguous,
+float32 or float64. A *frame* is one message of a paper as bytes, and nothing else:
+what a link needs besides (round, kind, length, checksum) is the link's own envelope.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.floating[Any]]
+Frame = NDArray[np.uint8]
+Indices = NDArray[np.int64]
+
+
+class PsmpiError(Exception):
+    """A failure that psmpi explains in one line; ``exit_status`` is the command's."""
+
+    exit_status: ClassVar[int] = 3
+
+
+class ConfigError(PsmpiError, ValueError):
+    """What the user asked for can't be done as asked: names, values, files."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class FrameError(PsmpiError, ValueError):
+    """The bytes of a frame are not what its codec writes (damaged, cut, or hostile)."""
+
+
+class LinkError(PsmpiError):
+    """A message is out of step, stale or damaged, or a peer is gone."""
+
+
+class Stopped(Exception):
+    """The server has ended the run. Control flow, raised in a worker's ``pull``."""
+
+
+class Codec(abc.ABC):
+    """Turns a vector into one frame, and adds a frame back onto a vector.
+
+    A codec is a frozen dataclass: its fields are its configuration, equality and repr
+    are theirs. It holds no data and no generator: ``encode`` is a pure function of
+    ``(x, key)``. Parameters are agreed once at the start of a run and are not in the
+    frame; what varies from message to message (a norm, a count) is.
+
+    ``id`` is its name in ``CODECS``; ``wire_id`` its number in a link's envelope, never
+    reused for another byte layout; ``unbiased`` says whether E[C(x)] = x over keys.
+    """
+
+    id: ClassVar[str]
+    wire_id: ClassVar[int]
+    unbiased: ClassVar[bool]
+
+    @abc.abstractmethod
+    def max_nbytes(self, dim: int) -> int:
+        """Bytes that no frame of a ``dim``-vector exceeds."""
+
+    @abc.abstractmethod
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Bits of this message by the paper's formula; ``8 * frame.size`` are sent."""
+
+    @abc.abstractmethod
+    def error(self, dim: int) -> float:
+        """Theory that tests hold the codec to: bound on E||C(x) - x||^2 / ||x||^2.
+
+        That is omega for an unbiased codec and 1 - delta for a biased one.
+        """
+
+    @abc.abstractmethod
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the frame of ``x``: a view of ``out``'s start, or of a new buffer.
+
+        ``key`` is the uint64 that replaces a random generator; deterministic codecs
+        ignore it. Raises ``ConfigError`` for a vector that no frame can carry (NaN or
+        infinite entries, wrong dtype) before anything is written.
+        """
+
+    @abc.abstractmethod
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """``out += scale * C(x)``, in O(k) for sparse frames.
+
+        Trusts nothing: a frame that this codec can't have written for ``out.size``
+        raises ``FrameError`` and leaves ``out`` untouched.
+        """
+
+    def decode(
+        self, frame: Frame, dim: int, out: Vector | None = None, dtype: Any = np.float32
+    ) -> Vector:
+        """Return C(x) as a vector of length ``dim``: in ``out``, or new of ``dtype``."""
+        if out is None:
+            out = np.zeros(dim, dtype)
+        else:
+            out[:] = 0
+        self.decode_add(frame, out)
+        return out
+
+
+class Problem(abc.ABC):
+    """One worker's share f_m of the objective f(x) = (1/M) sum_m f_m(x).
+
+    The unsharded problem (M = 1) is f itself. ``shard`` scales f_m so that this mean is
+    the same f for every M and every way to split the data, also into unequal parts.
+    Algorithms that step along the *sum* over workers, as LAQ does, say so themselves.
+    """
+
+    dim: int
+    bounds: tuple[int, ...]  # tensor i is x[bounds[i]:bounds[i + 1]]
+    samples: int  # samples of this shard; 0 where the problem has none
+
+    @abc.abstractmethod
+    def start(self, seed: int) -> Vector:
+        """Return the initial point of this seed, shape (dim,); equal on all ranks."""
+
+    @abc.abstractmethod
+    def loss(self, x: Vector) -> float:
+        """Return f_m(x) over all samples of the shard."""
+
+    @abc.abstractmethod
+    def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
+        """Write the gradient at ``x`` into ``out`` and return the loss it belongs to.
+
+        ``batch`` holds indices into the shard's samples; None takes them all.
+        """
+
+    @abc.abstractmethod
+    def shard(self, worker: int, workers: int) -> Problem:
+        """Return f_m of worker ``worker`` (0-based) of ``workers``."""
+
+    @abc.abstractmethod
+    def digest(self) -> str:
+        """Return a hex digest of data and parameters: equal where the problem is."""
+
+    def batch(self, key: int, size: int) -> Indices:
+        """Return ``size`` distinct sample indices drawn by the counter-based ``key``."""
+        generator = np.random.Generator(np.random.Philox(key=key))
+        return generator.choice(self.samples, size, replace=False)
+
+    def accuracy(self, x: Vector) -> float | None:
+        """Return the share of test samples that ``x`` predicts right; None without."""
+        return None
+
+    def optimum(self) -> float | None:
+        """Return min f to the precision its docstring states; None where unknown."""
+        return None
+
+    def smoothness(self) -> float:
+        """Return an upper bound on the Lipschitz constant of f_m's gradient."""
+        raise ConfigError(f"{type(self).__name__}: its smoothness is not known")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What both roles know of a run besides the algorithm's own hyper-parameters."""
+
+    workers: int
+    rounds: int
+    dim: int
+    bounds: tuple[int, ...]
+    dtype: type[np.floating[Any]] = np.float32
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Wire:
+    """What travels: the codec of each direction, and who gets a downlink message.
+
+    ``tree``: the server's messages go to all workers, along the broadcast tree. Without
+    it they are addressed to single workers (``ServerLink.send``).
+    """
+
+    up: Codec
+    down: Codec
+    tree: bool = True
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """What a server yields once a round, for whoever evaluates, records and stops."""
+
+    round: int
+    x: Vector
+
+
+class WorkerLink(abc.ABC):
+    """A worker's end. A received frame is lent: valid until the next call here."""
+
+    worker: int  # 0 .. workers - 1
+    workers: int
+    up: Codec  # the wire's codecs, with their time booked as encode and decode
+    down: Codec
+
+    @abc.abstractmethod
+    def rounds(self, state: Any) -> Iterator[int]:
+        """Yield round numbers from ``state.round`` on, until the plan's last."""
+
+    @abc.abstractmethod
+    def pull(self) -> Frame | None:
+        """Wait for the server's next message; None if it came without a frame.
+
+        Raises ``Stopped`` when the server has ended the run.
+        """
+
+    @abc.abstractmethod
+    def push(self, frame: Frame | None) -> None:
+        """Send a frame, or None to say that there is none this round (a skip)."""
+
+
+class ServerLink(abc.ABC):
+    """The server's end. Received frames are lent: valid until the next call here."""
+
+    workers: int
+    up: Codec
+    down: Codec
+
+    @abc.abstractmethod
+    def rounds(self, state: Any) -> Iterator[int]:
+        """Yield round numbers from ``state.round`` on, until the plan's last."""
+
+    @abc.abstractmethod
+    def bcast(self, frame: Frame | None) -> None:
+        """Send one message to all workers, along the tree."""
+
+    @abc.abstractmethod
+    def send(self, worker: int, frame: Frame | None) -> None:
+        """Send one message to one worker."""
+
+    @abc.abstractmethod
+    def gather(self, workers: Sequence[int] | None = None) -> list[Frame | None]:
+        """Return the next message of each of ``workers`` (default all), in that order.
+
+        None stands for a skip. The order of arrival does not show.
+        """
+
+    @abc.abstractmethod
+    def recv(self) -> tuple[int, Frame | None]:
+        """Return the next message of any worker, fairly, with the worker's number."""
+
+
+class Algorithm(abc.ABC):
+    """A paper's method: its hyper-parameters as fields, its two roles as methods.
+
+    Subclasses are frozen keyword-only dataclasses. Whatever survives a round sits in
+    the role's state object, so that a checkpoint is that object and nothing else; both
+    states have ``round``, the server's has ``x``.
+    """
+
+    id: ClassVar[str]
+
+    @abc.abstractmethod
+    def wire(self, plan: Plan) -> Wire:
+        """Return what travels; raises ``ConfigError`` for an illegal combination."""
+
+    @abc.abstractmethod
+    def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> Any:
+        """Return a worker's state before round 0."""
+
+    @abc.abstractmethod
+    def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> Any:
+        """Return the server's state before round 0; ``problem`` is the whole one."""
+
+    @abc.abstractmethod
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: Any
+    ) -> None:
+        """Run a worker's role to the end."""
+
+    @abc.abstractmethod
+    def server(self, link: ServerLink, plan: Plan, state: Any) -> Iterator[Iterate]:
+        """Run the server's role; yield each round's iterate before it is improved."""

@@ -1,0 +1,1 @@
+"""Numba kernels: free functions on arrays and scalars, one call per message."""

@@ -1,0 +1,1 @@
+"""Links: how frames get from one role to another, over MPI or inside one process."""
