@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PARTS = ("algorithms", "codecs", "memory", "problems", "steps")
-_NAMES = {"run": "psmpi.driver", "Result": "psmpi.driver"}
+_NAMES = {"run": "psmpi.jobs", "Result": "psmpi.driver"}
 
 __all__ = ["__version__", *_PARTS, *_NAMES]
 

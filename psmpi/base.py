@@ -96,7 +96,7 @@ class Codec(abc.ABC):
     def decode(
         self, frame: Frame, dim: int, out: Vector | None = None, dtype: Any = np.float32
     ) -> Vector:
-        """Return C(x) as a vector of length ``dim``: in ``out``, or new of ``dtype``."""
+        """Return C(x) as a vector of length ``dim``: ``out``, or a new one."""
         if out is None:
             out = np.zeros(dim, dtype)
         else:
@@ -141,7 +141,7 @@ class Problem(abc.ABC):
         """Return a hex digest of data and parameters: equal where the problem is."""
 
     def batch(self, key: int, size: int) -> Indices:
-        """Return ``size`` distinct sample indices drawn by the counter-based ``key``."""
+        """Return ``size`` distinct sample indices; a pure function of ``key``."""
         generator = np.random.Generator(np.random.Philox(key=key))
         return generator.choice(self.samples, size, replace=False)
 
@@ -235,10 +235,11 @@ class ServerLink(abc.ABC):
         """Send one message to one worker."""
 
     @abc.abstractmethod
-    def gather(self, workers: Sequence[int] | None = None) -> list[Frame | None]:
-        """Return the next message of each of ``workers`` (default all), in that order.
+    def gather(self, workers: Sequence[int] | None = None) -> Iterator[Frame | None]:
+        """Yield the next message of each of ``workers`` (default all), in that order.
 
-        None stands for a skip. The order of arrival does not show.
+        None stands for a skip. The order of arrival does not show: each is yielded as
+        soon as it is there, after those before it. Take them all.
         """
 
     @abc.abstractmethod

@@ -11,8 +11,8 @@ class Transport(abc.ABC):
     """Moves messages (uint8 arrays) between node 0, the server, and nodes 1 .. M.
 
     Messages of one pair arrive in the order in which they were sent. A received message
-    is lent: a view of the transport's buffer, valid until ``release``. Every byte handed
-    over is counted in ``sent_bytes``, every message in ``sent_messages``.
+    is lent: a view of the transport's buffer, valid until ``release``. Every byte that
+    is handed over is counted in ``sent_bytes``, every message in ``sent_messages``.
     """
 
     node: int
@@ -32,8 +32,6 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def recv_any(self) -> tuple[int, Frame]:
         """Wait for a message of any node; no node is served twice while another waits.
-
-        ``received order`` is what a replay needs: it is the caller's to record.
         """
 
     @abc.abstractmethod

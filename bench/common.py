@@ -1,0 +1,54 @@
+"""What the benchmark scripts share: the machine in a line, and where results go."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from psmpi.record import versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> str:
+    """Return processor, cores, memory and system in one line, without a host's name."""
+    cpu = platform.processor() or platform.machine()
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"{platform.system()} {platform.release()}"
+    )
+
+
+def header(library: str | None = None) -> str:
+    """Return the lines that stand above every result."""
+    found = ", ".join(f"{k} {v}" for k, v in versions(library).items() if v)
+    command = shlex.join([Path(sys.executable).name, *sys.argv])
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    return f"machine: {machine()}\nversions: {found}\ncommand: {command}\ndate: {when}\n"
+
+
+def save(name: str, text: str, data: Any) -> None:
+    """Print ``text``, and write it and ``data`` to bench/results/NAME.{txt,json}."""
+    text = header() + "\n" + text.rstrip() + "\n"
+    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.txt").write_text(text)
+    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

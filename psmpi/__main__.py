@@ -1,0 +1,34 @@
+"""``psmpi`` and ``python -m psmpi``: the command line, and its exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line in ``sys.argv`` and exit.
+
+    0: did what was asked. 2: usage or configuration. 3: a rank failed. 4: a target was
+    not reached. 130: interrupted.
+    """
+    from psmpi import cli
+    from psmpi.base import PsmpiError
+
+    try:
+        status = cli.main(sys.argv[1:])
+    except PsmpiError as error:
+        if os.environ.get("PSMPI_TRACEBACK"):
+            raise
+        print(f"psmpi: {error}", file=sys.stderr)  # noqa: T201
+        status = error.exit_status
+    except KeyboardInterrupt:
+        status = 130
+    except BrokenPipeError:  # the reader of our output has left: psmpi list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The algorithms by their ids. A preset is a subclass that fixes options."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from typing import Any
+
+from psmpi.algorithms.dynamic_averaging import DynamicAveraging
+from psmpi.algorithms.lag_ps import LagPs
+from psmpi.algorithms.laq import LagWk, Laq, Qgd, RandomSelection, Slaq
+from psmpi.algorithms.sgd import CompressedGd, Gd, Qsgd, Sgd, Ssgd
+from psmpi.base import Algorithm, ConfigError
+
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    cls.id: cls
+    for cls in (
+        Gd,
+        Qgd,
+        LagWk,
+        LagPs,
+        Laq,
+        Slaq,
+        Sgd,
+        Qsgd,
+        Ssgd,
+        CompressedGd,
+        RandomSelection,
+        DynamicAveraging,
+    )
+}
+
+
+def find(id: str) -> type[Algorithm]:
+    """Return the algorithm of this id; ``ConfigError`` suggests the nearest."""
+    if id in ALGORITHMS:
+        return ALGORITHMS[id]
+    near = difflib.get_close_matches(id, ALGORITHMS, n=1)
+    hint = f"did you mean {near[0]}?" if near else "see psmpi list"
+    raise ConfigError(f"algorithm: there is no {id!r}; {hint}")
+
+
+def options(cls: type[Algorithm]) -> list[dataclasses.Field[Any]]:
+    """Return the fields of an algorithm that a user may set: a preset fixes others."""
+    return [field for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
+
+
+def make(id: str, **given: Any) -> Algorithm:
+    """Return the algorithm of this id with options by their field names."""
+    cls = find(id)
+    names = [field.name for field in options(cls)]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
+            raise ConfigError(f"{id}: has no option {name!r}; {hint}")
+    return cls(**given)

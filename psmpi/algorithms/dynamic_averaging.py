@@ -1,0 +1,204 @@
+"""Dynamic averaging: workers train alone while their models stay near a reference.
+
+Kamp, Adilova, Sicking, Hueger, Schlicht, Wirtz, Wrobel, "Efficient Decentralized Deep
+Learning by Dynamic Model Averaging", ECML PKDD 2018.
+
+::
+
+    worker m:  H local steps  w_m <- w_m - alpha grad f_m(w_m)
+               violation if  ||w_m - r||^2 > Delta:  send w_m
+    server:    B = workers in violation; while ||avg(B) - r||^2 > Delta, ask one more
+               send avg(B) to all of B;   if B is everybody, also r <- avg(B)
+
+Every round opens with a message to each worker. An empty frame says to keep the own
+model; a model replaces it; None before a model says that it is the new reference, too.
+A worker that has not sent its model in this round is asked for it by None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.algorithms.parts import Descent
+from psmpi.base import (
+    ConfigError,
+    Frame,
+    Iterate,
+    Plan,
+    Problem,
+    ServerLink,
+    Vector,
+    Wire,
+    WorkerLink,
+)
+from psmpi.kernels.reduce import distance_squares
+from psmpi.kernels.vector import add_scaled
+from psmpi.memory import expected
+
+_KEEP: Frame = np.empty(0, np.uint8)
+
+
+@dataclass
+class AveragingWorker:
+    """A worker between rounds: its own model, the shared reference r."""
+
+    x: Vector
+    reference: Vector
+    gradient: Vector
+    sent: bool = True  # its model, in the round before
+    round: int = 0
+
+
+@dataclass
+class AveragingServer:
+    """The server between rounds.
+
+    ``x``, which is evaluated, is the mean of the last models that it knows of workers;
+    ``balanced`` holds the workers that its last average goes to.
+    """
+
+    x: Vector
+    reference: Vector
+    average: Vector
+    models: list[Vector]
+    balanced: list[int]
+    round: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicAveraging(Descent):
+    """Dynamic averaging: local steps, models averaged only when they have drifted.
+
+    Parameters
+    ----------
+    local_steps:
+        H, steps that a worker takes alone in a round.
+    delta:
+        Squared distance from the reference that violates its condition.
+    """
+
+    id: ClassVar[str] = "dynamic-averaging"
+    lr: float = 0.1
+    local_steps: int = 10
+    delta: float = 0.1
+    batch: int | None = 50
+    reduce: str = field(default="sum", init=False)
+    codec: str | None = field(default=None, init=False)
+    bits: int | None = field(default=None, init=False)
+    k: float | None = field(default=None, init=False)
+    down_codec: str = field(default="dense", init=False)
+    bits_down: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.local_steps < 1:
+            raise ConfigError(
+                f"local-steps: must be at least 1, got {self.local_steps}"
+            )
+        if not self.delta >= 0:
+            raise ConfigError(f"delta: must not be negative, got {self.delta}")
+
+    def wire(self, plan: Plan) -> Wire:
+        wire = super().wire(plan)
+        return Wire(wire.up, wire.down, tree=False)
+
+    def worker_state(
+        self, link: WorkerLink, problem: Problem, plan: Plan
+    ) -> AveragingWorker:
+        x = problem.start(plan.seed)
+        return AveragingWorker(x, x.copy(), np.zeros_like(x))
+
+    def server_state(
+        self, link: ServerLink, problem: Problem, plan: Plan
+    ) -> AveragingServer:
+        x = problem.start(plan.seed)
+        models = [x.copy() for _ in range(plan.workers)]
+        return AveragingServer(x, x.copy(), np.zeros_like(x), models, [])
+
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: AveragingWorker
+    ) -> None:
+        s, alpha = state, self.schedule(1)
+        for k in link.rounds(s):
+            self._open_round(link, s)
+            for h in range(self.local_steps):
+                step = k * self.local_steps + h
+                # w_m <- w_m - alpha grad f_m(w_m)
+                batch = self.draw(problem, plan, link.worker, step)
+                problem.grad(s.x, s.gradient, batch)
+                add_scaled(s.x, s.gradient, -alpha(step))
+            # violation:  ||w_m - r||^2 > Delta
+            s.sent = float(distance_squares(s.x, s.reference)) > self.delta
+            link.push(link.up.encode(s.x) if s.sent else None)
+
+    def _open_round(self, link: WorkerLink, s: AveragingWorker) -> None:
+        frame = link.pull()
+        if frame is None and not s.sent:
+            link.push(link.up.encode(s.x))
+            s.sent = True
+            frame = link.pull()
+        new_reference = frame is None
+        if new_reference:
+            frame = link.pull()
+        if frame is not None and frame.size:
+            link.down.decode(frame, s.x.size, s.x)
+        if new_reference:
+            s.reference[:] = s.x
+
+    def server(
+        self, link: ServerLink, plan: Plan, state: AveragingServer
+    ) -> Iterator[Iterate]:
+        s = state
+        for k in link.rounds(s):
+            self._send_average(link, s)
+            yield Iterate(k, s.x)
+            s.balanced = []
+            for m, frame in enumerate(link.gather()):
+                if frame is not None:
+                    self._take(link, s, m, frame)
+            for m in [m for m in range(plan.workers) if m not in s.balanced]:
+                # while ||avg(B) - r||^2 > Delta, ask one more
+                if not self._unbalanced(s):
+                    break
+                link.send(m, None)
+                for frame in link.gather([m]):
+                    self._take(link, s, m, frame)
+            self._balance(s)
+
+    def _send_average(self, link: ServerLink, s: AveragingServer) -> None:
+        everybody = len(s.balanced) == len(s.models)
+        for m in range(len(s.models)):
+            if m not in s.balanced:
+                link.send(m, _KEEP)
+                continue
+            if everybody:
+                link.send(m, None)
+            link.send(m, link.down.encode(s.models[m]))
+
+    def _take(
+        self, link: ServerLink, s: AveragingServer, m: int, frame: Frame | None
+    ) -> None:
+        link.up.decode(expected(frame), s.x.size, s.models[m])
+        s.balanced.append(m)
+
+    def _unbalanced(self, s: AveragingServer) -> bool:
+        if not s.balanced:
+            return False
+        return float(distance_squares(self._mean(s), s.reference)) > self.delta
+
+    def _mean(self, s: AveragingServer) -> Vector:
+        np.mean([s.models[m] for m in s.balanced], axis=0, out=s.average)
+        return s.average
+
+    def _balance(self, s: AveragingServer) -> None:
+        if s.balanced:
+            self._mean(s)
+            for m in s.balanced:
+                s.models[m][:] = s.average
+            if len(s.balanced) == len(s.models):
+                s.reference[:] = s.average
+        np.mean(s.models, axis=0, out=s.x)

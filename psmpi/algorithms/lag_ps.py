@@ -1,0 +1,141 @@
+"""LAG-PS: the server decides whose gradient is stale enough to ask for.
+
+Chen, Giannakis, Sun, Yin, "LAG: Lazily Aggregated Gradient for Communication-Efficient
+Distributed Learning", NeurIPS 2018.
+
+::
+
+    server:    ask m if  L_m^2 ||thetahat_m - theta^k||^2
+                           >= 1/(alpha^2 M^2) sum_d xi_d ||theta^{k+1-d}-theta^{k-d}||^2
+               and set thetahat_m <- theta^k
+    worker m:  when asked, upload the change of its gradient since it was last asked
+    server:    S <- S + sum of those;   theta^{k+1} = theta^k - alpha S
+
+A worker that is not asked gets nothing and sends nothing. Unlike the authors' script,
+which starts from gradients of ones and asks nobody for D rounds, all are asked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psmpi.algorithms.parts import Descent, ServerState, WorkerState
+from psmpi.base import Iterate, Plan, Problem, ServerLink, Vector, Wire, WorkerLink
+from psmpi.kernels.reduce import distance_squares
+from psmpi.kernels.vector import add_scaled
+from psmpi.memory import Direct, Innovation, expected
+from psmpi.steps import Window
+
+
+@dataclass(kw_only=True)
+class LagPsServer(ServerState):
+    """Besides the model: stale models (M, p), smoothness constants, the window."""
+
+    stale: list[Vector]
+    smoothness: NDArray[np.float64]
+    window: Window
+    previous: Vector
+
+
+@dataclass(frozen=True, kw_only=True)
+class LagPs(Descent):
+    """LAG-PS: the server asks only workers whose gradient has changed, as floats.
+
+    Parameters
+    ----------
+    lazy_window:
+        D, how many changes of the model the rule looks back on.
+    lazy_weight:
+        Sum of its weights: xi_d = weight / D. The paper's script has 10.
+    """
+
+    id: ClassVar[str] = "lag-ps"
+    lazy_window: int = 10
+    lazy_weight: float = 10.0
+    batch: int | None = field(default=None, init=False)
+    codec: str | None = field(default=None, init=False)
+    bits: int | None = field(default=None, init=False)
+    k: float | None = field(default=None, init=False)
+    down_codec: str = field(default="dense", init=False)
+    bits_down: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        Window(self.lazy_window, self.lazy_weight)
+
+    def wire(self, plan: Plan) -> Wire:
+        wire = super().wire(plan)
+        return Wire(wire.up, wire.down, tree=False)
+
+    def worker_state(
+        self, link: WorkerLink, problem: Problem, plan: Plan
+    ) -> WorkerState:
+        x = problem.start(plan.seed)
+        return WorkerState(
+            x=x,
+            gradient=np.zeros_like(x),
+            up=Innovation(link.up, np.zeros_like(x)),
+            down=Direct(link.down),
+        )
+
+    def server_state(
+        self, link: ServerLink, problem: Problem, plan: Plan
+    ) -> LagPsServer:
+        x = problem.start(plan.seed)
+        return LagPsServer(
+            x=x,
+            sum=np.zeros_like(x),
+            down=Direct(link.down),
+            stale=[np.full_like(x, np.nan) for _ in range(plan.workers)],
+            smoothness=np.array(
+                [
+                    problem.shard(m, plan.workers).smoothness()
+                    for m in range(plan.workers)
+                ]
+            ),
+            window=Window(self.lazy_window, self.lazy_weight),
+            previous=x.copy(),
+        )
+
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: WorkerState
+    ) -> None:
+        s = state
+        for _ in link.rounds(s):
+            s.down.accept(link.pull(), s.x)
+            problem.grad(s.x, s.gradient)
+            # grad f_m(theta^k) - grad f_m(thetahat_m)
+            frame = s.up.encode(s.gradient)
+            s.up.commit()
+            link.push(frame)
+
+    def server(
+        self, link: ServerLink, plan: Plan, state: LagPsServer
+    ) -> Iterator[Iterate]:
+        s, alpha = state, self.schedule(plan.workers)
+        for k in link.rounds(s):
+            asked = [m for m in range(plan.workers) if self._stale(s, m, alpha(k))]
+            frame = s.down.encode(s.x)
+            for m in asked:
+                link.send(m, frame)
+                s.stale[m][:] = s.x
+            yield Iterate(k, s.x)
+            # S^k = S^{k-1} + sum_{m asked} delta grad f_m
+            for upload in link.gather(asked):
+                link.up.decode_add(expected(upload), s.sum)
+            # theta^{k+1} = theta^k - alpha S^k
+            s.previous[:] = s.x
+            add_scaled(s.x, s.sum, -alpha(k))
+            s.window.add(float(distance_squares(s.x, s.previous)))
+
+    def _stale(self, s: LagPsServer, m: int, alpha: float) -> bool:
+        # L_m^2 ||thetahat_m - theta^k||^2 >= 1/(alpha^2 M^2) sum_d xi_d ||...||^2
+        distance_sq = float(distance_squares(s.stale[m], s.x))
+        bound = s.window.value() / (alpha * len(s.stale)) ** 2
+        # NaN, never asked before, is asked
+        return not (s.smoothness[m] ** 2 * distance_sq < bound or distance_sq == 0)

@@ -1,0 +1,96 @@
+"""Random sparsification whose indices cost eight bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import Codec, Frame, Vector
+from psmpi.codecs import door
+from psmpi.kernels.reduce import max_abs
+from psmpi.kernels.sparse import coin_add, coin_gather
+
+
+@dataclass(frozen=True)
+class Bernoulli(Codec):
+    """Every entry is kept with probability k whatever its value, and scaled by 1 / k.
+
+    Parameters
+    ----------
+    k : float or int
+        The probability; 1 or more is the expected count, of the vector's length.
+
+    Notes
+    -----
+    Which entries are kept is a function of the 64-bit key alone. The key travels in
+    place of the indices and the receiver draws the same coins, O(dim). The probability
+    is rounded to a multiple of 2^-32, and its rounded value divides: no bias.
+
+    ===================  ============================================================
+    bytes                content
+    ===================  ============================================================
+    0 .. 7               key, uint64
+    8 .. 8 + 4 nnz - 1   the kept entries (zeros too) before scaling, float32
+    ===================  ============================================================
+
+    ``paper_bits`` = 32 nnz, as LAQ's authors count their SSGD baseline (Sun et al.,
+    NeurIPS 2019). Raises ConfigError where x / k overflows float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> codec = Bernoulli(k=0.5)
+    >>> frame = codec.encode(np.array([1, 2, 3, 4], np.float32), key=5)
+    >>> frame.tobytes().hex(" ", 4)
+    '05000000 00000000 0000803f 00004040'
+    >>> codec.decode(frame, 4)
+    array([2., 0., 6., 0.], dtype=float32)
+    """
+
+    k: float = 0.5
+
+    id: ClassVar[str] = "bernoulli"
+    wire_id: ClassVar[int] = 6
+    unbiased: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "k", door.amount(self.id, self.k))
+
+    def _limit(self, dim: int) -> int:
+        """Return the probability in units of 2^-32."""
+        share = self.k if self.k < 1 else door.count(self.id, self.k, dim) / max(dim, 1)
+        return max(1, round(share * 2**32))
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of a frame with all entries."""
+        return 8 + 4 * door.length(self.id, dim)
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return 32 nnz."""
+        return 8 * (frame.size - 8)
+
+    def error(self, dim: int) -> float:
+        """Return omega = 1 / k - 1."""
+        return 2**32 / self._limit(dim) - 1
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the key and the entries that it draws; see ``Codec.encode``."""
+        x = door.vector(self.id, x)
+        stream = door.key64(self.id, key)
+        limit = self._limit(x.size)
+        frame = door.room(self.id, out, self.max_nbytes(x.size))
+        if not max_abs(x) * 2**32 < door.FLOAT32_LIMIT * limit:
+            door.refuse(self.id, x, "largest entry divided by k")
+        return frame[: coin_gather(x, stream, np.uint64(limit), frame)]
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale / k`` times the values to ``out``; see ``Codec.decode_add``."""
+        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        limit = self._limit(out.size)
+        factor = door.factor(self.id, scale) * (2**32 / limit)
+        if frame.size < 8 or frame.size > self.max_nbytes(out.size):
+            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+        if not coin_add(frame, np.uint64(limit), out, factor):
+            door.damaged(self.id, "its values are not one per drawn entry, or not finite")

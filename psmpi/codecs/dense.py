@@ -1,0 +1,83 @@
+"""All entries as floats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.codecs import door
+from psmpi.kernels.reduce import max_abs
+from psmpi.kernels.sparse import dense_add, dense_write
+
+
+@dataclass(frozen=True)
+class Dense(Codec):
+    """Every entry as a little-endian float: what the uncompressed baselines send.
+
+    Parameters
+    ----------
+    bits : 32 or 64
+        Width of a float. 32 rounds a float64 vector to nearest.
+
+    Notes
+    -----
+    ======================  ====================================
+    bytes                   content
+    ======================  ====================================
+    0 .. dim bits / 8 - 1   the entries, float32 or float64
+    ======================  ====================================
+
+    ``paper_bits`` = bits * dim. Refuses a float64 that overflows float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Dense().encode(np.array([1.0, -2.0], np.float32)).tobytes().hex(" ", 4)
+    '0000803f 000000c0'
+    """
+
+    bits: int = 32
+
+    id: ClassVar[str] = "dense"
+    wire_id: ClassVar[int] = 1
+    unbiased: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        bits = door.integer(self.id, "bits", self.bits, 32, 64)
+        if bits not in (32, 64):
+            raise ConfigError(f"dense: bits must be 32 or 64, got {bits}")
+        object.__setattr__(self, "bits", bits)
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of every frame."""
+        return self.bits // 8 * door.length(self.id, dim)
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return bits * dim."""
+        return self.bits * dim
+
+    def error(self, dim: int) -> float:
+        """Return 0, or the squared relative rounding of float64 to float32."""
+        return 0.0 if self.bits == 64 else 2.0**-48
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the entries of ``x``; see ``Codec.encode``."""
+        x = door.vector(self.id, x)
+        size = self.max_nbytes(x.size)
+        frame = door.room(self.id, out, size)
+        # Half a unit in the last place above the largest float32 rounds to infinity.
+        limit = float("inf") if self.bits == 64 else door.FLOAT32_LIMIT
+        if not max_abs(x) < limit:
+            door.refuse(self.id, x)
+        dense_write(x, self.bits == 64, frame)
+        return frame[:size]
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the entries to ``out``; see ``Codec.decode_add``."""
+        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        scale = door.factor(self.id, scale)
+        if frame.size != self.max_nbytes(out.size):
+            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+        if not dense_add(frame, self.bits == 64, out, scale):
+            door.damaged(self.id, "an entry is not finite")

@@ -1,0 +1,190 @@
+"""The codecs' door: every argument checked and brought to one spelling.
+
+Kernels are compiled per argument type, so whatever the caller wrote (an int as scale, a
+NumPy scalar, a read-only or unaligned array) becomes float, uint64 or a plain
+contiguous array here, and a kernel is compiled once for float32 and once for float64.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import struct
+from typing import Any, NoReturn
+
+import numpy as np
+
+from psmpi.base import ConfigError, Frame, FrameError, Vector
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT32_LIMIT = (2 - 2.0**-24) * 2.0**127  # from here on, float32 rounds to infinity
+MAX_SPARSE_DIM = 2**32  # indices are uint32
+
+
+def integer(codec: str, field: str, value: Any, low: int, high: int | None) -> int:
+    """Return ``value`` as int in [low, high], or say what it must be."""
+    span = f"at least {low}" if high is None else f"{low}..{high}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ConfigError(
+            f"{codec}: {field} must be an integer, {span}; got {value!r}"
+        ) from None
+    if number < low or (high is not None and number > high):
+        raise ConfigError(f"{codec}: {field} must be {span}, got {number}")
+    return number
+
+
+def amount(codec: str, k: Any) -> int | float:
+    """Return a ``k`` option: a fraction of dim as float, or a count as int."""
+    try:
+        number = float(k)
+    except (TypeError, ValueError):
+        number = math.nan
+    if 0 < number < 1:
+        return number
+    if number >= 1 and number.is_integer():
+        return int(number)
+    raise ConfigError(
+        f"{codec}: k must be a fraction of dim (0 < k < 1) or a count (an integer, "
+        f"1 or more), got {k!r}"
+    )
+
+
+def count(codec: str, k: int | float, dim: int) -> int:
+    """Return how many of ``dim`` entries the option ``k`` means, at least one if any.
+
+    A fraction is rounded up, but 0.07 of 100 is 7 although 0.07 * 100 > 7.
+    """
+    if dim == 0:
+        return 0
+    if k < 1:
+        return max(1, math.ceil(k * dim * (1 - 2.0**-48)))
+    if k > dim:
+        raise ConfigError(
+            f"{codec}: k = {k} entries of a vector of {dim}; give a count of at most "
+            f"{dim}, or a fraction below 1"
+        )
+    return int(k)
+
+
+def key64(codec: str, key: Any) -> np.uint64:
+    """Return ``key`` as uint64."""
+    return np.uint64(integer(codec, "key", key, 0, 2**64 - 1))
+
+
+def length(codec: str, dim: Any, most: int | None = None) -> int:
+    """Return ``dim`` as int."""
+    return integer(codec, "dim", dim, 0, most)
+
+
+def vector(codec: str, x: Any) -> Vector:
+    """Return ``x`` as kernels take it; copied only if read-only or unaligned."""
+    if not isinstance(x, np.ndarray):
+        raise ConfigError(
+            f"{codec}: x must be a NumPy array, got {type(x).__name__}; use "
+            "numpy.asarray(x)"
+        )
+    if x.dtype != np.float32 and x.dtype != np.float64:
+        raise ConfigError(
+            f"{codec}: x must be float32 or float64, got {x.dtype.str}; use x.astype"
+        )
+    if x.ndim != 1 or not x.flags.c_contiguous:
+        raise ConfigError(
+            f"{codec}: x must be one-dimensional and contiguous, got shape {x.shape} "
+            f"with strides {x.strides}; use numpy.ascontiguousarray(x).ravel()"
+        )
+    return _plain(x)
+
+
+def _plain(array: Any) -> Any:
+    if not (array.flags.writeable and array.flags.aligned):
+        return array.copy()
+    return array if type(array) is np.ndarray else np.asarray(array)
+
+
+def target(codec: str, out: Any) -> Vector:
+    """Return ``out``, the vector that is added to; it can't be replaced by a copy."""
+    if isinstance(out, np.ndarray) and not (out.flags.writeable and out.flags.aligned):
+        raise ConfigError(f"{codec}: out must be writeable and aligned")
+    try:
+        return vector(codec, out)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(": x ", ": out ", 1)) from None
+
+
+def received(codec: str, frame: Any) -> Frame:
+    """Return a frame as kernels take it; what isn't bytes is the caller's error."""
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+        what = frame.dtype if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise ConfigError(
+            f"{codec}: a frame is a uint8 array, got {what}; use "
+            "numpy.frombuffer(bytes, numpy.uint8)"
+        )
+    if frame.ndim != 1 or not frame.flags.c_contiguous:
+        raise ConfigError(
+            f"{codec}: a frame is one-dimensional and contiguous, got shape "
+            f"{frame.shape} with strides {frame.strides}"
+        )
+    plain: Frame = _plain(frame)
+    return plain
+
+
+def factor(codec: str, scale: Any) -> float:
+    """Return ``scale`` as a finite float."""
+    number = float(scale)
+    if not math.isfinite(number):
+        raise ConfigError(f"{codec}: scale must be finite, got {number}")
+    return number
+
+
+def room(codec: str, out: Frame | None, nbytes: int) -> Frame:
+    """Return a buffer of at least ``nbytes``: ``out``, or a new one."""
+    if out is None:
+        return np.empty(nbytes, np.uint8)
+    out = received(codec, out) if out.flags.writeable else out
+    if not out.flags.writeable or out.size < nbytes:
+        raise ConfigError(
+            f"{codec}: out must be writeable and hold max_nbytes(dim) = {nbytes} bytes, "
+            f"got {out.size}"
+        )
+    return out
+
+
+def refuse(codec: str, x: Vector, what: str = "entry") -> NoReturn:
+    """Raise for the first entry that isn't finite, else for ``what`` beyond float32."""
+    bad = np.flatnonzero(~np.isfinite(x))
+    if bad.size:
+        i = int(bad[0])
+        raise ConfigError(
+            f"{codec}: x[{i}] is {x[i]}; only finite vectors can be encoded "
+            f"({bad.size} of {x.size} entries are not)"
+        )
+    raise ConfigError(
+        f"{codec}: the {what} does not fit into a float32 (at most {FLOAT32_MAX:.4g}); "
+        "scale the vector down"
+    )
+
+
+def damaged(codec: str, what: str) -> NoReturn:
+    """Raise FrameError: ``what`` no encoder writes."""
+    raise FrameError(f"{codec}: {what}; not a frame of this codec for this vector")
+
+
+def check_padding(codec: str, frame: Frame, used_bits: int) -> None:
+    """Raise unless the bits of the last byte after ``used_bits`` of them are zero."""
+    if used_bits % 8 and int(frame[-1]) >> (used_bits % 8):
+        damaged(codec, "its padding bits are not zero")
+
+
+def is_zero(codec: str, frame: Frame, size: int, dim: int) -> bool:
+    """Check a frame of one float32 norm and codes; return whether it says zero.
+
+    ``size`` bytes belong to a norm above 0, four to the norm 0.
+    """
+    norm: float = struct.unpack_from("<f", frame)[0] if frame.size >= 4 else math.nan
+    if not 0 <= norm < math.inf or math.copysign(1.0, norm) < 0:
+        damaged(codec, f"{frame.size} bytes, its norm is {norm}")
+    if frame.size != (size if norm else 4) or (norm and not dim):
+        damaged(codec, f"{frame.size} bytes for {dim} entries and the norm {norm}")
+    return norm == 0.0

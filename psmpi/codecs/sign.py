@@ -1,0 +1,122 @@
+"""Signs with one scale per block: EF-signSGD, dist-EF-SGD's blockwise compressor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
+from psmpi.codecs import door
+from psmpi.kernels.signs import sign_add, sign_encode
+
+
+@dataclass(frozen=True)
+class Sign(Codec):
+    """The sign of every entry, times the mean magnitude of its block.
+
+    Parameters
+    ----------
+    block : int, optional
+        Entries per block; the last block may be shorter. Without it, and without
+        ``bounds``, the vector is one block.
+    bounds : tuple of int, optional
+        Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors of
+        a model. Starts with 0, ascends, ends with the vector's length.
+
+    Notes
+    -----
+    C(x)_i = (||x_b||_1 / d_b) sign(x_i) with sign(0) = sign(-0.0) = +1, so that exactly
+    ||x - C(x)||^2 = ||x||^2 - sum_b ||x_b||_1^2 / d_b. The mean is taken in float64 and
+    cast once to float32.
+
+    ==========================  ====================================================
+    bytes                       content
+    ==========================  ====================================================
+    0 .. 4B - 1                 scales of the B blocks, float32
+    4B .. 4B + ceil(d/8) - 1    d bits, 1 = negative, the least significant first,
+                                zero padding
+    ==========================  ====================================================
+
+    ``paper_bits`` = d + 32 B. Source: Zheng, Huang, Kwok, dist-EF-SGD (NeurIPS 2019),
+    section 3.3; Karimireddy et al., EF-signSGD (ICML 2019), for B = 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame = Sign().encode(np.array([3.0, -1.0, 0.0, -4.0], np.float32))
+    >>> frame.tobytes().hex(" ", -4)
+    '00000040 0a'
+    >>> Sign().decode(frame, 4)
+    array([ 2., -2.,  2., -2.], dtype=float32)
+    """
+
+    block: int | None = None
+    bounds: tuple[int, ...] | None = None
+
+    id: ClassVar[str] = "sign"
+    wire_id: ClassVar[int] = 4
+    unbiased: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.block is not None:
+            if self.bounds is not None:
+                raise ConfigError("sign: block and bounds exclude each other; give one")
+            block = door.integer(self.id, "block", self.block, 1, None)
+            object.__setattr__(self, "block", block)
+        if self.bounds is not None:
+            bounds = tuple(
+                door.integer(self.id, "bounds", bound, 0, None) for bound in self.bounds
+            )
+            if bounds[:1] != (0,) or np.any(np.diff(bounds) <= 0):
+                raise ConfigError(
+                    f"sign: bounds must start with 0 and ascend, got {bounds}"
+                )
+            object.__setattr__(self, "bounds", bounds)
+
+    def _bounds(self, dim: int) -> Indices:
+        """Return the blocks' bounds in a vector of length ``dim``."""
+        if self.bounds is None:
+            starts = np.arange(0, dim, self.block or max(dim, 1), dtype=np.int64)
+            return np.append(starts, np.int64(dim))
+        if self.bounds[-1] != dim:
+            raise ConfigError(
+                f"sign: bounds cover {self.bounds[-1]} entries, the vector has {dim}"
+            )
+        return np.array(self.bounds, np.int64)
+
+    def _blocks(self, dim: int) -> int:
+        return self._bounds(door.length(self.id, dim)).size - 1
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of every frame."""
+        return 4 * self._blocks(dim) + (dim + 7) // 8
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return d + 32 B."""
+        return dim + 32 * self._blocks(dim)
+
+    def error(self, dim: int) -> float:
+        """Return 1 - 1 / max_b d_b, which a block with one non-zero entry attains."""
+        return 1 - 1 / int(np.diff(self._bounds(dim)).max(initial=1))
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the scales and the signs of ``x``; see ``Codec.encode``."""
+        x = door.vector(self.id, x)
+        size = self.max_nbytes(x.size)
+        frame = door.room(self.id, out, size)
+        if not sign_encode(x, self._bounds(x.size), frame) < np.inf:
+            door.refuse(self.id, x, "mean magnitude of a block")
+        return frame[:size]
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the signed scales to ``out``; see ``Codec.decode_add``."""
+        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        scale = door.factor(self.id, scale)
+        bounds = self._bounds(out.size)
+        if frame.size != 4 * (bounds.size - 1) + (out.size + 7) // 8:
+            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+        door.check_padding(self.id, frame, out.size)
+        if not sign_add(frame, bounds, out, scale):
+            door.damaged(self.id, "a scale is negative or not finite")

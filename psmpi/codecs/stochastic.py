@@ -1,0 +1,124 @@
+"""QSGD's quantiser: unbiased stochastic rounding between evenly spaced levels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.codecs import door
+from psmpi.kernels.rounding import stochastic_add, stochastic_encode
+
+
+@dataclass(frozen=True)
+class Stochastic(Codec):
+    """Sign and one of s = 2^bits - 1 levels (or 0) of a norm, rounded at random.
+
+    Parameters
+    ----------
+    bits : 1..16
+        Width of a level; a coordinate takes one more for its sign.
+    norm : "l2" or "max"
+        What the top level stands for: ||x||_2 as in QSGD, or max |x_i|.
+
+    Notes
+    -----
+    l_i = s |x_i| / norm goes to one of its two neighbours, up with the probability of
+    its fractional part, so that E[C(x)] = x over keys up to 2^-31 of a level. Grid
+    points stay what they are with probability 1: an l_i within the rounding of x_i's
+    own type of an integer becomes that integer. The norm is rounded up to float32, so
+    that no l_i exceeds s.
+
+    ========================  ========================================================
+    bytes                     content
+    ========================  ========================================================
+    0 .. 3                    norm, float32
+    4 .. 3 + ceil((b+1) d/8)  codes of b + 1 bits: the level in the lower b, then the
+                              sign, 1 = negative; least significant bit first, zero
+                              padding; absent if norm = 0
+    ========================  ========================================================
+
+    ``paper_bits`` = 32 + (bits + 1) dim, or 32 for the zero vector. Sources: Alistarh et
+    al., QSGD (NeurIPS 2017), section 3.1; Yu et al., AsyLPG (2019) for ``symmetric``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([3.0, -1.0, 0.0, 2.0], np.float32)
+    >>> Stochastic(bits=2, norm="max").encode(x, key=7).tobytes().hex()
+    '000040406b04'
+    """
+
+    bits: int = 4
+    norm: str = "l2"
+
+    id: ClassVar[str] = "stochastic"
+    wire_id: ClassVar[int] = 3
+    unbiased: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        bits = door.integer(self.id, "bits", self.bits, 1, 16)
+        object.__setattr__(self, "bits", bits)
+        if self.norm not in ("l2", "max"):
+            raise ConfigError(
+                f"stochastic: norm must be 'l2' or 'max', got {self.norm!r}"
+            )
+
+    @classmethod
+    def symmetric(cls, bits: int) -> Stochastic:
+        """Return AsyLPG's (delta, b) grid with ``bits`` in all: b - 1 and a sign.
+
+        delta = max |x_i| / (2^(b-1) - 1); the grid's end -2^(b-1) delta stays unused.
+        """
+        bits = door.integer("stochastic.symmetric", "bits", bits, 2, 17)
+        return cls(bits=bits - 1, norm="max")
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of the frame of any but the zero vector."""
+        return 4 + ((self.bits + 1) * door.length(self.id, dim) + 7) // 8
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return 32 + (bits + 1) * dim, or 32 if the frame is a zero norm alone."""
+        return 32 if frame.size == 4 else 32 + (self.bits + 1) * dim
+
+    def error(self, dim: int) -> float:
+        """Return omega with E||C(x) - x||^2 <= omega ||x||^2.
+
+        "l2": min(d / s^2, sqrt(d) / s), QSGD's lemma 3.1. "max", with M = max |x_i|:
+        a coordinate's variance (x - lo)(hi - x) is at most (M/s)^2 / 4 and at most
+        |x| M / s, and 0 for the largest. The first gives (d / 4s^2) M^2 and M <= ||x||.
+        The second gives M ||x'||_1 / s <= M sqrt(d) ||x'|| / s over the others x', and
+        M ||x'|| <= (M^2 + ||x'||^2) / 2 = ||x||^2 / 2. Hence min(d / 4s^2, sqrt(d) / 2s).
+        Holds where the norm is a normal float32.
+        """
+        s = 2**self.bits - 1
+        if self.norm == "l2":
+            return min(dim / s**2, math.sqrt(dim) / s)
+        return min(dim / (4 * s**2), math.sqrt(dim) / (2 * s))
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the norm and the codes of ``x``, drawn by ``key``."""
+        x = door.vector(self.id, x)
+        stream = door.key64(self.id, key)
+        size = self.max_nbytes(x.size)
+        frame = door.room(self.id, out, size)
+        bits = np.uint64(self.bits)
+        # Rounding of x's type; for float64 also that of the four operations on it.
+        snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
+        norm = stochastic_encode(x, bits, self.norm == "max", snap, stream, frame)
+        if not math.isfinite(norm):
+            door.refuse(self.id, x, f"{self.norm} norm")
+        return frame[: size if norm else 4]
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the levels to ``out``; see ``Codec.decode_add``."""
+        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        scale = door.factor(self.id, scale)
+        size = self.max_nbytes(out.size)
+        if door.is_zero(self.id, frame, size, out.size):
+            return
+        door.check_padding(self.id, frame, (self.bits + 1) * out.size)
+        stochastic_add(frame, np.uint64(self.bits), out, scale)

@@ -1,0 +1,92 @@
+"""LAQ's quantiser: nearest point of a uniform grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import Codec, Frame, Vector
+from psmpi.codecs import door
+from psmpi.kernels.rounding import nearest_add, nearest_encode
+
+
+@dataclass(frozen=True)
+class Uniform(Codec):
+    """The nearest of 2^bits evenly spaced values between -R and R, R = max |x_i|.
+
+    Parameters
+    ----------
+    bits : 1..16
+        Width b of a code.
+
+    Notes
+    -----
+    With tau = 1 / (2^b - 1) the codes are q_i = floor((x_i + R) / (2 tau R) + 1/2),
+    which stand for 2 tau R q_i - R, evaluated in float64 from the R of the frame.
+    Deterministic and biased; ties go up. |error_i| <= tau R.
+
+    ===================  =============================================================
+    bytes                content
+    ===================  =============================================================
+    0 .. 3               R, float32
+    4 .. 3 + ceil(b d/8) codes of b bits, the least significant first, zero padding;
+                         absent if R = 0, which says that x is zero
+    ===================  =============================================================
+
+    ``paper_bits`` = 32 + b dim, or 32 for the zero vector. Source: Sun et al., LAQ
+    (NeurIPS 2019), equations (5) and (6).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Uniform(bits=4).encode(np.array([1.0, -1.0, 0.2], np.float32)).tobytes().hex()
+    '0000803f0f09'
+    """
+
+    bits: int = 4
+
+    id: ClassVar[str] = "uniform"
+    wire_id: ClassVar[int] = 2
+    unbiased: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        bits = door.integer(self.id, "bits", self.bits, 1, 16)
+        object.__setattr__(self, "bits", bits)
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of the frame of any but the zero vector."""
+        return 4 + (self.bits * door.length(self.id, dim) + 7) // 8
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return 32 + bits * dim, or 32 if the frame is R = 0 alone."""
+        return 32 if frame.size == 4 else 32 + self.bits * dim
+
+    def error(self, dim: int) -> float:
+        """Return (dim - 1) tau^2: the largest entry is exact, the others within tau R.
+
+        Holds where max |x_i| is a normal float32; a smaller one may be sent as zero.
+        """
+        return max(dim - 1, 0) / (2**self.bits - 1) ** 2
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return R and the codes of ``x``; see ``Codec.encode``."""
+        x = door.vector(self.id, x)
+        size = self.max_nbytes(x.size)
+        frame = door.room(self.id, out, size)
+        radius = nearest_encode(x, np.uint64(self.bits), frame)
+        if not math.isfinite(radius):
+            door.refuse(self.id, x)
+        return frame[: size if radius else 4]
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the grid points to ``out``; see ``Codec.decode_add``."""
+        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        scale = door.factor(self.id, scale)
+        size = self.max_nbytes(out.size)
+        if door.is_zero(self.id, frame, size, out.size):
+            return
+        door.check_padding(self.id, frame, self.bits * out.size)
+        nearest_add(frame, np.uint64(self.bits), out, scale)

@@ -1,0 +1,273 @@
+"""What a run is made of, checked before anything starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from psmpi import algorithms
+from psmpi.base import Algorithm, ConfigError
+
+# metric -> whether a larger value is further on the way
+METRICS = {
+    "loss": False,
+    "residual": False,
+    "accuracy": True,
+    "error": False,
+    "gradient-norm": False,
+    "bits": True,
+    "seconds": True,
+}
+BUDGETS = ("bits", "seconds")
+_CHOICES = {
+    "broadcast": ("tree", "linear", "mpi"),
+    "dtype": ("float32", "float64"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value of a metric at which a run may end."""
+
+    metric: str
+    value: float
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read ``METRIC=VALUE``."""
+        metric, _, value = text.partition("=")
+        if metric not in METRICS:
+            near = difflib.get_close_matches(metric, METRICS, n=1)
+            hint = (
+                f"did you mean {near[0]}?" if near else f"one of {', '.join(METRICS)}"
+            )
+            raise ConfigError(f"until: there is no metric {metric!r}; {hint}")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise ConfigError(
+                f"until: {text!r} has no value; give {metric}=NUMBER, like {metric}=0.1"
+            )
+        return cls(metric, number)
+
+    def met(self, value: float | None) -> bool:
+        """Return whether ``value`` of the metric is as far as the target."""
+        if value is None:
+            return False
+        return value >= self.value if METRICS[self.metric] else value <= self.value
+
+    def __str__(self) -> str:
+        return f"{self.metric}={self.value:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run an algorithm: everything but its own hyper-parameters.
+
+    Parameters
+    ----------
+    workers:
+        Number of workers; the server comes on top. Default: 4, or under mpiexec one
+        less than its ranks.
+    data:
+        digits, mnist, ijcnn1, ..., libsvm:TRAIN[,TEST], npz:FILE or
+        synthetic:KIND,key=value,...
+    l2:
+        Ridge: (l2 / 2) ||x||^2 is part of the objective.
+    init:
+        Initial point: glorot or zeros.
+    partition:
+        How samples are split over workers: contiguous, shuffled, by-label or dirichlet.
+    dirichlet_alpha:
+        Concentration of the dirichlet partition; small is heterogeneous.
+    rounds:
+        Rounds at most.
+    until:
+        Stop when all these are reached: METRIC=VALUE with METRIC one of loss, residual,
+        accuracy, error, gradient-norm. The budgets bits (paper bits up) and seconds
+        stop a run alone.
+    seed:
+        Of the initial point, batches, rounding and partition.
+    evaluate_every:
+        Evaluate the model, and look at the targets, every so many rounds.
+    dtype:
+        Of model and gradients: float32 or float64.
+    threads:
+        Threads of BLAS per rank.
+    broadcast:
+        How the server's messages reach all workers: tree, linear or mpi.
+    optimum:
+        Find the optimum of a convex problem first (cached per data set), for the
+        residual.
+    """
+
+    workers: int = 4
+    data: str = "digits"
+    l2: float = 0.01
+    init: str = "glorot"
+    partition: str = "contiguous"
+    dirichlet_alpha: float = 0.5
+    rounds: int = 1000
+    until: tuple[str, ...] = ()
+    seed: int = 0
+    evaluate_every: int = 10
+    dtype: str = "float32"
+    threads: int = 1
+    broadcast: str = "tree"
+    optimum: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "evaluate_every", "threads"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("rounds", self.rounds, 0)
+        _at_least("seed", self.seed, 0)
+        for name, choices in _CHOICES.items():
+            given = getattr(self, name)
+            if given not in choices:
+                raise ConfigError(
+                    f"{name}: must be one of {', '.join(choices)}, got {given!r}"
+                )
+        for text in self.until:
+            Target.parse(text)
+
+    @property
+    def targets(self) -> list[Target]:
+        """``until``, parsed."""
+        return [Target.parse(text) for text in self.until]
+
+    @property
+    def scalar(self) -> type[np.floating[Any]]:
+        """``dtype`` as NumPy's type."""
+        return np.float32 if self.dtype == "float32" else np.float64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run: an algorithm, its options as given, and how to run it."""
+
+    algorithm: str
+    options: Mapping[str, Any]
+    how: RunOptions
+    name: str
+
+    def build(self) -> Algorithm:
+        """Return the algorithm; ``ConfigError`` if its options are wrong."""
+        return algorithms.make(self.algorithm, **self.options)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return this as plain data; the algorithm's defaults are filled in."""
+        return {
+            "name": self.name,
+            "algorithm": self.algorithm,
+            "options": dataclasses.asdict(self.build()),  # type: ignore[call-overload]
+            **dataclasses.asdict(self.how),
+        }
+
+
+def run(algorithm: str, name: str | None = None, **given: Any) -> Run:
+    """Sort ``given`` into the options of the algorithm and of the run, and check all.
+
+    Keys are as in the CLI, with underscores or dashes.
+    """
+    cls = algorithms.find(algorithm)
+    own = {field.name for field in algorithms.options(cls)}
+    general = {field.name for field in dataclasses.fields(RunOptions)}
+    given = {key.replace("-", "_"): value for key, value in given.items()}
+    for key in given:
+        if key not in own | general:
+            near = difflib.get_close_matches(key, own | general, n=1)
+            hint = f"did you mean {_flag(near[0])}?" if near else "see --help"
+            raise ConfigError(f"{algorithm}: there is no option {_flag(key)}; {hint}")
+    if "until" in given:
+        until = given["until"]
+        given["until"] = (until,) if isinstance(until, str) else tuple(until)
+    result = Run(
+        algorithm=algorithm,
+        options={key: value for key, value in given.items() if key in own},
+        how=RunOptions(**{k: value for k, value in given.items() if k in general}),
+        name=name or algorithm,
+    )
+    result.build()
+    return result
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table in a file; ``ConfigError`` names file and fault."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def comparison(table: Mapping[str, Any], source: str) -> list[Run]:
+    """Return the runs of a comparison: general keys, then one ``[[run]]`` each.
+
+    A run has ``algorithm``, perhaps ``name``, and options that override the general
+    ones.
+    """
+    table = dict(table)
+    entries = table.pop("run", None)
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{source}: has no [[run]]; give one per algorithm")
+    runs = []
+    for entry in entries:
+        if "algorithm" not in entry:
+            raise ConfigError(f"{source}: a [[run]] has no algorithm: {dict(entry)}")
+        cls = algorithms.find(entry["algorithm"])
+        own = {field.name for field in algorithms.options(cls)}
+        general = {
+            key: value
+            for key, value in table.items()
+            if key.replace("-", "_") in own | _general()
+        }
+        runs.append(run(**{**general, **entry}))
+    _check_used(table, entries, source)
+    names = [r.name for r in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{source}: two runs are called {name!r}; give names")
+    return runs
+
+
+def _check_used(
+    table: Mapping[str, Any], entries: Iterable[Mapping[str, Any]], source: str
+) -> None:
+    """Refuse a general key that no run has an option for: it would be ignored."""
+    used = set(_general())
+    for entry in entries:
+        cls = algorithms.find(entry["algorithm"])
+        used |= {field.name for field in algorithms.options(cls)}
+    for key in table:
+        if key.replace("-", "_") not in used:
+            near = difflib.get_close_matches(key, used, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(f"{source}: no run has an option {key!r}{hint}")
+
+
+def _general() -> set[str]:
+    return {field.name for field in dataclasses.fields(RunOptions)}
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(
+            f"{_flag(name)[2:]}: must be a whole number of at least {least}, "
+            f"got {value!r}"
+        )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

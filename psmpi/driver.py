@@ -1,0 +1,265 @@
+"""Runs an algorithm: the same for every link, and in process as a whole.
+
+Over MPI the ranks do this in ``psmpi.rank``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import threadpoolctl
+
+from psmpi import config, kernels, problems
+from psmpi.base import Algorithm, ConfigError, Plan, Problem, Stopped, Wire
+from psmpi.base import Vector as Vector
+from psmpi.evaluate import Evaluation, Row
+from psmpi.links import local
+from psmpi.links.metering import Meter, MeteredProblem
+from psmpi.links.roles import Server, Worker
+from psmpi.links.transport import Transport
+from psmpi.record import RunWriter
+
+Summary = dict[str, Any]
+UNMET = 4  # exit status: a target was not reached
+MODEL = "model.npy"  # in a run directory: the final model, shape (dim,)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run made ready: everything that all ranks have in common."""
+
+    run: config.Run
+    algorithm: Algorithm
+    problem: Problem  # the whole one
+    plan: Plan
+    wire: Wire
+
+    def facts(self) -> dict[str, Any]:
+        """Return what all ranks have to agree on, as flat plain data."""
+        given = self.run.as_dict()
+        options = given.pop("options")
+        return {
+            **given,
+            **{f"{self.run.algorithm} {name}": v for name, v in options.items()},
+            "wire": f"{self.wire}",
+            "dim": self.plan.dim,
+            "data digest": self.problem.digest(),
+        }
+
+    def digest(self) -> str:
+        """Return a hex digest of the facts."""
+        text = json.dumps(self.facts(), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run went.
+
+    ``summary`` is what ``summary.json`` holds, ``rows`` what ``rows.jsonl`` does; ``x``
+    is the final model, shape (dim,); ``path`` the run's directory, if it has one;
+    ``unmet`` holds the targets that were not reached.
+    """
+
+    summary: Summary
+    rows: list[Row]
+    x: Vector
+    path: Path | None = None
+    unmet: tuple[str, ...] = ()
+
+
+def prepare(run: config.Run, problem: Problem | None = None) -> Job:
+    """Load the data and check everything that can be checked without a link."""
+    how = run.how
+    algorithm = run.build()
+    if problem is None:
+        problem = problems.make_problem(
+            how.data,
+            l2=how.l2,
+            init=how.init,
+            partition=how.partition,
+            dirichlet_alpha=how.dirichlet_alpha,
+            dtype=how.scalar,
+            seed=how.seed,
+        )
+    plan = Plan(
+        workers=how.workers,
+        rounds=how.rounds,
+        dim=problem.dim,
+        bounds=problem.bounds,
+        dtype=how.scalar,
+        seed=how.seed,
+    )
+    wire = algorithm.wire(plan)
+    for codec in (wire.up, wire.down):
+        codec.max_nbytes(plan.dim)
+    job = Job(run, algorithm, problem, plan, wire)
+    _check_targets(job)
+    return job
+
+
+def serve(
+    job: Job,
+    transport: Transport,
+    on_row: Callable[[Row], None],
+    optimum: float | None,
+) -> tuple[Evaluation, Server, Vector]:
+    """Run the server's role to the end of the run, evaluation and farewell included."""
+    server = Server(transport, job.wire, job.plan)
+    state = job.algorithm.server_state(server, job.problem, job.plan)
+    evaluation = Evaluation(
+        job.problem, job.run.how, optimum, server.meter, transport.now, on_row
+    )
+    every = job.run.how.evaluate_every
+    for iterate in job.algorithm.server(server, job.plan, state):
+        if iterate.round % every == 0 and evaluation.take(iterate.round, iterate.x):
+            break
+    else:
+        evaluation.take(state.round, state.x)
+    server.stop()
+    return evaluation, server, state.x
+
+
+def work(job: Job, transport: Transport, shard: Problem) -> Worker:
+    """Run a worker's role until the server ends the run."""
+    worker = Worker(transport, job.wire, job.plan)
+    metered = MeteredProblem(shard, worker.meter)
+    state = job.algorithm.worker_state(worker, metered, job.plan)
+    try:
+        job.algorithm.worker(worker, metered, job.plan, state)
+    except Stopped:
+        worker.leave()
+    return worker
+
+
+def find_optimum(job: Job) -> float | None:
+    """Return the least loss, if it is wanted and known."""
+    return job.problem.optimum() if job.run.how.optimum else None
+
+
+def rank_report(
+    rank: int, rounds: int, transport: Transport, meter: Meter
+) -> dict[str, Any]:
+    """Return one rank's entry of the summary; bytes are as handed to the transport."""
+    return {
+        "rank": rank,
+        "host": socket.gethostname(),
+        "rounds": rounds,
+        "frames_sent": transport.sent_messages,
+        "bytes_sent": transport.sent_bytes,
+        "bytes_received": transport.received_bytes,
+        "seconds": meter.seconds,
+        "max_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def summarise(
+    job: Job, evaluation: Evaluation, meter: Meter, ranks: Sequence[dict[str, Any]]
+) -> Summary:
+    """Return the contract's summary. Seconds by phase are means over the workers."""
+    last = evaluation.rows[-1]
+    phases = {
+        name: float(np.mean([rank["seconds"][name] for rank in ranks[1:]]))
+        for name in meter.seconds
+    }
+    phases["evaluate"] = meter.seconds["evaluate"]
+    return {
+        "algorithm": job.run.algorithm,
+        "name": job.run.name,
+        "workers": job.plan.workers,
+        "rounds": last["round"],
+        "uploads": last["uploads"],
+        "paper_bits_up": last["paper_bits_up"],
+        "paper_bits_down": last["paper_bits_down"],
+        "wire_bytes_up": meter.wire_bytes_up,
+        "wire_bytes_down": meter.wire_bytes_down,
+        "seconds": {"total": last["seconds"], **phases},
+        "loss": last["loss"],
+        "residual": last["residual"],
+        "accuracy": last["accuracy"],
+        "gradient_norm": last["gradient_norm"],
+        "reached": evaluation.reached,
+        "unmet": [str(target) for target in evaluation.unmet()],
+        "ranks": list(ranks),
+        "dim": job.plan.dim,
+        "data": job.run.how.data,
+        "options": dict(job.run.as_dict()["options"]),
+        "dtype": job.run.how.dtype,
+        "seed": job.run.how.seed,
+    }
+
+
+def run_local(
+    run: config.Run,
+    *,
+    problem: Problem | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_row: Callable[[Row], None] | None = None,
+    schedule: int | None = None,
+) -> Result:
+    """Run server and workers as threads of this process, one at a time.
+
+    Synchronous algorithms give the same bits as over MPI. ``schedule`` seeds the order
+    in which ranks get their turn, which must not matter.
+    """
+    with threadpoolctl.threadpool_limits(run.how.threads):
+        job = prepare(run, problem)
+        kernels.warmup((job.run.how.scalar,))
+        optimum = find_optimum(job)
+        shards = [
+            job.problem.shard(m, job.plan.workers) for m in range(job.plan.workers)
+        ]
+        baton, transports = local.connect(job.plan.workers + 1, seed=schedule)
+        writer = None
+        if out is not None:
+            host = [socket.gethostname()]
+            writer = RunWriter(out, run.as_dict(), hosts=host, digest=job.digest())
+
+        def record(row: Row) -> None:
+            if writer is not None:
+                writer.append(row)
+            if on_row is not None:
+                on_row(row)
+
+        ended = baton.run(
+            [lambda: serve(job, transports[0], record, optimum)]
+            + [
+                lambda m=m: work(job, transports[m + 1], shards[m])  # type: ignore[misc]
+                for m in range(job.plan.workers)
+            ]
+        )
+    evaluation, server, x = ended[0]
+    ranks = [
+        rank_report(0, evaluation.rows[-1]["round"], transports[0], server.meter),
+        *(
+            rank_report(w.worker + 1, w.pulls, transports[w.worker + 1], w.meter)
+            for w in ended[1:]
+        ),
+    ]
+    summary = summarise(job, evaluation, server.meter, ranks)
+    if writer is not None:
+        np.save(writer.path / MODEL, x)
+        writer.finish(summary)
+    return Result(
+        summary,
+        evaluation.rows,
+        x,
+        None if writer is None else writer.path,
+        tuple(summary["unmet"]),
+    )
+
+
+def _check_targets(job: Job) -> None:
+    """Refuse targets that this problem can never report."""
+    for target in job.run.how.targets:
+        if target.metric == "residual" and not job.run.how.optimum:
+            raise ConfigError(f"until: {target} needs the optimum; drop --no-optimum")

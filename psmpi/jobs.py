@@ -1,0 +1,148 @@
+"""Starts runs: in process, or as an MPI job of their own, and collects the results."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from psmpi import config, launcher
+from psmpi.base import ConfigError, Problem, PsmpiError
+from psmpi.driver import MODEL, Result, run_local
+from psmpi.evaluate import Row
+from psmpi.record import follow, read_run
+
+OnRow = Callable[[config.Run, Row], None]
+_KNOWN = (0, ConfigError.exit_status)
+
+
+def run(
+    algorithm: str,
+    *,
+    local: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    problem: Problem | None = None,
+    hosts: str | None = None,
+    **options: Any,
+) -> Result:
+    """Run an algorithm and return how it went.
+
+    Parameters
+    ----------
+    algorithm
+        Its id, as ``psmpi list`` shows it.
+    local
+        Run all ranks in this process, one at a time, instead of under mpiexec.
+    out
+        Directory to record the run in; must not exist.
+    problem
+        A ``psmpi.base.Problem`` of your own, in place of ``data``; only with ``local``.
+    hosts
+        Hosts for mpiexec, comma-separated.
+    options
+        The algorithm's options and the run's (``workers``, ``data``, ``rounds``,
+        ``until``, ``seed``, ...), named as in the command line.
+
+    Raises ``ConfigError`` for what can't be run, ``PsmpiError`` if a rank failed.
+    """
+    made = config.run(algorithm, **options)
+    if local:
+        return run_local(made, problem=problem, out=out)
+    if problem is not None:
+        raise ConfigError(
+            "problem: an object can't be handed to other processes; use local=True, "
+            "or write the data to a file and name it in data"
+        )
+    if out is not None:
+        return run_mpi([made], [Path(out)], hosts=hosts)[0]
+    with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
+        result = run_mpi([made], [Path(folder) / "run"], hosts=hosts)[0]
+        return dataclasses.replace(result, path=None)
+
+
+def run_mpi(
+    runs: Sequence[config.Run],
+    outs: Sequence[Path],
+    *,
+    hosts: str | None = None,
+    on_row: OnRow | None = None,
+) -> list[Result]:
+    """Start mpiexec on ``runs``, one after the other in one job, and wait for it.
+
+    All runs have the same number of workers. Raises ``PsmpiError`` if a rank failed;
+    what it had to say is on stderr by then.
+    """
+    for out in outs:
+        if out.exists():
+            raise ConfigError(
+                f"{out}: already exists, and nothing is overwritten; "
+                "give another directory, or move this one away"
+            )
+    workers, threads = runs[0].how.workers, runs[0].how.threads
+    news = [follow(out) for out in outs]
+
+    def tick() -> None:
+        for made, fresh in zip(runs, news, strict=True):
+            for row in next(fresh):
+                if on_row is not None:
+                    on_row(made, row)
+
+    with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
+        job = Path(folder) / "job.json"
+        job.write_text(json.dumps(job_file(runs, outs)))
+        status = launcher.launch(
+            [sys.executable, "-m", "psmpi.rank", str(job)],
+            workers + 1,
+            hosts=() if hosts is None else hosts.split(","),
+            threads=threads,
+            on_tick=tick,
+        )
+    tick()
+    if status != 0:
+        raise RankFailed(status)
+    return [read_result(out) for out in outs]
+
+
+def job_file(
+    runs: Sequence[config.Run], outs: Sequence[Path | None]
+) -> list[dict[str, Any]]:
+    """Return what ``psmpi.rank`` reads, as plain data."""
+    return [
+        {
+            "algorithm": made.algorithm,
+            "name": made.name,
+            "given": {**made.options, **dataclasses.asdict(made.how)},
+            "out": None if out is None else str(out.absolute()),
+        }
+        for made, out in zip(runs, outs, strict=True)
+    ]
+
+
+class RankFailed(PsmpiError):
+    """An MPI job ended with a status that isn't 0; its ranks have said why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the MPI job ended with status {status}")
+        # A rank's configuration error keeps its status; all else is a failed rank.
+        self.exit_status = status if status in _KNOWN else 3  # type: ignore[misc]
+
+
+def read_result(out: Path) -> Result:
+    """Return the result that a finished run left in its directory."""
+    found = read_run(out)
+    if found.summary is None:
+        raise PsmpiError(f"{out}: the run ended without a summary")
+    return Result(
+        found.summary,
+        found.rows,
+        np.load(out / MODEL),
+        out,
+        tuple(found.summary["unmet"]),
+    )

@@ -1,0 +1,94 @@
+"""Exact selection of the k largest magnitudes, in linear time and without sorting.
+
+A magnitude is its IEEE bit pattern, an unsigned integer. One histogram of the leading
+bits finds the bin of the k-th largest; only the entries from that bin up are looked at
+again, their next bits in further histograms, until the k-th largest is known exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from psmpi.base import Vector
+from psmpi.kernels.jit import kernel, magnitude
+
+DIGIT = np.uint64(11)
+BINS = 2048
+LAST = np.uint64(BINS - 1)
+ROWS = 4  # histograms side by side: equal neighbours don't wait for each other
+
+
+@kernel
+def leading_histogram(x: Vector, shift: np.uint64) -> np.ndarray:
+    """Return how many magnitudes have each value of the bits from ``shift`` up."""
+    counts = np.zeros((ROWS, BINS), np.int64)
+    body = x.size - x.size % ROWS
+    for first in range(0, body, ROWS):
+        part = x[first : first + ROWS]
+        counts[0, np.uint64(magnitude(part[0])) >> shift] += 1
+        counts[1, np.uint64(magnitude(part[1])) >> shift] += 1
+        counts[2, np.uint64(magnitude(part[2])) >> shift] += 1
+        counts[3, np.uint64(magnitude(part[3])) >> shift] += 1
+    for i in range(body, x.size):
+        counts[0, np.uint64(magnitude(x[i])) >> shift] += 1
+    total = counts[0]
+    for row in range(1, ROWS):
+        for b in range(BINS):
+            total[b] += counts[row, b]
+    return total
+
+
+@kernel
+def from_top(counts: np.ndarray, k: int) -> tuple[int, int]:
+    """Return the bin of the k-th largest and its rank among that bin's entries."""
+    b = BINS - 1
+    while k > counts[b]:
+        k -= counts[b]
+        b -= 1
+    return b, k
+
+
+@kernel
+def from_bin(x: Vector, least: np.uint64, room: int) -> np.ndarray:
+    """Return the ascending indices (uint32) of the ``room`` magnitudes >= ``least``."""
+    found = np.empty(room + 1, np.uint32)  # one more: every index is written, then kept
+    count = 0
+    for i in range(x.size):
+        found[count] = np.uint32(i)
+        count += np.int64(np.uint64(magnitude(x[i])) >= least)
+    return found[:room]
+
+
+@kernel
+def top_k(x: Vector, k: int, least: np.uint64) -> np.ndarray:
+    """Return the ascending indices (uint32) of the k largest magnitudes.
+
+    Equal magnitudes: the lower index first. Bit patterns below ``least`` are never
+    taken, so fewer than k come back if there aren't more; 1 <= k <= x.size.
+    """
+    width = np.uint64(31 if x.itemsize == 4 else 63)
+    shift = width - DIGIT
+    counts = leading_histogram(x, shift)
+    digit, rank = from_top(counts, k)
+    found = from_bin(x, np.uint64(digit) << shift, np.sum(counts[digit:]))
+    known = np.uint64(digit) << shift  # the k-th largest, as far as it is known
+    while shift > np.uint64(0):
+        low = shift - min(DIGIT, shift)
+        counts[:] = 0
+        for i in found:
+            bits = np.uint64(magnitude(x[i]))
+            if bits >> shift == known >> shift:
+                counts[(bits >> low) & (LAST >> (DIGIT - (shift - low)))] += 1
+        digit, rank = from_top(counts, rank)
+        known |= np.uint64(digit) << low
+        shift = low
+    if known < least:
+        known, rank = least, k
+    count = 0
+    for i in found:
+        bits = np.uint64(magnitude(x[i]))
+        if bits > known or (bits == known and rank > 0):
+            rank -= np.int64(bits == known)
+            found[count] = i
+            count += 1
+    return found[:count]

@@ -1,0 +1,189 @@
+"""Values of a frame: written, checked, added back at few indices or all; coins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from psmpi.base import Frame, Vector
+from psmpi.kernels.hash import draw_words, start, uniform
+from psmpi.kernels.jit import U0, U1, kernel, load, store, trailing_zeros
+from psmpi.kernels.reduce import LANES, sum_abs
+
+INFINITE = np.uint32(0x7F800000)
+SIZE = np.uint32(0x7FFFFFFF)
+
+
+@kernel
+def values_ok(frame: Frame, at: int, count: int, zeros: bool) -> bool:
+    """Return whether ``count`` float32 values are finite, and not 0 unless allowed."""
+    top, least = np.uint32(0), INFINITE
+    for j in range(count):
+        size = load(frame, at + 4 * j, np.uint32) & SIZE
+        top, least = max(top, size), min(least, size)
+    return top < INFINITE and (zeros or least > np.uint32(0))
+
+
+@kernel
+def scatter_add(
+    frame: Frame, at: int, indices: np.ndarray, out: Vector, scale: float
+) -> None:
+    """Add ``scale`` times the float32 values to ``out[indices]``; all is checked."""
+    for j in range(indices.size):
+        value = np.float64(load(frame, at + 4 * j, np.float32))
+        out[indices[j]] += scale * value
+
+
+@kernel
+def dense_write(x: Vector, wide: bool, frame: Frame) -> None:
+    """Write all entries of ``x`` as float64 (``wide``) or float32."""
+    if wide:
+        for i in range(x.size):
+            store(frame, 8 * i, np.float64(x[i]))
+    else:
+        for i in range(x.size):
+            store(frame, 4 * i, np.float32(x[i]))
+
+
+@kernel
+def dense_add(frame: Frame, wide: bool, out: Vector, scale: float) -> bool:
+    """Add ``scale`` times the frame to ``out``; False, nothing added, if not finite."""
+    good = True
+    if not wide:
+        if not values_ok(frame, 0, out.size, True):
+            return False
+        for i in range(out.size):
+            out[i] += scale * np.float64(load(frame, 4 * i, np.float32))
+        return True
+    for i in range(out.size):
+        good &= abs(load(frame, 8 * i, np.float64)) < np.inf
+    if good:
+        for i in range(out.size):
+            out[i] += scale * load(frame, 8 * i, np.float64)
+    return good
+
+
+@kernel
+def coin_mask(key: np.uint64, limit: np.uint64, dim: int) -> np.ndarray:
+    """Return words of 64 coins: bit i % 64 of word i // 64 is word(i) < ``limit``."""
+    stream = start(key)
+    coins = np.empty(64, np.uint32)
+    words = np.empty((dim + 63) // 64, np.uint64)
+    for w in range(words.size):
+        draw_words(stream, np.uint64(64 * w), coins)
+        word = U0
+        for j in range(64):
+            word |= np.uint64(np.uint64(coins[j]) < limit) << np.uint64(j)
+        words[w] = word
+    if dim % 64:
+        words[dim // 64] &= (U1 << np.uint64(dim % 64)) - U1
+    return words
+
+
+@kernel
+def coin_gather(x: Vector, key: np.uint64, limit: np.uint64, frame: Frame) -> int:
+    """Write the key, then the entries whose coin fell; return the number of bytes."""
+    store(frame, 0, key)
+    at = 8
+    words = coin_mask(key, limit, x.size)
+    for w in range(words.size):
+        word = words[w]
+        while word:
+            store(frame, at, np.float32(x[64 * w + np.int64(trailing_zeros(word))]))
+            at += 4
+            word &= word - U1
+    return at
+
+
+@kernel
+def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
+    """Add ``scale`` times the values to the entries whose coin fell.
+
+    Returns False, with nothing added, if there aren't as many values as entries.
+    """
+    words = coin_mask(load(frame, 0, np.uint64), limit, out.size)
+    count = 0
+    for w in range(words.size):
+        word = words[w]
+        while word:
+            count += 1
+            word &= word - U1
+    if frame.size != 8 + 4 * count or not values_ok(frame, 8, count, True):
+        return False
+    at = 8
+    for w in range(words.size):
+        word = words[w]
+        while word:
+            i = 64 * w + np.int64(trailing_zeros(word))
+            out[i] += scale * np.float64(load(frame, at, np.float32))
+            at += 4
+            word &= word - U1
+    return True
+
+
+@kernel
+def below_one(x: Vector, rate: float) -> tuple[float, int]:
+    """Return the sum of the |x_i| with rate |x_i| < 1, and the number of the others."""
+    lanes = np.zeros(LANES)
+    others = 0
+    body = x.size - x.size % LANES
+    for start in range(0, body, LANES):
+        part = x[start : start + LANES]
+        for j in range(LANES):
+            size = abs(np.float64(part[j]))
+            lanes[j] += size if rate * size < 1.0 else 0.0
+        for j in range(LANES):
+            others += np.int64(rate * abs(np.float64(part[j])) >= 1.0)
+    for i in range(body, x.size):
+        size = abs(np.float64(x[i]))
+        lanes[i - body] += size if rate * size < 1.0 else 0.0
+        others += np.int64(rate * size >= 1.0)
+    total = 0.0
+    for j in range(LANES):
+        total += lanes[j]
+    return total, others
+
+
+@kernel
+def saturating_rate(x: Vector, k: int, passes: int) -> float:
+    """Return lambda with sum_i min(1, lambda |x_i|) = k; infinite for <= k non-zeros.
+
+    Wangni et al. (2018), algorithm 3: entries with lambda |x_i| >= 1 count 1 each, the
+    others share what is left of k in proportion to |x_i|; repeat until none joins. Rises
+    to the solution in a few passes; stopping early keeps a little less than k.
+    """
+    nonzeros = 0
+    for i in range(x.size):
+        nonzeros += np.int64(x[i] != 0)
+    if nonzeros <= k:
+        return np.inf
+    rate = k / sum_abs(x)
+    for _ in range(passes):
+        rest, sure = below_one(x, rate)
+        higher = (k - sure) / rest
+        if not higher > rate:
+            break
+        rate = higher
+    return rate
+
+
+@kernel
+def weighted_coins(
+    x: Vector, rate: float, key: np.uint64, found: np.ndarray, values: np.ndarray
+) -> int:
+    """Keep entry i with chance p_i = min(1, rate |x_i|), as value x_i / p_i.
+
+    Returns how many were written to ``found`` and ``values``; values that float32 takes
+    for 0 are not kept.
+    """
+    stream = start(key)
+    count = 0
+    for i in range(x.size):
+        value = np.float64(x[i])
+        chance = min(1.0, rate * abs(value))
+        if uniform(stream, np.uint64(i)) < chance:
+            single = np.float32(value / chance)
+            if single != 0:
+                found[count] = np.uint32(i)
+                values[count] = single
+                count += 1
+    return count

@@ -1,0 +1,73 @@
+"""Compile every kernel, or load it from the cache, before a clock starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from psmpi.kernels import bits, hash, indices, reduce, rounding, select, signs, sparse
+
+U = np.uint64
+
+
+def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """Return all kernels with the arguments that codecs give them, callees first."""
+    x = np.arange(1, 9, dtype=dtype)
+    frame = np.zeros(64, np.uint8)
+    words = np.arange(8, dtype=np.uint32)
+    bounds = np.array([0, 8])
+    least = U(1)
+    return [
+        (hash.mix, (U(1),)),
+        (hash.start, (U(1),)),
+        (hash.draw, (U(1), U(1))),
+        (hash.uniform, (U(1), U(1))),
+        (hash.draw_words, (U(1), U(0), words.copy())),
+        (bits.pack, (words, U(4), frame, 0)),
+        (bits.window, (frame, U(0))),
+        (bits.unpack, (frame, 0, U(4), words.copy())),
+        (reduce.max_abs, (x,)),
+        (reduce.sum_abs, (x,)),
+        (reduce.sum_squares, (x, 1.0)),
+        (reduce.distance_squares, (x, x)),
+        (reduce.norm2, (x,)),
+        (rounding.upper_float32, (1.0,)),
+        (rounding.nearest_encode, (x, U(4), frame)),
+        (rounding.nearest_add, (frame, U(4), x.copy(), 1.0)),
+        (rounding.stochastic_encode, (x, U(4), True, 0.0, U(1), frame)),
+        (rounding.stochastic_add, (frame, U(4), x.copy(), 1.0)),
+        (signs.sign_encode, (x, bounds, frame)),
+        (signs.sign_add, (frame, bounds, x.copy(), 1.0)),
+        (select.leading_histogram, (x, U(20 if x.itemsize == 4 else 52))),
+        (select.from_top, (np.ones(select.BINS, np.int64), 1)),
+        (select.from_bin, (x, least, x.size)),
+        (select.top_k, (x, 2, least)),
+        (indices.index_width, (8,)),
+        (indices.rice_length, (words, 0)),
+        (indices.shortest_mode, (words, 8)),
+        (indices.write_indices, (words, 8, 0, frame[:1])),
+        (indices.read_indices, (frame[:1], 8, 0, words.copy())),
+        (sparse.values_ok, (frame, 0, 1, True)),
+        (sparse.scatter_add, (frame, 0, words[:1], x.copy(), 1.0)),
+        (sparse.dense_write, (x, False, frame)),
+        (sparse.dense_add, (frame, False, x.copy(), 1.0)),
+        (sparse.coin_mask, (U(1), U(1), 8)),
+        (sparse.coin_gather, (x, U(1), U(1), frame)),
+        (sparse.coin_add, (frame[:8], U(1), x.copy(), 1.0)),
+        (sparse.below_one, (x, 1.0)),
+        (sparse.saturating_rate, (x, 2, 50)),
+        (sparse.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
+    ]
+
+
+def warmup(dtypes: Sequence[Any] = (np.float32,)) -> None:
+    """Compile all kernels for vectors of these types; seconds cold, quick when cached.
+
+    Run it on one rank per node before the others start, and on every rank before time
+    is taken: reading the cache costs a little as well.
+    """
+    for dtype in dtypes:
+        for function, arguments in examples(dtype):
+            function(*arguments)

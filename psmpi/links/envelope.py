@@ -1,0 +1,96 @@
+"""The 16 bytes around every frame, so that a wrong message is an error, not a sum.
+
+======  ======  =====================================================
+offset  type    field
+======  ======  =====================================================
+0       uint32  round: the server's round that the message belongs to
+4       uint8   kind: DATA, SKIP, STOP or BYE
+5       uint8   codec: ``wire_id`` of the frame's codec
+6       uint16  frame length in bytes, bits 32 to 47
+8       uint32  frame length in bytes, bits 0 to 31
+12      uint32  CRC-32 of the twelve bytes before it and of the frame
+======  ======  =====================================================
+
+Little-endian. Envelopes count in wire bytes and never in paper bits.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from psmpi.base import Frame, LinkError
+
+ENVELOPE = struct.Struct("<IBBHII")
+NBYTES = ENVELOPE.size
+DATA, SKIP, STOP, BYE = 1, 2, 3, 4
+_KINDS = {DATA: "data", SKIP: "skip", STOP: "stop", BYE: "bye"}
+_CRC_AT = 12
+
+
+class Opened(NamedTuple):
+    """A message taken apart; ``frame`` is a view of it, None without data."""
+
+    round: int
+    kind: int
+    frame: Frame | None
+
+
+def seal(buffer: Frame, nbytes: int, round_: int, kind: int, codec: int) -> Frame:
+    """Write the envelope before the ``nbytes`` of frame that stand in ``buffer[16:]``.
+
+    Returns the whole message, a view of ``buffer``.
+    """
+    message = buffer[: NBYTES + nbytes]
+    high, low = nbytes >> 32, nbytes & 0xFFFFFFFF
+    ENVELOPE.pack_into(message.data, 0, round_, kind, codec, high, low, 0)
+    crc = _crc(message)
+    ENVELOPE.pack_into(message.data, 0, round_, kind, codec, high, low, crc)
+    return message
+
+
+def message_nbytes(start: Frame) -> int:
+    """Return how long the message is that begins with ``start`` (>= 16 bytes)."""
+    if start.size < NBYTES:
+        raise LinkError(
+            f"message: {start.size} bytes are less than the envelope's {NBYTES}"
+        )
+    high, low = ENVELOPE.unpack_from(start.data)[3:5]
+    return NBYTES + (int(high) << 32 | int(low))
+
+
+def unseal(message: Frame, codec: int, sender: str) -> Opened:
+    """Check a message and take it apart; ``LinkError`` names ``sender`` and the fault.
+
+    ``codec`` is the ``wire_id`` that a frame from there must have.
+    """
+    stated = message_nbytes(message)
+    if stated != message.size:
+        raise LinkError(
+            f"message from {sender}: {message.size} bytes came, {stated} were announced"
+        )
+    round_, kind, found, _, _, crc = ENVELOPE.unpack_from(message.data)
+    if crc != _crc(message):
+        raise LinkError(f"message from {sender}: damaged on the way (CRC-32 differs)")
+    if kind not in _KINDS:
+        raise LinkError(f"message from {sender}: unknown kind {kind}")
+    if kind != DATA:
+        return Opened(round_, kind, None)
+    if found != codec:
+        raise LinkError(
+            f"message from {sender}: its frame is of codec number {found}, "
+            f"expected {codec}; do all ranks run the same psmpi?"
+        )
+    return Opened(round_, kind, message[NBYTES:])
+
+
+def outbox(max_nbytes: int) -> Frame:
+    """Return a buffer for a message whose frame is up to ``max_nbytes`` long."""
+    return np.empty(NBYTES + max_nbytes, np.uint8)
+
+
+def _crc(message: Frame) -> int:
+    return zlib.crc32(message[NBYTES:].data, zlib.crc32(message[:_CRC_AT].data))

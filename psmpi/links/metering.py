@@ -1,0 +1,104 @@
+"""Where the time goes and what is sent, booked without the algorithms' help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from psmpi.base import Codec, Frame, Indices, Problem, Vector
+
+PHASES = ("compute", "encode", "send", "wait", "decode", "evaluate")
+
+
+class Meter:
+    """Seconds by phase, and messages, bytes and bits by direction, of one rank."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.uploads = 0
+        self.paper_bits_up = 0
+        self.paper_bits_down = 0
+        self.wire_bytes_up = 0
+        self.wire_bytes_down = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book the time of the block under ``name``."""
+        start = self._now()
+        try:
+            yield
+        finally:
+            self.seconds[name] += self._now() - start
+
+
+class MeteredCodec(Codec):
+    """A codec with its time booked; without ``out``, it encodes into ``outbox``.
+
+    Encoding where the link sends from saves the copy of the frame.
+    """
+
+    def __init__(self, codec: Codec, meter: Meter, outbox: Frame | None = None) -> None:
+        self.codec = codec
+        self._meter = meter
+        self._outbox = outbox
+
+    def max_nbytes(self, dim: int) -> int:
+        return self.codec.max_nbytes(dim)
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        return self.codec.paper_bits(frame, dim)
+
+    def error(self, dim: int) -> float:
+        return self.codec.error(dim)
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        with self._meter.phase("encode"):
+            return self.codec.encode(x, self._outbox if out is None else out, key)
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        with self._meter.phase("decode"):
+            self.codec.decode_add(frame, out, scale)
+
+    def decode(
+        self, frame: Frame, dim: int, out: Vector | None = None, dtype: Any = np.float32
+    ) -> Vector:
+        with self._meter.phase("decode"):
+            return self.codec.decode(frame, dim, out, dtype)
+
+
+class MeteredProblem(Problem):
+    """A worker's problem with the time of its gradients booked as compute."""
+
+    def __init__(self, problem: Problem, meter: Meter) -> None:
+        self.problem = problem
+        self._meter = meter
+        self.dim, self.bounds = problem.dim, problem.bounds
+        self.samples = problem.samples
+
+    def start(self, seed: int) -> Vector:
+        return self.problem.start(seed)
+
+    def loss(self, x: Vector) -> float:
+        with self._meter.phase("compute"):
+            return self.problem.loss(x)
+
+    def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
+        with self._meter.phase("compute"):
+            return self.problem.grad(x, out, batch)
+
+    def shard(self, worker: int, workers: int) -> Problem:
+        return self.problem.shard(worker, workers)
+
+    def digest(self) -> str:
+        return self.problem.digest()
+
+    def batch(self, key: int, size: int) -> Indices:
+        with self._meter.phase("compute"):
+            return self.problem.batch(key, size)
+
+    def smoothness(self) -> float:
+        return self.problem.smoothness()

@@ -1,0 +1,196 @@
+"""The two ends of a link, the same over every transport.
+
+Here lives what is not in the papers and would be copied into every algorithm: the
+envelope, the loan of received frames, counting, the order of rounds, and the end of a
+run. The server ends it: STOP goes down the way that frames go, each worker answers BYE
+after what it still had under way, and only then does anybody leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from psmpi.base import (
+    Codec,
+    Frame,
+    LinkError,
+    Plan,
+    ServerLink,
+    Stopped,
+    Wire,
+    WorkerLink,
+)
+from psmpi.links import envelope
+from psmpi.links.envelope import BYE, DATA, SKIP, STOP
+from psmpi.links.metering import Meter, MeteredCodec
+from psmpi.links.transport import Transport
+
+
+def _paper_bits(codec: Codec, frame: Frame | None, dim: int) -> int:
+    """Return what the paper counts: signals, with an empty frame or none, are free."""
+    return codec.paper_bits(frame, dim) if frame is not None and frame.size else 0
+
+
+class _Outgoing:
+    """The one direction an end sends in: its buffer, and messages made in it."""
+
+    def __init__(self, codec: Codec, dim: int) -> None:
+        self.codec = codec
+        self.dim = dim
+        self.buffer = envelope.outbox(codec.max_nbytes(dim))
+        self.space = self.buffer[envelope.NBYTES :]
+
+    def message(self, round_: int, frame: Frame | None, kind: int = SKIP) -> Frame:
+        """Return ``frame`` as a message, without a copy if it is here already."""
+        if frame is None:
+            return envelope.seal(self.buffer, 0, round_, kind, 0)
+        if frame.base is not self.buffer:
+            self.space[: frame.size] = frame
+        return envelope.seal(self.buffer, frame.size, round_, DATA, self.codec.wire_id)
+
+    def paper_bits(self, frame: Frame | None) -> int:
+        return _paper_bits(self.codec, frame, self.dim)
+
+
+class Worker(WorkerLink):
+    """A worker's end over ``transport``."""
+
+    def __init__(self, transport: Transport, wire: Wire, plan: Plan) -> None:
+        self.worker = transport.node - 1
+        self.workers = plan.workers
+        self.meter = Meter(transport.now)
+        self.round = 0  # of the last message pulled; echoed in what is pushed
+        self.pulls = 0
+        self._transport = transport
+        self._wire = wire
+        self._out = _Outgoing(wire.up, plan.dim)
+        self.up = MeteredCodec(wire.up, self.meter, self._out.space)
+        self.down = MeteredCodec(wire.down, self.meter)
+
+    def rounds(self, state: Any) -> Iterator[int]:
+        """Yield round numbers for ever: the server ends a run, in ``pull``."""
+        while True:
+            yield state.round
+            state.round += 1
+
+    def pull(self) -> Frame | None:
+        self._transport.release()
+        with self.meter.phase("wait"):
+            message = (
+                self._transport.bcast(None)
+                if self._wire.tree
+                else self._transport.recv(0)
+            )
+        opened = envelope.unseal(message, self._wire.down.wire_id, "the server")
+        if opened.round < self.round:
+            raise LinkError(
+                f"worker {self.worker}: got a message of round {opened.round} "
+                f"after one of round {self.round}"
+            )
+        if opened.kind == STOP:
+            raise Stopped
+        self.round = opened.round
+        self.pulls += 1
+        return opened.frame
+
+    def push(self, frame: Frame | None) -> None:
+        self._transport.release()
+        bits = self._out.paper_bits(frame)
+        message = self._out.message(self.round, frame)
+        with self.meter.phase("send"):
+            self._transport.send(0, message)
+        self.meter.uploads += frame is not None
+        self.meter.paper_bits_up += bits
+        self.meter.wire_bytes_up += message.size
+
+    def leave(self) -> None:
+        """Answer the server's STOP."""
+        self._transport.release()
+        self._transport.send(0, self._out.message(self.round, None, BYE))
+
+
+class Server(ServerLink):
+    """The server's end over ``transport``; it sets the pace of rounds."""
+
+    def __init__(self, transport: Transport, wire: Wire, plan: Plan) -> None:
+        self.workers = plan.workers
+        self.meter = Meter(transport.now)
+        self.round = 0
+        self.arrivals: list[int] = []  # workers in the order that recv served them
+        self._rounds = plan.rounds
+        self._transport = transport
+        self._wire = wire
+        self._dim = plan.dim
+        self._out = _Outgoing(wire.down, plan.dim)
+        self.up = MeteredCodec(wire.up, self.meter)
+        self.down = MeteredCodec(wire.down, self.meter, self._out.space)
+
+    def rounds(self, state: Any) -> Iterator[int]:
+        while state.round < self._rounds:
+            self.round = state.round
+            yield state.round
+            state.round += 1
+
+    def bcast(self, frame: Frame | None) -> None:
+        if not self._wire.tree:
+            raise LinkError("bcast: this algorithm's wire addresses single workers")
+        self._down(range(self.workers), frame)
+
+    def send(self, worker: int, frame: Frame | None) -> None:
+        if self._wire.tree:
+            raise LinkError("send: this algorithm's wire goes along the tree")
+        self._down((worker,), frame)
+
+    def gather(self, workers: Sequence[int] | None = None) -> Iterator[Frame | None]:
+        self._transport.release()
+        for worker in range(self.workers) if workers is None else workers:
+            with self.meter.phase("wait"):
+                message = self._transport.recv(worker + 1)
+            opened = self._open(worker, message)
+            if opened.round != self.round:
+                raise LinkError(
+                    f"worker {worker}: its message is of round {opened.round}, "
+                    f"the server is in round {self.round}"
+                )
+            yield opened.frame
+
+    def recv(self) -> tuple[int, Frame | None]:
+        self._transport.release()
+        with self.meter.phase("wait"):
+            node, message = self._transport.recv_any()
+        self.arrivals.append(node - 1)
+        return node - 1, self._open(node - 1, message).frame
+
+    def stop(self) -> None:
+        """End the run: tell every worker and wait until each has said BYE."""
+        self._down(range(self.workers), None, STOP)
+        for worker in range(self.workers):
+            while True:
+                self._transport.release()
+                with self.meter.phase("wait"):
+                    message = self._transport.recv(worker + 1)
+                if self._open(worker, message).kind == BYE:
+                    break
+
+    def _down(
+        self, workers: Sequence[int], frame: Frame | None, kind: int = SKIP
+    ) -> None:
+        self._transport.release()
+        bits = self._out.paper_bits(frame)
+        message = self._out.message(self.round, frame, kind)
+        with self.meter.phase("send"):
+            if self._wire.tree:
+                self._transport.bcast(message)
+            else:
+                for worker in workers:
+                    self._transport.send(worker + 1, message)
+        self.meter.paper_bits_down += bits * len(workers)
+        self.meter.wire_bytes_down += message.size * len(workers)
+
+    def _open(self, worker: int, message: Frame) -> envelope.Opened:
+        opened = envelope.unseal(message, self._wire.up.wire_id, f"worker {worker}")
+        self.meter.uploads += opened.frame is not None
+        self.meter.paper_bits_up += _paper_bits(self._wire.up, opened.frame, self._dim)
+        self.meter.wire_bytes_up += message.size
+        return opened

@@ -1,0 +1,79 @@
+"""Problems to optimise, and the data they are made of.
+
+>>> problem = make_problem("synthetic:logistic,samples=100,features=3", l2=0.1)
+>>> problem.dim, problem.samples
+(4, 100)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from psmpi.base import Problem
+from psmpi.problems import spec
+from psmpi.problems.dataset import Dataset
+from psmpi.problems.linear import Linear, Logistic, Softmax
+from psmpi.problems.partition import PARTITIONS
+from psmpi.problems.quadratic import QUADRATIC, Quadratic
+from psmpi.problems.sources import DATASETS, SYNTHETIC, load
+from psmpi.problems.supervised import INITS, Supervised
+
+PROBLEMS: dict[str, type[Problem]] = {
+    "quadratic": Quadratic,
+    "softmax": Softmax,
+    "logistic": Logistic,
+}
+
+__all__ = [
+    "DATASETS",
+    "INITS",
+    "PARTITIONS",
+    "PROBLEMS",
+    "Dataset",
+    "Linear",
+    "Logistic",
+    "Quadratic",
+    "Softmax",
+    "Supervised",
+    "load",
+    "make_problem",
+]
+
+
+def make_problem(
+    data: str = "digits",
+    *,
+    l2: float = 0.01,
+    partition: str = "contiguous",
+    dirichlet_alpha: float = 0.5,
+    init: str = "glorot",
+    dtype: Any = np.float32,
+    seed: int = 0,
+) -> Problem:
+    """Return the whole, unsharded problem on the data called ``data`` (see ``load``).
+
+    Two classes make it ``Logistic``, more ``Softmax``; ``synthetic:quadratic,...`` is a
+    ``Quadratic``, which has neither ridge nor partition and starts at x* + N(0, I)
+    unless ``init`` is ``zeros``. ``l2`` is the ridge of f; ``partition`` one of
+    ``PARTITIONS``, ``dirichlet_alpha`` its concentration, ``seed`` its seed; ``init``
+    one of ``INITS``. Raises ``ConfigError`` for whatever doesn't fit.
+    """
+    if data.startswith("synthetic:"):
+        kinds = {**SYNTHETIC, "quadratic": QUADRATIC}
+        kind, values = spec.parse(data.removeprefix("synthetic:"), kinds)
+        if kind == "quadratic":
+            chosen = "zeros" if init == "zeros" else "normal"
+            return Quadratic(**values, init=chosen, dtype=dtype)
+    options: dict[str, Any] = {
+        "l2": l2,
+        "partition": partition,
+        "dirichlet_alpha": dirichlet_alpha,
+        "init": init,
+        "seed": seed,
+    }
+    whole = load(data, dtype)
+    # A softmax over two synthetic classes was asked for by name.
+    two = whole.classes == 2 and not data.startswith("synthetic:softmax")
+    return Logistic(whole, **options) if two else Softmax(whole, **options)

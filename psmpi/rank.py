@@ -1,0 +1,169 @@
+"""What every rank of an MPI job runs: ``python -m psmpi.rank JOB.json``.
+
+The job file holds the runs, one after the other in one MPI session; rank 0 serves,
+records and speaks, the others work.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import threadpoolctl
+
+from psmpi import config, driver, kernels
+from psmpi.base import ConfigError, PsmpiError
+from psmpi.driver import Job, Summary
+from psmpi.links import envelope
+from psmpi.links.mpi import MpiTransport
+from psmpi.links.world import World
+from psmpi.record import RunWriter, read_run, versions
+from psmpi.report import console, table
+
+
+def take_part(world: World, run: config.Run, out: Path | None) -> Summary | None:
+    """Do this rank's part of one run; the server's rank returns the summary."""
+    with threadpoolctl.threadpool_limits(run.how.threads):
+        job = _prepare(world, run)
+        _warm_up(world, job)
+        server = world.rank == 0
+        optimum = driver.find_optimum(job) if server else None
+        if not server:
+            shard = job.problem.shard(world.rank - 1, job.plan.workers)
+        transport = _transport(world, job)
+        if server:
+            return _serve(world, job, transport, optimum, out)
+        worker = driver.work(job, transport, shard)
+        world.allgather(
+            driver.rank_report(world.rank, worker.pulls, transport, worker.meter)
+        )
+        transport.close()
+        return None
+
+
+def _serve(
+    world: World,
+    job: Job,
+    transport: MpiTransport,
+    optimum: float | None,
+    out: Path | None,
+) -> Summary:
+    writer = None
+    if out is not None:
+        writer = RunWriter(
+            out,
+            job.run.as_dict(),
+            hosts=world.hosts,
+            digest=job.digest(),
+            mpi=world.library,
+        )
+    record = (lambda row: None) if writer is None else writer.append
+    evaluation, server, x = driver.serve(job, transport, record, optimum)
+    rounds = evaluation.rows[-1]["round"]
+    ranks = world.allgather(driver.rank_report(0, rounds, transport, server.meter))
+    transport.close()
+    summary = driver.summarise(job, evaluation, server.meter, ranks)
+    if writer is not None:
+        np.save(writer.path / driver.MODEL, x)
+        writer.finish(summary)
+    return summary
+
+
+def _transport(world: World, job: Job) -> MpiTransport:
+    up, down = (
+        envelope.NBYTES + codec.max_nbytes(job.plan.dim)
+        for codec in (job.wire.up, job.wire.down)
+    )
+    return world.transport(up, down, broadcast=job.run.how.broadcast)
+
+
+def _prepare(world: World, run: config.Run) -> Job:
+    """Prepare on every rank, and compare before anybody waits for a message."""
+    job, failure = None, None
+    try:
+        if world.size != run.how.workers + 1:
+            raise ConfigError(
+                f"workers: {run.how.workers} workers and a server are "
+                f"{run.how.workers + 1} ranks, but MPI started {world.size}"
+            )
+        job = driver.prepare(run)
+        if world.rank > 0:
+            job.problem.shard(world.rank - 1, job.plan.workers)
+    except PsmpiError as error:
+        failure = error
+    facts: dict[str, Any] = {
+        **versions(world.library),
+        "python": platform.python_version().rpartition(".")[0],
+        "byteorder": sys.byteorder,
+        **({} if job is None else job.facts()),
+    }
+    everybody = world.allgather((world.hostname, failure, facts))
+    trouble = _compare(everybody)
+    if trouble is not None:
+        if world.rank == 0:
+            raise trouble
+        world.leave(trouble.exit_status)
+    assert job is not None
+    return job
+
+
+def _compare(
+    everybody: Sequence[tuple[str, PsmpiError | None, dict[str, Any]]],
+) -> PsmpiError | None:
+    """Return the first failure or difference among ranks as one line, or None."""
+    failed = {r: e for r, (_, e, _) in enumerate(everybody) if e is not None}
+    if failed:
+        rank, error = next(iter(failed.items()))
+        if len(failed) == len(everybody):
+            return error
+        host = everybody[rank][0]
+        return type(error)(f"rank {rank} on {host}: {error}")
+    first = everybody[0][2]
+    for rank, (host, _, facts) in enumerate(everybody):
+        for name in first.keys() | facts.keys():
+            mine, theirs = first.get(name), facts.get(name)
+            if mine == theirs:
+                continue
+            text = f"{name} is {theirs!r} on rank {rank} ({host}), {mine!r} on rank 0"
+            if name in ("numpy", "numba", "mpi4py", "mpi"):
+                print(f"psmpi: warning: {text}", file=sys.stderr)  # noqa: T201
+            else:
+                return ConfigError(f"ranks disagree: {text}")
+    return None
+
+
+def _warm_up(world: World, job: Job) -> None:
+    """Compile kernels once per node, before the clock starts; the rest load them."""
+    if world.first_on_node:
+        kernels.warmup((job.run.how.scalar,))
+    world.barrier()
+    if not world.first_on_node:
+        kernels.warmup((job.run.how.scalar,))
+
+
+def join(run: config.Run, out: Path) -> NoReturn:
+    """Run one run as a rank of an MPI job that psmpi has not started itself."""
+    world = World()
+    summary = take_part(world, run, out)
+    status = world.allgather(0 if summary is None else len(summary["unmet"]))[0]
+    if summary is not None:
+        console().print(table([read_run(out)]))
+    world.leave(driver.UNMET if status else 0)
+
+
+def main(argv: Sequence[str]) -> NoReturn:
+    """Run the job file ``argv[0]`` as one rank."""
+    world = World()
+    for entry in json.loads(Path(argv[0]).read_text()):
+        run = config.run(entry["algorithm"], name=entry["name"], **entry["given"])
+        take_part(world, run, None if entry["out"] is None else Path(entry["out"]))
+    world.leave(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,296 @@
+"""The run directory: what a run was, how it went, and what it came to.
+
+``manifest.json`` is written first: configuration, versions, hosts, digest.
+``rows.jsonl`` grows by one line per evaluated round, flushed at once, so that another
+process can follow it. ``summary.json`` appears, whole, when the run has ended; without
+it the run is still going on or was killed. All three are strict JSON: a number that is
+not finite is null.
+
+*Dense bits* are what gradient descent (or plain SGD) would have sent in the same number
+of rounds: 32 bits per entry, every worker, every round, whatever the run's dtype::
+
+    dense_bits_up = dense_bits_down = 32 * dim * workers * rounds
+
+The *ratio to uncompressed* is ``dense_bits_up / paper_bits_up``.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from psmpi import __version__
+from psmpi.base import ConfigError
+
+FORMAT = 1  # of the directory; a reader refuses what is newer than itself
+MANIFEST, ROWS, SUMMARY = "manifest.json", "rows.jsonl", "summary.json"
+
+#: What every row has, and what is null in a row that comes without it.
+ROW_KEYS = (
+    *("round", "loss", "uploads", "paper_bits_up", "paper_bits_down"),
+    *("wire_bytes_up", "wire_bytes_down", "seconds"),
+)
+ROW_NULLABLE = ("residual", "accuracy", "gradient_norm")
+#: What a run hands to ``RunWriter.finish``; the dense bits are added there.
+SUMMARY_KEYS = (
+    *("algorithm", "workers", "rounds", "uploads", "paper_bits_up", "paper_bits_down"),
+    *("wire_bytes_up", "wire_bytes_down", "seconds", "loss", "residual", "accuracy"),
+    *("reached", "ranks", "dim", "data", "options", "dtype", "seed"),
+)
+
+Json: TypeAlias = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as strict JSON has it: no numpy, no NaN, no infinity."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.dtype | type):
+        return np.dtype(value).name
+    return value
+
+
+def versions(mpi: str | None = None) -> Json:
+    """Return the versions a result depends on; ``mpi`` is the MPI library's own line.
+
+    They are read from the installed metadata, so nothing heavy is imported for them.
+    """
+    found: Json = {"python": platform.python_version(), "psmpi": __version__}
+    for package in ("numpy", "numba", "mpi4py"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return {**found, "mpi": mpi}
+
+
+def dense_bits(summary: Mapping[str, Any]) -> int:
+    """Return the bits that GD or SGD sends one way in as many rounds."""
+    rounds, workers = int(summary["rounds"]), int(summary["workers"])
+    return 32 * int(summary["dim"]) * workers * rounds
+
+
+class RunWriter:
+    """Creates a run directory and fills it, row by row, then the summary.
+
+    A context manager: leaving it closes the files and writes no summary, so a run that
+    failed can be told from one that ended.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        config: Mapping[str, Any],
+        *,
+        hosts: Sequence[str],
+        digest: str,
+        mpi: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError:
+            raise ConfigError(
+                f"{self.path}: already exists, and nothing is overwritten; "
+                "give another directory, or move this one away"
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: can't be created ({error.strerror}); "
+                "give a directory that you may write to"
+            ) from None
+        machine = {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cpus": os.cpu_count(),
+        }
+        manifest = {
+            "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": config,
+            "digest": digest,
+            "hosts": list(hosts),
+            "machine": machine,
+            "versions": versions(mpi),
+        }
+        _write(self.path / MANIFEST, manifest)
+        self._rows = (self.path / ROWS).open("x", encoding="utf-8")
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row, flushed. What is nullable may be missing; more may be there.
+
+        Raises ``ConfigError`` for a row that lacks one of ``ROW_KEYS``.
+        """
+        _require(row, ROW_KEYS, "a row")
+        line = _strict({**dict.fromkeys(ROW_NULLABLE), **row})
+        self._rows.write(line + "\n")
+        self._rows.flush()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, with the dense bits added, and close the directory.
+
+        Raises ``ConfigError`` for a summary that lacks one of ``SUMMARY_KEYS``.
+        """
+        _require(summary, SUMMARY_KEYS, "a summary")
+        dense = dense_bits(summary)
+        self.close()
+        full = {**summary, "dense_bits_up": dense, "dense_bits_down": dense}
+        _write(self.path / SUMMARY, full)
+
+    def close(self) -> None:
+        """Close the files; a second time does nothing."""
+        self._rows.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run directory as read: ``summary`` is None if the run did not end.
+
+    ``torn`` is the number of the last line of ``rows.jsonl`` where that line was cut
+    short and therefore left out; None where all is whole.
+    """
+
+    path: Path
+    manifest: Json
+    rows: list[Json]
+    summary: Json | None = None
+    torn: int | None = None
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Return the run in the directory ``path``, also one that did not end.
+
+    Raises ``ConfigError`` that names the missing file, or the broken file and line.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ConfigError(
+            f"{folder}: no such directory; give one that `psmpi run --out` wrote"
+        )
+    manifest = _read(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise ConfigError(
+            f"{folder / MANIFEST}: format {manifest.get('format')!r}, this psmpi "
+            f"{__version__} reads format {FORMAT}; use the psmpi that wrote it"
+        )
+    summary = None  # read before the rows: where it exists, no row comes after it
+    if (folder / SUMMARY).exists():
+        summary = _read(folder / SUMMARY)
+        keys = (*SUMMARY_KEYS, "dense_bits_up", "dense_bits_down")
+        _require(summary, keys, str(folder / SUMMARY))
+    text = _bytes(folder / ROWS)
+    end = text.rfind(b"\n") + 1
+    rows = _parse_rows(text[:end], folder / ROWS, 1)
+    torn = len(rows) + 1 if text[end:] else None
+    return Run(path=folder, manifest=manifest, rows=rows, summary=summary, torn=torn)
+
+
+def follow(path: str | os.PathLike[str]) -> Iterator[list[Json]]:
+    """Yield, each time it is asked, the rows completed since the last time.
+
+    It never ends, and never waits: the list is empty where nothing is new, also before
+    the run has begun. ``news = follow(path)``, then ``next(news)`` as often as wanted.
+    """
+    rows, offset, line = Path(path) / ROWS, 0, 1
+    while True:
+        fresh = b""
+        if rows.exists():
+            with rows.open("rb") as file:
+                file.seek(offset)
+                fresh = file.read()
+        whole = fresh[: fresh.rfind(b"\n") + 1]
+        parsed = _parse_rows(whole, rows, line)
+        offset, line = offset + len(whole), line + len(parsed)
+        yield parsed
+
+
+def _strict(value: Any, indent: int | None = None) -> str:
+    return json.dumps(plain(value), allow_nan=False, indent=indent)
+
+
+def _write(path: Path, value: Any) -> None:
+    # A reader, or a resumed job after a power cut, sees all of the file or none.
+    part = path.with_name(path.name + ".tmp")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(_strict(value, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: is missing, so {path.parent} is not a whole run directory; "
+            "give one that `psmpi run --out` wrote"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror})") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse(text: bytes, where: str) -> Json:
+    try:
+        value = json.loads(text.decode(), parse_constant=_no_constant)
+    except ValueError as error:  # JSON's and UTF-8's errors are ValueErrors
+        raise ConfigError(
+            f"{where}: broken ({error}); restore it, or leave this run out"
+        ) from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: an object was expected, got {value!r:.40}")
+    return value
+
+
+def _read(path: Path) -> Json:
+    return _parse(_bytes(path), str(path))
+
+
+def _parse_rows(text: bytes, path: Path, first: int) -> list[Json]:
+    rows = []
+    for number, line in enumerate(text.split(b"\n")[:-1], first):
+        where = f"{path}, line {number}"
+        row = _parse(line, where)
+        _require(row, (*ROW_KEYS, *ROW_NULLABLE), where)
+        rows.append(row)
+    return rows
+
+
+def _require(value: Mapping[str, Any], keys: Sequence[str], what: str) -> None:
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise ConfigError(f"{what}: lacks {', '.join(missing)}")

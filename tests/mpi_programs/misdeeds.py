@@ -1,0 +1,54 @@
+"""One rank, or all, misbehaves while the others wait: misdeeds.py WHAT WHO."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from psmpi.base import ConfigError, LinkError
+from psmpi.links.world import World
+
+WHAT, WHO = sys.argv[1:]
+
+
+def misbehave():
+    if WHAT == "raise":
+        raise RuntimeError("misdeed")
+    if WHAT == "link-error":
+        raise LinkError("misdeed")
+    if WHAT == "config-error":
+        raise ConfigError("misdeed")
+    if WHAT == "thread":
+        threading.Thread(target=lambda: 1 / 0, daemon=True).start()
+    if WHAT == "sys.exit(0)":
+        sys.exit(0)
+    if WHAT == "sys.exit(3)":
+        sys.exit(3)
+    if WHAT == "os._exit(0)":
+        os._exit(0)
+    if WHAT == "os._exit(3)":
+        os._exit(3)
+    if WHAT == "segfault":
+        ctypes.string_at(8)
+    if WHAT == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if WHAT == "term":
+        subprocess.run(["kill", "-TERM", str(os.getpid())], check=True)
+
+
+world = World()
+print("pid", os.getpid(), flush=True)
+world.barrier()
+time.sleep(0.3)
+if WHO in ("all", str(world.rank)):
+    print("misdeed at", time.time(), flush=True)
+    misbehave()
+    time.sleep(60)
+if WHAT == "leave":
+    world.leave(int(WHO))
+world.barrier()
+print("survived", flush=True)
+world.leave()
