@@ -87,7 +87,7 @@ def variants(case) -> dict[str, Callable[[], object]]:
     }
     if not case[3]:
         ways["psmpi, from uint8"] = lambda: whole.grad(point, out)
-        for kilobytes in (128, 256, 512, 2048, 4096, 32768):
+        for kilobytes in (128, 256, 512, 1024, 4096, 32768):
             ways[f"psmpi, blocks of {kilobytes} KiB"] = with_setting(
                 blocks, "BLOCK_BYTES", kilobytes * 2**10, case
             )
@@ -129,7 +129,9 @@ def machine() -> str:
     blas = {f"{i['internal_api']} {i.get('architecture')}" for i in threadpool_info()}
     return (
         f"# python bench/gradient.py, 1 BLAS thread, best of {TURNS} turns\n"
-        f"# {model}, {os.cpu_count()} cores; Python {platform.python_version()}, numpy "
+        f"# {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} (others' "
+        "work makes times longer, not shorter)\n"
+        f"# Python {platform.python_version()}, numpy "
         f"{np.__version__}, scipy {scipy.__version__}, {', '.join(sorted(blas))}"
     )
 

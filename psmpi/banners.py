@@ -17,8 +17,10 @@ _OPENMPI = re.compile(rb"prterun|prte_|mpiexec|MPI_ABORT|PMIx|Primary job")
 _LINES = re.compile(
     rb"Abort\(\d+\) on node \d+ .*application called MPI_Abort|\[warn\] Epoll MOD"
 )
-_OPENMPI_REASON = re.compile(r"signal\s\d+\s\([^)]*\)|Exit code: +\d+")
+_OPENMPI_SIGNAL = re.compile(r"signal \d+ \([^)]*\)")
+_OPENMPI_STATUS = re.compile(r"Exit code: +(\d+)")
 _MPICH_REASON = re.compile(r"EXIT STRING: (.*)")
+_FIRSTS = (b"-", b"=", b"A", b"[")  # what a line of a notice begins with
 _LONGEST = 60  # lines of a notice
 
 
@@ -27,7 +29,8 @@ class Filter:
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
-        self._line = b""
+        self._line = b""  # the last one, not complete yet
+        self._inside = False  # whether its beginning has been passed on
         self._block: list[bytes] = []  # lines that may turn out to be a notice
         self._empty = False  # an empty line is due: MPICH's notices begin with one
         self.held = b""
@@ -38,9 +41,10 @@ class Filter:
         *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
             self._take(line + b"\n")
-        if self._line and not self._block and not self._line.startswith((b"--", b"==")):
+        possible = self._block or self._line.startswith(_FIRSTS)
+        if self._line and (self._inside or not possible):
             self._write(self._line)  # a prompt or a progress bar
-            self._line = b""
+            self._line, self._inside = b"", True
         self._out.flush()
 
     def finish(self, show: bool) -> None:
@@ -51,7 +55,10 @@ class Filter:
         self._out.flush()
 
     def _take(self, line: bytes) -> None:
-        if self._block:
+        if self._inside:
+            self._write(line)
+            self._inside = False
+        elif self._block:
             self._take_notice(line)
         elif _RULE.fullmatch(line):
             self._block = [line]
@@ -90,7 +97,10 @@ def reason(notices: str, pid: int) -> str:
 
     MPICH often reports a rank that it has killed itself, because of another one.
     """
-    found = _OPENMPI_REASON.search(notices)
-    if found is None and re.search(rf"^=   PID {pid} ", notices, re.MULTILINE):
+    if found := _OPENMPI_SIGNAL.search(notices):
+        return found[0]
+    if found := _OPENMPI_STATUS.search(notices):
+        return f"exit status {found[1]}"
+    if re.search(rf"^=   PID {pid} ", notices, re.MULTILINE):
         found = _MPICH_REASON.search(notices)
-    return found[found.lastindex or 0].strip() if found else ""
+    return found[1] if found else ""

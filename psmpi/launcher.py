@@ -87,7 +87,6 @@ def environment(threads: int) -> dict[str, str]:
     """Return the variables that every rank gets besides the ones of this process."""
     return {
         **dict.fromkeys(_THREADS, str(threads)),
-        "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
         # Containers run as root on few cores: both are refused without being asked.
         "OMPI_ALLOW_RUN_AS_ROOT": "1",

@@ -157,8 +157,8 @@ def list_names() -> int:
     table = Table(
         title="data: --data NAME", title_justify="left", box=None, show_header=False
     )
-    for name, about in problems.DATASETS.items():
-        table.add_row(name, about)
+    for name, loader in problems.DATASETS.items():
+        table.add_row(name, (loader.__doc__ or "").partition("\n")[0])
     console.print(table)
     return 0
 

@@ -165,6 +165,32 @@ def test_npz_files(tmp_path, test):
     assert (data.y_test is not None) is test
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"PK\3\4 cut"])
+def test_parsed_text_is_cached_and_a_damaged_copy_replaced(
+    tmp_path, monkeypatch, damage
+):
+    monkeypatch.setattr("psmpi.problems.cache._WORTH", 1)
+    path = tmp_path / "a"
+    path.write_bytes(LIBSVM)
+    fresh = load(f"libsvm:{path}")
+    (copy,) = (tmp_path / "cache").iterdir()
+    if damage is None:
+        monkeypatch.setattr("psmpi.problems.sources.read_libsvm", None)
+    else:
+        copy.write_bytes(damage)
+    again = load(f"libsvm:{path}")
+    assert again.digest() == fresh.digest()
+    assert copy.stat().st_size > 100
+
+
+def test_a_changed_text_file_is_parsed_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("psmpi.problems.cache._WORTH", 1)
+    (tmp_path / "a").write_bytes(LIBSVM)
+    before = load(f"libsvm:{tmp_path / 'a'}")
+    (tmp_path / "a").write_bytes(LIBSVM + b"-1 1:1\n")
+    assert load(f"libsvm:{tmp_path / 'a'}").samples == before.samples + 1
+
+
 @pytest.mark.parametrize("density", [1, 0.1])
 def test_synthetic_data_follow_their_spec(density):
     spec = f"synthetic:softmax,samples=60,features=50,classes=3,density={density}"

@@ -485,7 +485,7 @@ SMALL = dataset()
         (lambda: Logistic(SMALL), "logistic: made has 3 classes"),
         (lambda: Softmax(SMALL).start(-1), "seed: must lie in"),
         (lambda: Softmax(SMALL).loss(np.zeros(3)), r"x: must be .* of 21, got \(3,\)"),
-        (lambda: gradient(Softmax(SMALL), np.zeros(21, np.int64)), "x: must be a flo"),
+        (lambda: Softmax(SMALL).loss(np.zeros(21, np.int64)), "x: must be a float32"),
         (lambda: Softmax(SMALL).grad(np.zeros(21), np.zeros(20)), "out: must match"),
         (lambda: gradient(Softmax(SMALL), np.zeros(21), np.array([41])), "0 .. 40"),
         (lambda: gradient(Softmax(SMALL), np.zeros(21), np.array([-1])), "0 .. 40"),

@@ -139,7 +139,7 @@ def test_details_tell_everything(pair, width):
 
 
 def test_a_missed_target_is_told(pair):
-    pair[1].summary["targets"] = ["loss=0.1"]
+    pair[1].summary["unmet"] = ["loss=0.1"]
     assert "loss=0.1 was not reached" in text_of(details(pair[1]), 80)
 
 
@@ -276,6 +276,8 @@ def test_names_say_what_differs(tmp_path):
     ]
     assert names(runs) == ["laq bits=3", "laq bits=4"]
     assert names([runs[0], runs[0]]) == ["laq 3 #1", "laq 3 #2"]
+    runs[1].summary["name"] = "mine"
+    assert names(runs) == ["laq", "mine"]
 
 
 def test_the_split_is_of_workers_alone(pair):
@@ -285,6 +287,14 @@ def test_the_split_is_of_workers_alone(pair):
     assert shares["compute"] == pytest.approx(0.5)
     assert shares["other"] == pytest.approx(0.1)
     assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_a_rank_without_a_total_has_the_runs(pair):
+    total = dict(totals(pair[0]))
+    total["seconds"] = {"total": 4.0}
+    for rank in total["ranks"]:
+        del rank["seconds"]["total"]
+    assert split(total)["compute"] == pytest.approx(0.25)
 
 
 def test_the_first_24_pens_differ():
@@ -311,7 +321,7 @@ def test_thinning_keeps_the_extremes():
         (size, 2_430_000, "2.43 MB"),
         (size, 2**60, "1150 PB"),
         (seconds, 0.01234, "12.3 ms"),
-        (seconds, 0, "0.00 s"),
+        (seconds, 0, "0 s"),
         (seconds, 75.25, "75.2 s"),
         (seconds, 7523.4, "7523 s"),
         (share, 0.0161, "1.6 %"),

@@ -93,4 +93,4 @@ class Bernoulli(Codec):
         if frame.size < 8 or frame.size > self.max_nbytes(out.size):
             door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
         if not coin_add(frame, np.uint64(limit), out, factor):
-            door.damaged(self.id, "its values are not one per drawn entry, or not finite")
+            door.damaged(self.id, "not one finite value per drawn entry")

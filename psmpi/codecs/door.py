@@ -94,7 +94,8 @@ def vector(codec: str, x: Any) -> Vector:
             f"{codec}: x must be one-dimensional and contiguous, got shape {x.shape} "
             f"with strides {x.strides}; use numpy.ascontiguousarray(x).ravel()"
         )
-    return _plain(x)
+    plain: Vector = _plain(x)
+    return plain
 
 
 def _plain(array: Any) -> Any:
@@ -145,8 +146,8 @@ def room(codec: str, out: Frame | None, nbytes: int) -> Frame:
     out = received(codec, out) if out.flags.writeable else out
     if not out.flags.writeable or out.size < nbytes:
         raise ConfigError(
-            f"{codec}: out must be writeable and hold max_nbytes(dim) = {nbytes} bytes, "
-            f"got {out.size}"
+            f"{codec}: out must be writeable and hold max_nbytes(dim) = {nbytes} "
+            f"bytes, got {out.size}"
         )
     return out
 
@@ -182,9 +183,9 @@ def is_zero(codec: str, frame: Frame, size: int, dim: int) -> bool:
 
     ``size`` bytes belong to a norm above 0, four to the norm 0.
     """
-    norm: float = struct.unpack_from("<f", frame)[0] if frame.size >= 4 else math.nan
+    norm = struct.unpack("<f", frame[:4].tobytes())[0] if frame.size >= 4 else math.nan
     if not 0 <= norm < math.inf or math.copysign(1.0, norm) < 0:
         damaged(codec, f"{frame.size} bytes, its norm is {norm}")
     if frame.size != (size if norm else 4) or (norm and not dim):
         damaged(codec, f"{frame.size} bytes for {dim} entries and the norm {norm}")
-    return norm == 0.0
+    return bool(norm == 0)

@@ -27,7 +27,6 @@ from psmpi.base import Frame
 from psmpi.codecs import door
 from psmpi.kernels.indices import (
     BITMAP,
-
     read_indices,
     shortest_mode,
     write_indices,
@@ -47,7 +46,7 @@ def header_nbytes(count: int) -> int:
 
 
 def max_nbytes(count: int, dim: int) -> int:
-    """Return a bound on header and stream of at most ``count`` indices below ``dim``."""
+    """Return a bound on header and stream of up to ``count`` indices below ``dim``."""
     return header_nbytes(count) + (min(count * width(dim), dim) + 7) // 8
 
 
@@ -84,7 +83,7 @@ def write(header: Header, indices: Chosen, dim: int, stream: Frame) -> None:
 
 
 def read_header(codec: str, frame: Frame, dim: int, most: int) -> Header:
-    """Return the header of a frame with at most ``most`` indices, or raise FrameError."""
+    """Return the header of a frame with up to ``most`` indices, or raise FrameError."""
     count = 0
     for position, byte in enumerate(frame[1:6].tolist()):
         count |= (byte & 127) << 7 * position
@@ -110,5 +109,3 @@ def read(codec: str, header: Header, stream: Frame, dim: int) -> Chosen:
     if not read_indices(stream, dim, header.mode, indices):
         door.damaged(codec, f"its stream is not {header.count} indices below {dim}")
     return indices
-
-

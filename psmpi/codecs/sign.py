@@ -22,8 +22,8 @@ class Sign(Codec):
         Entries per block; the last block may be shorter. Without it, and without
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
-        Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors of
-        a model. Starts with 0, ascends, ends with the vector's length.
+        Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
+        of a model. Starts with 0, ascends, ends with the vector's length.
 
     Notes
     -----
@@ -111,7 +111,7 @@ class Sign(Codec):
         return frame[:size]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
-        """Add ``scale`` times the signed scales to ``out``; see ``Codec.decode_add``."""
+        """Add ``scale`` times the signed scales; see ``Codec.decode_add``."""
         frame, out = door.received(self.id, frame), door.target(self.id, out)
         scale = door.factor(self.id, scale)
         bounds = self._bounds(out.size)

@@ -19,7 +19,7 @@ from psmpi.codecs import door, indices
 from psmpi.codecs.indices import Chosen
 from psmpi.kernels.sparse import scatter_add, values_ok
 
-
+NONZERO = np.uint32(1)  # the least bit pattern of a value that is sent
 Singles = NDArray[np.float32]
 
 
@@ -46,7 +46,7 @@ class SparseCodec(Codec):
         scale = door.factor(self.id, scale)
         header = indices.read_header(self.id, frame, out.size, self.most(out.size))
         first, last = header.nbytes, header.nbytes + 4 * header.count
-        if frame.size < last or not values_ok(frame, first, header.count, False):
+        if frame.size < last or not values_ok(frame, first, header.count, NONZERO):
             door.damaged(self.id, "a value is missing, 0 or not finite")
         chosen = indices.read(self.id, header, frame[last:], out.size)
         scatter_add(frame, first, chosen, out, scale)

@@ -41,15 +41,16 @@ class Stochastic(Codec):
                               padding; absent if norm = 0
     ========================  ========================================================
 
-    ``paper_bits`` = 32 + (bits + 1) dim, or 32 for the zero vector. Sources: Alistarh et
-    al., QSGD (NeurIPS 2017), section 3.1; Yu et al., AsyLPG (2019) for ``symmetric``.
+    ``paper_bits`` = 32 + (bits + 1) dim, or 32 for the zero vector. Sources: Alistarh
+    et al., QSGD (NeurIPS 2017), section 3.1; Yu et al., AsyLPG (2019) for
+    ``symmetric``.
 
     Examples
     --------
     >>> import numpy as np
     >>> x = np.array([3.0, -1.0, 0.0, 2.0], np.float32)
     >>> Stochastic(bits=2, norm="max").encode(x, key=7).tobytes().hex()
-    '000040406b04'
+    '000040402b04'
     """
 
     bits: int = 4
@@ -91,13 +92,13 @@ class Stochastic(Codec):
         a coordinate's variance (x - lo)(hi - x) is at most (M/s)^2 / 4 and at most
         |x| M / s, and 0 for the largest. The first gives (d / 4s^2) M^2 and M <= ||x||.
         The second gives M ||x'||_1 / s <= M sqrt(d) ||x'|| / s over the others x', and
-        M ||x'|| <= (M^2 + ||x'||^2) / 2 = ||x||^2 / 2. Hence min(d / 4s^2, sqrt(d) / 2s).
-        Holds where the norm is a normal float32.
+        M ||x'|| <= (M^2 + ||x'||^2) / 2 = ||x||^2 / 2. Hence the result,
+        min(d / 4s^2, sqrt(d) / 2s). Holds where the norm is a normal float32.
         """
-        s = 2**self.bits - 1
+        s: int = 2**self.bits - 1
         if self.norm == "l2":
-            return min(dim / s**2, math.sqrt(dim) / s)
-        return min(dim / (4 * s**2), math.sqrt(dim) / (2 * s))
+            return float(min(dim / s**2, dim**0.5 / s))
+        return float(min(dim / (4 * s**2), dim**0.5 / (2 * s)))
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the norm and the codes of ``x``, drawn by ``key``."""

@@ -40,7 +40,7 @@ class TopK(SparseCodec):
     --------
     >>> import numpy as np
     >>> x = np.array([0.5, -4.0, 0.0, 2.0, 1.0, 0.0, 0.0], np.float32)
-    >>> TopK(k=2).encode(x).tobytes().hex(" ", 2)  # mode 0: gaps 1 and 1 as 01 01
+    >>> TopK(k=2).encode(x).tobytes().hex(" ", -2)  # mode 0; gaps 1 and 1 as 01 01
     '0002 0000 80c0 0000 0040 0a'
     """
 

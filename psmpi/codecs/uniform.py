@@ -69,7 +69,7 @@ class Uniform(Codec):
 
         Holds where max |x_i| is a normal float32; a smaller one may be sent as zero.
         """
-        return max(dim - 1, 0) / (2**self.bits - 1) ** 2
+        return float(max(dim - 1, 0) / (2**self.bits - 1) ** 2)
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return R and the codes of ``x``; see ``Codec.encode``."""

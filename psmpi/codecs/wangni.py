@@ -40,9 +40,9 @@ class Wangni(SparseCodec):
     --------
     >>> import numpy as np
     >>> x = np.array([0.5, -4.0, 0.0, 2.0, 1.0, 0.0, 0.0], np.float32)
-    >>> codec = Wangni(k=2)
-    >>> codec.decode(codec.encode(x, key=3), 7)
-    array([ 0. , -4. ,  0. ,  3.5,  0. ,  0. ,  0. ], dtype=float32)
+    >>> codec = Wangni(k=3)  # lambda = 2/3: p = 1/3, 1, 0, 1, 2/3, 0, 0
+    >>> codec.decode(codec.encode(x, key=6), 7)
+    array([ 1.5, -4. ,  0. ,  2. ,  0. ,  0. ,  0. ], dtype=float32)
     """
 
     k: float = 0.1

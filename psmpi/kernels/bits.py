@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from psmpi.base import Frame
-from psmpi.kernels.jit import U0, U1, kernel, load, store
+from psmpi.kernels.jit import U0, U1, kernel, load, signed, store
 
 CHUNK = 1024  # codes between float and bits: a multiple of 8, in the first-level cache
 U3, U7, U8, U32 = np.uint64(3), np.uint64(7), np.uint64(8), np.uint64(32)
@@ -21,10 +21,10 @@ def pack(codes: np.ndarray, width: np.uint64, frame: Frame, at: int) -> None:
 
     The bits that fill up the last byte are zero.
     """
-    end = at + (codes.size * np.int64(width) + 7) // 8
+    end = at + (codes.size * signed(width) + 7) // 8
     done = 0
-    if width <= U8:  # eight codes are ``width`` whole bytes: one store each, overlapping
-        step = np.int64(width)
+    if width <= U8:  # eight codes are ``width`` whole bytes, one overlapping store
+        step = signed(width)
         while done + 8 <= codes.size and at + 8 <= end:
             group = codes[done : done + 8]
             word = U0
@@ -54,7 +54,7 @@ def window(frame: Frame, bit: np.uint64) -> np.uint64:
 
     ``frame`` is the stream's bytes and nothing else.
     """
-    at = np.int64(bit >> U3)
+    at = signed(bit >> U3)
     word = U0
     if at + 8 <= frame.size:
         word = load(frame, at, np.uint64)
@@ -67,11 +67,11 @@ def window(frame: Frame, bit: np.uint64) -> np.uint64:
 @kernel
 def unpack(frame: Frame, at: int, width: np.uint64, codes: np.ndarray) -> None:
     """Read a stream that starts at byte ``at`` into ``codes`` (uint32), all of them."""
-    end = at + (codes.size * np.int64(width) + 7) // 8
+    end = at + (codes.size * signed(width) + 7) // 8
     mask = (U1 << width) - U1
     done = 0
     if width <= U8:
-        step = np.int64(width)
+        step = signed(width)
         while done + 8 <= codes.size and at + 8 <= end:
             word = load(frame, at, np.uint64)
             group = codes[done : done + 8]

@@ -3,13 +3,16 @@
 The mixing function is that of SplitMix64 (Steele, Lea, Flood: Fast splittable
 pseudorandom number generators, 2014). The key is mixed once before the index is added,
 so that neighbouring keys do not give shifted copies of one stream.
+
+Every function casts to uint64 itself: a uint64 that Python has seen comes back as an
+int, which Numba takes for int64 below 2^63, and its shifts would then drag the sign.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from psmpi.kernels.jit import as_float, kernel
+from psmpi.kernels.jit import U1, as_float, kernel, real
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -21,6 +24,7 @@ ONE = np.uint64(0x3FF0000000000000)  # the bits of 1.0
 @kernel
 def mix(z: np.uint64) -> np.uint64:
     """Return SplitMix64's bijective scramble of ``z``."""
+    z = np.uint64(z)
     z = (z ^ (z >> R30)) * FIRST
     z = (z ^ (z >> R27)) * SECOND
     return z ^ (z >> R31)
@@ -29,19 +33,19 @@ def mix(z: np.uint64) -> np.uint64:
 @kernel
 def start(key: np.uint64) -> np.uint64:
     """Return the stream of ``key``, the first argument of ``draw``."""
-    return mix(key + GOLDEN)
+    return mix(np.uint64(key) + GOLDEN)
 
 
 @kernel
 def draw(stream: np.uint64, index: np.uint64) -> np.uint64:
     """Return the 64 random bits of this index."""
-    return mix(stream + index * GOLDEN)
+    return mix(np.uint64(stream) + np.uint64(index) * GOLDEN)
 
 
 @kernel
-def uniform(stream: np.uint64, index: np.uint64) -> np.float64:
+def uniform(stream: np.uint64, index: np.uint64) -> float:
     """Return a float64 in [0, 1), a multiple of 2^-52, from the draw's upper bits."""
-    return as_float((draw(stream, index) >> R12) | ONE) - 1.0
+    return real(as_float((draw(stream, index) >> R12) | ONE) - 1.0)
 
 
 @kernel
@@ -51,7 +55,7 @@ def draw_words(stream: np.uint64, first: np.uint64, words: np.ndarray) -> None:
     One draw serves two entries: entry i has the lower half of draw i // 2 if i is even,
     else the upper half.
     """
-    base = first >> np.uint64(1)
+    base = np.uint64(first) >> U1
     for j in range(words.size // 2):
         bits = draw(stream, base + np.uint64(j))
         words[2 * j] = np.uint32(bits)

@@ -10,7 +10,7 @@ import numpy as np
 
 from psmpi.base import Frame
 from psmpi.kernels.bits import pack, unpack, window
-from psmpi.kernels.jit import U0, U1, kernel, ones, store, trailing_zeros
+from psmpi.kernels.jit import U0, U1, kernel, ones, signed, store, trailing_zeros
 
 FIXED, BITMAP = 32, 33
 U32 = np.uint64(32)
@@ -34,7 +34,7 @@ def rice_length(indices: np.ndarray, parameter: int) -> int:
     following = 0  # the index that would have gap 0
     total = indices.size * (1 + parameter)
     for j in range(indices.size):
-        index = np.int64(indices[j])
+        index = signed(indices[j])
         total += (index - following) >> parameter
         following = index + 1
     return total
@@ -69,10 +69,10 @@ def shortest_mode(indices: np.ndarray, dim: int) -> tuple[int, int]:
 
 @kernel
 def write_indices(indices: np.ndarray, dim: int, mode: int, stream: Frame) -> None:
-    """Write ``indices`` (uint32, ascending) into ``stream``, which has just the size."""
+    """Write ``indices`` (uint32, ascending) into ``stream``, which has their size."""
     if mode == FIXED:
         if dim > 1:
-            pack(indices, np.uint64(index_width(dim)), stream, 0)
+            pack(indices, np.uint64(index_width(dim)), stream, signed(0))
     elif mode == BITMAP:
         stream[:] = 0
         for index in indices:
@@ -127,12 +127,12 @@ def read_indices(stream: Frame, dim: int, mode: int, indices: np.ndarray) -> boo
     if used % 8 and stream[used // 8] >> (used % 8):
         return False
     if width:
-        unpack(stream, 0, np.uint64(width), indices)
+        unpack(stream, signed(0), np.uint64(width), indices)
     else:
         indices[:] = 0
     following = 0
     for j in range(indices.size):
-        index = np.int64(indices[j])
+        index = signed(indices[j])
         if not following <= index < dim:
             return False
         following = index + 1
@@ -169,7 +169,9 @@ def _read_rice(
             return False
         indices[j] = np.uint32(index)
         following = index + U1
-    return size - bit < np.uint64(8) and (bit == size or window(stream, bit) == U0)
+    if bit == size:
+        return True
+    return bool(size - bit < np.uint64(8) and window(stream, bit) == U0)
 
 
 @kernel

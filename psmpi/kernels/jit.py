@@ -21,7 +21,7 @@ _SWAP = sys.byteorder == "big"  # frames are little-endian everywhere
 
 
 def kernel(function: F) -> F:
-    """Compile ``function``: cached on disk, without the GIL, IEEE arithmetic as written.
+    """Compile ``function``: cached on disk, without the GIL, IEEE arithmetic.
 
     No fastmath: NaN tests must stay, and sums must come out equal on every rank. No
     threads: a rank is the unit of parallelism. Division by zero follows IEEE, as the
@@ -54,9 +54,7 @@ def load(typing: Any, frame: Any, at: Any, kind: Any) -> Any:
     number = kind.instance_type
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(
-            context, builder, frame, (args[0], number.bitwidth), args[1]
-        )
+        pointer = _pointer(context, builder, frame, (args[0], number.bitwidth), args[1])
         word = builder.load(pointer, align=1)
         if _SWAP:
             word = builder.bswap(word)
@@ -67,7 +65,7 @@ def load(typing: Any, frame: Any, at: Any, kind: Any) -> Any:
 
 @_instruction
 def store(typing: Any, frame: Any, at: Any, value: Any) -> Any:
-    """Write ``value`` little-endian at byte ``at`` of ``frame``, as wide as its type."""
+    """Write ``value`` at byte ``at``, little-endian, as wide as its type."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, frame, (args[0], value.bitwidth), args[1])
@@ -124,6 +122,8 @@ def ones(typing: Any, word: Any) -> Any:
     return word(word), generate
 
 
-U0 = np.uint64(0)
-U1 = np.uint64(1)
-U32 = np.uint64(32)
+U0, U1 = np.uint64(0), np.uint64(1)
+
+# NumPy's casts under the types that they have inside of kernels.
+signed = cast(Callable[[Any], int], np.int64)
+real = cast(Callable[[Any], float], np.float64)

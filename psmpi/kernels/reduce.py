@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from psmpi.base import Vector
-from psmpi.kernels.jit import as_float, kernel, magnitude
+from psmpi.kernels.jit import as_float, kernel, magnitude, real
 
 LANES = 64  # fewer are unrolled by LLVM into scalar code
 
@@ -25,7 +25,7 @@ def max_abs(x: Vector) -> float:
     top = magnitude(x.dtype.type(0))
     for i in range(x.size):
         top = max(top, magnitude(x[i]))
-    return np.float64(as_float(top))
+    return real(as_float(top))
 
 
 @kernel
@@ -36,9 +36,9 @@ def sum_abs(x: Vector) -> float:
     for start in range(0, body, LANES):
         part = x[start : start + LANES]
         for j in range(LANES):
-            lanes[j] += abs(np.float64(part[j]))
+            lanes[j] += abs(real(part[j]))
     for i in range(body, x.size):
-        lanes[i - body] += abs(np.float64(x[i]))
+        lanes[i - body] += abs(real(x[i]))
     total = 0.0
     for j in range(LANES):
         total += lanes[j]
@@ -70,9 +70,9 @@ def distance_squares(a: Vector, b: Vector) -> float:
     for start in range(0, body, LANES):
         p, q = a[start : start + LANES], b[start : start + LANES]
         for j in range(LANES):
-            lanes[j] += (np.float64(p[j]) - q[j]) ** 2
+            lanes[j] += (real(p[j]) - q[j]) ** 2
     for i in range(body, a.size):
-        lanes[i - body] += (np.float64(a[i]) - b[i]) ** 2
+        lanes[i - body] += (real(a[i]) - b[i]) ** 2
     total = 0.0
     for j in range(LANES):
         total += lanes[j]
@@ -84,9 +84,10 @@ def norm2(x: Vector) -> float:
     """Return ||x||_2 in float64, also where squares would over- or underflow."""
     squares = sum_squares(x, 1.0)
     if 1e-200 < squares < np.inf:
-        return np.sqrt(squares)
+        return real(np.sqrt(squares))
     top = max_abs(x)
     if not 0.0 < top < np.inf:
         return top
     exponent = max(math.frexp(top)[1], -1000)
-    return math.ldexp(np.sqrt(sum_squares(x, math.ldexp(1.0, -exponent))), exponent)
+    scaled = real(np.sqrt(sum_squares(x, math.ldexp(1.0, -exponent))))
+    return math.ldexp(scaled, exponent)

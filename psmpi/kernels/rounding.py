@@ -11,9 +11,8 @@ import numpy as np
 from psmpi.base import Frame, Vector
 from psmpi.kernels.bits import CHUNK, pack, unpack
 from psmpi.kernels.hash import draw_words, start
-from psmpi.kernels.jit import U1, as_float, kernel, load, magnitude, store
+from psmpi.kernels.jit import U1, as_float, kernel, load, magnitude, real, signed, store
 from psmpi.kernels.reduce import max_abs, norm2
-
 
 ZERO, ONE = np.uint32(0), np.uint32(1)
 
@@ -25,16 +24,16 @@ def nearest_encode(x: Vector, bits: np.uint64, frame: Frame) -> float:
     Returns R; where it isn't finite, or is 0, no codes are written (nothing at all if
     it isn't finite). Ties go up.
     """
-    radius = np.float64(np.float32(max_abs(x)))
+    radius = real(np.float32(max_abs(x)))
     if not radius < np.inf:
         return radius
     store(frame, 0, np.float32(radius))
     if radius == 0.0:
         return radius
-    top = np.float64((U1 << bits) - U1)
+    top = real((U1 << bits) - U1)
     inverse = top / (2.0 * radius)
     codes = np.empty(CHUNK, np.uint32)
-    at = 4
+    at = signed(4)
     for first in range(0, x.size, CHUNK):
         part = x[first : first + CHUNK]
         for j in range(part.size):
@@ -42,30 +41,30 @@ def nearest_encode(x: Vector, bits: np.uint64, frame: Frame) -> float:
             # A float32 R can lie below a float64 entry: such entries take the end.
             codes[j] = np.uint32(np.int32(min(max(level, 0.0), top)))
         pack(codes[: part.size], bits, frame, at)
-        at += CHUNK // 8 * np.int64(bits)
+        at += CHUNK // 8 * signed(bits)
     return radius
 
 
 @kernel
 def nearest_add(frame: Frame, bits: np.uint64, out: Vector, scale: float) -> None:
     """Add ``scale * (2 tau R q - R)`` to ``out``; the frame has been checked."""
-    radius = np.float64(load(frame, 0, np.float32))
-    step = 2.0 * radius / np.float64((U1 << bits) - U1)
+    radius = real(load(frame, 0, np.float32))
+    step = 2.0 * radius / real((U1 << bits) - U1)
     codes = np.empty(CHUNK, np.uint32)
-    at = 4
+    at = signed(4)
     for first in range(0, out.size, CHUNK):
         part = out[first : first + CHUNK]
         unpack(frame, at, bits, codes[: part.size])
         for j in range(part.size):
-            part[j] += scale * (step * np.float64(np.int32(codes[j])) - radius)
-        at += CHUNK // 8 * np.int64(bits)
+            part[j] += scale * (step * real(np.int32(codes[j])) - radius)
+        at += CHUNK // 8 * signed(bits)
 
 
 @kernel
 def upper_float32(value: float) -> np.float32:
     """Return the smallest float32 that isn't below ``value >= 0``."""
     near = np.float32(value)
-    if np.float64(near) < value:
+    if real(near) < value:
         near = as_float(np.uint32(magnitude(near) + np.uint32(1)))
     return near
 
@@ -82,31 +81,31 @@ def stochastic_encode(
 
     Returns the norm; where it isn't finite nothing is written, where it is 0 no codes.
     """
-    norm = np.float64(upper_float32(max_abs(x) if maximum else norm2(x)))
+    norm = real(upper_float32(max_abs(x) if maximum else norm2(x)))
     if not norm < np.inf:
         return norm
     store(frame, 0, np.float32(norm))
     if norm == 0.0:
         return norm
-    top = np.float64((U1 << bits) - U1)
+    top = real((U1 << bits) - U1)
     factor = (1.0 + snap) * (top / norm)
     shrink = 2.0 * snap * (top / norm)
     negative = np.uint32(U1 << bits)
     stream = start(key)
     codes = np.empty(CHUNK, np.uint32)
     words = np.empty(CHUNK, np.uint32)
-    at = 4
+    at = signed(4)
     for first in range(0, x.size, CHUNK):
         part = x[first : first + CHUNK]
         draw_words(stream, np.uint64(first), words)
         for j in range(part.size):
-            size = abs(np.float64(part[j]))
-            chance = np.float64(np.int32(words[j] >> ONE)) * 2.0**-31
+            size = abs(real(part[j]))
+            chance = real(np.int32(words[j] >> ONE)) * 2.0**-31
             level = size * factor + chance * (1.0 - size * shrink)
             code = np.uint32(np.int32(top if level > top else level))
             codes[j] = code | (negative if part[j] < 0 else ZERO)
         pack(codes[: part.size], bits + U1, frame, at)
-        at += CHUNK // 8 * np.int64(bits + U1)
+        at += CHUNK // 8 * signed(bits + U1)
     return norm
 
 
@@ -114,14 +113,14 @@ def stochastic_encode(
 def stochastic_add(frame: Frame, bits: np.uint64, out: Vector, scale: float) -> None:
     """Add ``scale * sign * level * (norm / s)`` to ``out``; the frame is checked."""
     top = np.int32((U1 << bits) - U1)
-    unit = np.float64(load(frame, 0, np.float32)) / np.float64(top)
+    unit = real(load(frame, 0, np.float32)) / real(top)
     codes = np.empty(CHUNK, np.uint32)
-    at = 4
+    at = signed(4)
     for first in range(0, out.size, CHUNK):
         part = out[first : first + CHUNK]
         unpack(frame, at, bits + U1, codes[: part.size])
         for j in range(part.size):
             code = np.int32(codes[j])
-            level = np.float64(code & top)
+            level = real(code & top)
             part[j] += scale * (unit * (level if code <= top else -level))
-        at += CHUNK // 8 * np.int64(bits + U1)
+        at += CHUNK // 8 * signed(bits + U1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from psmpi.base import Vector
-from psmpi.kernels.jit import kernel, magnitude
+from psmpi.kernels.jit import kernel, magnitude, signed
 
 DIGIT = np.uint64(11)
 BINS = 2048
@@ -31,7 +31,7 @@ def leading_histogram(x: Vector, shift: np.uint64) -> np.ndarray:
         counts[3, np.uint64(magnitude(part[3])) >> shift] += 1
     for i in range(body, x.size):
         counts[0, np.uint64(magnitude(x[i])) >> shift] += 1
-    total = counts[0]
+    total: np.ndarray = counts[0]
     for row in range(1, ROWS):
         for b in range(BINS):
             total[b] += counts[row, b]
@@ -55,7 +55,7 @@ def from_bin(x: Vector, least: np.uint64, room: int) -> np.ndarray:
     count = 0
     for i in range(x.size):
         found[count] = np.uint32(i)
-        count += np.int64(np.uint64(magnitude(x[i])) >= least)
+        count += signed(np.uint64(magnitude(x[i])) >= least)
     return found[:room]
 
 
@@ -88,7 +88,7 @@ def top_k(x: Vector, k: int, least: np.uint64) -> np.ndarray:
     for i in found:
         bits = np.uint64(magnitude(x[i]))
         if bits > known or (bits == known and rank > 0):
-            rank -= np.int64(bits == known)
+            rank -= signed(bits == known)
             found[count] = i
             count += 1
     return found[:count]

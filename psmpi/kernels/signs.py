@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from psmpi.base import Frame, Indices, Vector
-from psmpi.kernels.jit import U0, U1, kernel, load, store
+from psmpi.kernels.jit import U0, U1, kernel, load, real, store
 from psmpi.kernels.reduce import max_abs, sum_abs
 
 
@@ -60,7 +60,7 @@ def sign_add(frame: Frame, bounds: Indices, out: Vector, scale: float) -> bool:
             return False
     codes = frame[4 * blocks :]
     for b in range(blocks):
-        value = scale * np.float64(load(frame, 4 * b, np.float32))
+        value = scale * real(load(frame, 4 * b, np.float32))
         first, last = bounds[b], bounds[b + 1]
         # A block may begin and end inside a word of 64 bits.
         while first < last:
@@ -84,7 +84,8 @@ def _word(codes: Frame, index: int) -> np.uint64:
     """Return bytes 8 index to 8 index + 8, zeros past the end."""
     at = 8 * index
     if at + 8 <= codes.size:
-        return load(codes, at, np.uint64)
+        whole: np.uint64 = load(codes, at, np.uint64)
+        return whole
     word = U0
     for j in range(codes.size - at):
         word |= np.uint64(codes[at + j]) << np.uint64(8 * j)

@@ -6,21 +6,21 @@ import numpy as np
 
 from psmpi.base import Frame, Vector
 from psmpi.kernels.hash import draw_words, start, uniform
-from psmpi.kernels.jit import U0, U1, kernel, load, store, trailing_zeros
+from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store, trailing_zeros
 from psmpi.kernels.reduce import LANES, sum_abs
 
-INFINITE = np.uint32(0x7F800000)
+ZERO, INFINITE = np.uint32(0), np.uint32(0x7F800000)
 SIZE = np.uint32(0x7FFFFFFF)
 
 
 @kernel
-def values_ok(frame: Frame, at: int, count: int, zeros: bool) -> bool:
-    """Return whether ``count`` float32 values are finite, and not 0 unless allowed."""
-    top, least = np.uint32(0), INFINITE
+def values_ok(frame: Frame, at: int, count: int, least: np.uint32) -> bool:
+    """Return whether all bit patterns of |value| are ``least`` or more, and finite."""
+    top, low = ZERO, INFINITE
     for j in range(count):
         size = load(frame, at + 4 * j, np.uint32) & SIZE
-        top, least = max(top, size), min(least, size)
-    return top < INFINITE and (zeros or least > np.uint32(0))
+        top, low = max(top, size), min(low, size)
+    return bool(top < INFINITE and low >= least)
 
 
 @kernel
@@ -29,7 +29,7 @@ def scatter_add(
 ) -> None:
     """Add ``scale`` times the float32 values to ``out[indices]``; all is checked."""
     for j in range(indices.size):
-        value = np.float64(load(frame, at + 4 * j, np.float32))
+        value = real(load(frame, at + 4 * j, np.float32))
         out[indices[j]] += scale * value
 
 
@@ -38,7 +38,7 @@ def dense_write(x: Vector, wide: bool, frame: Frame) -> None:
     """Write all entries of ``x`` as float64 (``wide``) or float32."""
     if wide:
         for i in range(x.size):
-            store(frame, 8 * i, np.float64(x[i]))
+            store(frame, 8 * i, real(x[i]))
     else:
         for i in range(x.size):
             store(frame, 4 * i, np.float32(x[i]))
@@ -49,10 +49,10 @@ def dense_add(frame: Frame, wide: bool, out: Vector, scale: float) -> bool:
     """Add ``scale`` times the frame to ``out``; False, nothing added, if not finite."""
     good = True
     if not wide:
-        if not values_ok(frame, 0, out.size, True):
+        if not values_ok(frame, signed(0), out.size, ZERO):
             return False
         for i in range(out.size):
-            out[i] += scale * np.float64(load(frame, 4 * i, np.float32))
+            out[i] += scale * real(load(frame, 4 * i, np.float32))
         return True
     for i in range(out.size):
         good &= abs(load(frame, 8 * i, np.float64)) < np.inf
@@ -88,7 +88,7 @@ def coin_gather(x: Vector, key: np.uint64, limit: np.uint64, frame: Frame) -> in
     for w in range(words.size):
         word = words[w]
         while word:
-            store(frame, at, np.float32(x[64 * w + np.int64(trailing_zeros(word))]))
+            store(frame, at, np.float32(x[64 * w + signed(trailing_zeros(word))]))
             at += 4
             word &= word - U1
     return at
@@ -107,14 +107,14 @@ def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
         while word:
             count += 1
             word &= word - U1
-    if frame.size != 8 + 4 * count or not values_ok(frame, 8, count, True):
+    if frame.size != 8 + 4 * count or not values_ok(frame, signed(8), count, ZERO):
         return False
     at = 8
     for w in range(words.size):
         word = words[w]
         while word:
-            i = 64 * w + np.int64(trailing_zeros(word))
-            out[i] += scale * np.float64(load(frame, at, np.float32))
+            i = 64 * w + signed(trailing_zeros(word))
+            out[i] += scale * real(load(frame, at, np.float32))
             at += 4
             word &= word - U1
     return True
@@ -126,17 +126,17 @@ def below_one(x: Vector, rate: float) -> tuple[float, int]:
     lanes = np.zeros(LANES)
     others = 0
     body = x.size - x.size % LANES
-    for start in range(0, body, LANES):
-        part = x[start : start + LANES]
+    for first in range(0, body, LANES):
+        part = x[first : first + LANES]
         for j in range(LANES):
-            size = abs(np.float64(part[j]))
+            size = abs(real(part[j]))
             lanes[j] += size if rate * size < 1.0 else 0.0
         for j in range(LANES):
-            others += np.int64(rate * abs(np.float64(part[j])) >= 1.0)
+            others += signed(rate * abs(real(part[j])) >= 1.0)
     for i in range(body, x.size):
-        size = abs(np.float64(x[i]))
+        size = abs(real(x[i]))
         lanes[i - body] += size if rate * size < 1.0 else 0.0
-        others += np.int64(rate * size >= 1.0)
+        others += signed(rate * size >= 1.0)
     total = 0.0
     for j in range(LANES):
         total += lanes[j]
@@ -148,12 +148,12 @@ def saturating_rate(x: Vector, k: int, passes: int) -> float:
     """Return lambda with sum_i min(1, lambda |x_i|) = k; infinite for <= k non-zeros.
 
     Wangni et al. (2018), algorithm 3: entries with lambda |x_i| >= 1 count 1 each, the
-    others share what is left of k in proportion to |x_i|; repeat until none joins. Rises
-    to the solution in a few passes; stopping early keeps a little less than k.
+    others share what is left of k in proportion to |x_i|; repeat until none joins.
+    Rises to the solution in a few passes; stopping early keeps a little less than k.
     """
     nonzeros = 0
     for i in range(x.size):
-        nonzeros += np.int64(x[i] != 0)
+        nonzeros += signed(x[i] != 0)
     if nonzeros <= k:
         return np.inf
     rate = k / sum_abs(x)
@@ -178,7 +178,7 @@ def weighted_coins(
     stream = start(key)
     count = 0
     for i in range(x.size):
-        value = np.float64(x[i])
+        value = real(x[i])
         chance = min(1.0, rate * abs(value))
         if uniform(stream, np.uint64(i)) < chance:
             single = np.float32(value / chance)

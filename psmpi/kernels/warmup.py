@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.kernels import bits, hash, indices, reduce, rounding, select, signs, sparse
+from psmpi.kernels import (
+    bits,
+    hash,
+    indices,
+    reduce,
+    rounding,
+    select,
+    signs,
+    sparse,
+    vector,
+)
 
 U = np.uint64
 
@@ -49,7 +59,7 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (indices.shortest_mode, (words, 8)),
         (indices.write_indices, (words, 8, 0, frame[:1])),
         (indices.read_indices, (frame[:1], 8, 0, words.copy())),
-        (sparse.values_ok, (frame, 0, 1, True)),
+        (sparse.values_ok, (frame, 0, 1, np.uint32(0))),
         (sparse.scatter_add, (frame, 0, words[:1], x.copy(), 1.0)),
         (sparse.dense_write, (x, False, frame)),
         (sparse.dense_add, (frame, False, x.copy(), 1.0)),
@@ -58,6 +68,7 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (sparse.coin_add, (frame[:8], U(1), x.copy(), 1.0)),
         (sparse.below_one, (x, 1.0)),
         (sparse.saturating_rate, (x, 2, 50)),
+        (vector.add_scaled, (x.copy(), x, 1.0)),
         (sparse.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import platform
@@ -31,24 +32,26 @@ class World:
     """The ranks of this MPI job: start, agreement, and the end."""
 
     def __init__(self) -> None:
-        self.hostname = platform.node()
+        self.host = platform.node()
         self._guard = Guard(self.abort, self.describe)
         self._guard.install()
         precise_sleep()
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a line is one write, and at once
+            sys.stdout.reconfigure(line_buffering=True, write_through=False)
         MPI.Init_thread(MPI.THREAD_MULTIPLE)
         self.rank = MPI.COMM_WORLD.Get_rank()
         self.size = MPI.COMM_WORLD.Get_size()
         self.library = MPI.Get_library_version().splitlines()[0].strip()
         self._guard.announce()
         self._comm = self._duplicate()
-        self.hosts: list[str] = self.allgather(self.hostname)
-        self.first_on_node = self.hosts.index(self.hostname) == self.rank
+        self.hosts: list[str] = self.allgather(self.host)
+        self.first_on_node = self.hosts.index(self.host) == self.rank
 
     def describe(self) -> str:
         """Return this rank's name for people, in terms of the parameter server."""
         if not hasattr(self, "size"):
-            return f"a rank on {self.hostname}, before MPI was up"
-        where = f"(rank {self.rank} on {self.hostname})"
+            return f"a rank on {self.host}, before MPI was up"
+        where = f"(rank {self.rank} on {self.host})"
         if self.rank == 0:
             return f"server of {self.size - 1} {where}"
         return f"worker {self.rank - 1} of {self.size - 1} {where}"
@@ -122,8 +125,8 @@ class World:
     def leave(self, status: int = 0) -> NoReturn:
         """End this process in order: the job's status is the greatest of all ranks'."""
         status = self.end(status)
-        # One rank reports the status, and does so last: MPICH kills those that are still
-        # on their way out, and then returns the kill's status instead.
+        # One rank reports the status, and does so last: MPICH kills those on their
+        # way out, and then returns the kill's status instead.
         if status and self.rank == 0:
             time.sleep(_LAST)
         os._exit(status if self.rank == 0 else 0)

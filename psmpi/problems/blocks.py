@@ -1,7 +1,7 @@
 """Walks over a feature matrix in row blocks that stay in cache.
 
 A gradient needs each row twice, for the scores and for their product with the
-residuals. In blocks of about a megabyte the second reading comes from cache, and raw
+residuals. In blocks of two megabytes the second reading comes from cache, and raw
 bytes or other dtypes are converted a block at a time, never as a whole.
 """
 
@@ -15,9 +15,9 @@ import numpy as np
 from psmpi.base import ConfigError, Indices
 from psmpi.problems.dataset import Features, convert, is_sparse
 
-# Measured for 6000 x 784 x 10 in float32 (bench/gradient.py): 192 to 750 rows are
-# within noise of each other, below 100 and above 2000 are slower.
-BLOCK_BYTES = 2**20
+# Measured for 6000 x 784 x 10 in float32 (bench/gradient.py): 1/2 to 4 MiB are within
+# noise of each other; 128 KiB takes half as long again, whole matrices a fifth.
+BLOCK_BYTES = 2**21
 _LEAST_ROWS = 64
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from psmpi.base import ConfigError
+from psmpi.problems import cache
 
 _TIMEOUT = 10.0  # seconds to connect and between bytes
 
@@ -41,16 +42,6 @@ class Found:
     paths: list[Path]
     source: str
     downloaded: bool
-
-
-def cache_folder() -> Path:
-    """Return ``$PSMPI_CACHE``, or the user's cache folder of this platform."""
-    given = os.environ.get("PSMPI_CACHE")
-    if given:
-        return Path(given).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("psmpi"))
 
 
 def find(name: str, remotes: Sequence[Remote], folder: str = "") -> Found:
@@ -95,7 +86,7 @@ def _present(place: Path, file: str) -> Path | None:
 
 
 def _cached(name: str, remote: Remote) -> Path:
-    return cache_folder() / name / remote.file
+    return cache.folder() / name / remote.file
 
 
 def _fetch(name: str, remote: Remote) -> Path:

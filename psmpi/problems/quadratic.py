@@ -149,7 +149,7 @@ class Quadratic(Problem):
     def _mix(self, r: Any) -> Array:
         """Return Q r; Q is its own inverse."""
         along = 2 * float(self._axis @ r)
-        mixed: Array = np.asarray(r - along * self._axis, np.float64)
+        mixed: Array = r - along * self._axis
         return mixed
 
     def _noise_of(self, batch: Indices) -> Array:
@@ -160,7 +160,7 @@ class Quadratic(Problem):
                 f"{batch.size} of them"
                 + (f" in {batch.min()} .. {batch.max()}" if batch.size else "")
             )
-        total = np.zeros(self.dim)
+        total: Array = np.zeros(self.dim)
         if self.noise == 0:
             return total
         stream = (self.worker * self.samples + batch // 2 * 2).tolist()
@@ -170,7 +170,8 @@ class Quadratic(Problem):
             counter = np.array([0, 0, position, self.workers], np.uint64)
             draw = np.random.Generator(np.random.Philox(key=key, counter=counter))
             total += (1 - 2 * (index % 2)) * draw.standard_normal(self.dim)
-        return self.noise / np.sqrt(self.dim) / batch.size * total
+        total *= self.noise / np.sqrt(self.dim) / batch.size
+        return total
 
 
 def _check(

@@ -7,8 +7,6 @@ x: whatever the solver did, its gradient in float64 proves how good it was.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from psmpi.base import Indices, Vector
-from psmpi.problems.download import cache_folder
+from psmpi.problems import cache
 
 GAP = 1e-10  # the certificate that is asked for
 _LAYOUT = "psmpi-optimum-1"
@@ -52,7 +50,7 @@ def minimum(problem: Objective, key: str) -> float | None:
     None, with a warning, if no point with a gap of ``GAP`` could be found. A cache file
     that can't be read is replaced; a folder that can't be written to is left alone.
     """
-    path = cache_folder() / f"optimum-{key[:40]}.json"
+    path = cache.folder() / f"optimum-{key[:40]}.json"
     known = _read(path, key)
     if known is not None:
         return known
@@ -64,7 +62,8 @@ def minimum(problem: Objective, key: str) -> float | None:
             stacklevel=3,
         )
         return None
-    _write(path, key, found)
+    entry = {"layout": _LAYOUT, "key": key, "value": found.value, "gap": found.gap}
+    cache.write(path, lambda file: file.write(json.dumps(entry).encode()))
     return found.value
 
 
@@ -137,17 +136,3 @@ def _read(path: Path, key: str) -> float | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return value if whole and np.isfinite(value) and 0 <= gap <= GAP else None
-
-
-def _write(path: Path, key: str, found: Optimum) -> None:
-    """Write a file of its own and rename it: readers see all of it or nothing."""
-    entry = {"layout": _LAYOUT, "key": key, "value": found.value, "gap": found.gap}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=path.stem, delete=False
-        ) as file:
-            json.dump(entry, file)
-        os.replace(file.name, path)
-    except OSError:
-        return

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from psmpi.base import ConfigError
-from psmpi.problems import spec, synthetic
+from psmpi.problems import cache, spec, synthetic
 from psmpi.problems.dataset import Dataset, assemble
 from psmpi.problems.download import Found, Remote, find
 from psmpi.problems.draws import DATA, generator
@@ -133,14 +133,16 @@ def _cifar10(dtype: Any) -> Dataset:
 def _ijcnn1(dtype: Any) -> Dataset:
     """LIBSVM's ijcnn1, dense: 59 % of its entries are not zero."""
     found = find("ijcnn1", _IJCNN1)
-    train, test = ((x.toarray(), y) for x, y in read_libsvm(found.paths, dtype))
+    train, test = (
+        (x.toarray(), y) for x, y in cache.matrices(found.paths, dtype, read_libsvm)
+    )
     return _verified(found, assemble("ijcnn1", found.source, train, test, dtype=dtype))
 
 
 def _rcv1(dtype: Any) -> Dataset:
     """LIBSVM's two-class rcv1 in CSR: CCAT and ECAT against GCAT and MCAT."""
     found = find("rcv1", _RCV1)
-    train, test = read_libsvm(found.paths, dtype)
+    train, test = cache.matrices(found.paths, dtype, read_libsvm)
     return _verified(found, assemble("rcv1", found.source, train, test, dtype=dtype))
 
 
@@ -175,7 +177,7 @@ def _libsvm(rest: str, dtype: Any) -> Dataset:
     paths = [Path(text).expanduser() for text in rest.split(",") if text]
     if len(paths) not in (1, 2):
         raise ConfigError(f"libsvm: expected libsvm:TRAIN[,TEST], got libsvm:{rest}")
-    pairs = read_libsvm(paths, dtype)
+    pairs = cache.matrices(paths, dtype, read_libsvm)
     return assemble(f"libsvm:{rest}", ", ".join(map(str, paths)), *pairs, dtype=dtype)
 
 

@@ -91,7 +91,7 @@ th { font-weight: 500; }
 thead th { color: var(--soft); border-bottom: 1px solid var(--rule);
   vertical-align: bottom; }
 tbody th, thead th:first-child { text-align: left; padding-left: 0; }
-.facts thead th { text-align: left; }
+.settings th, .settings td { text-align: left; }
 .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .bar { display: flex; width: min(26rem, 45vw); height: .8rem; }
 .bar span + span { border-left: 1px solid var(--page); }

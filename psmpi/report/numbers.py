@@ -52,17 +52,19 @@ def uncompressed(total: Json) -> bool:
 def split(total: Json) -> dict[str, float] | None:
     """Return the parts' shares of the workers' time in training.
 
-    The time is a rank's total less its evaluation; shares are of the sum over worker
-    ranks, that is, of their mean. What is missing to 1 is "other". A rank without a
-    total counts as the sum of its parts. Rank 0 is the server, so it does not count,
-    unless there are only as many ranks as workers.
+    The time is a rank's total (the run's, where it has none) less its own evaluation;
+    shares are of the sum over worker ranks, that is, of their mean. What is missing to
+    1 is "other". A worker waits for whatever the server does, evaluation included.
+    Rank 0 is the server, so it does not count, unless there are only as many ranks as
+    workers.
     """
     ranks = total.get("ranks") or []
     if len(ranks) > (total.get("workers") or 0):
         ranks = [rank for rank in ranks if rank["rank"] != 0]
     spent = [rank["seconds"] for rank in ranks] or [total["seconds"]]
+    lasted = total["seconds"].get("total") or 0.0
     sums = {part: sum(s.get(part) or 0.0 for s in spent) for part in PARTS}
-    whole = sum((s.get("total") or 0.0) - (s.get("evaluate") or 0.0) for s in spent)
+    whole = sum((s.get("total") or lasted) - (s.get("evaluate") or 0.0) for s in spent)
     whole = max(whole, sum(sums.values()))
     if not sum(sums.values()):
         return None
@@ -71,16 +73,18 @@ def split(total: Json) -> dict[str, float] | None:
 
 
 def names(runs: Sequence[Run]) -> list[str]:
-    """Return a name for each run: the algorithm, and what tells it from its likes."""
+    """Return a name for each run: given or the algorithm's, and what sets it apart."""
     found = [totals(run) for run in runs]
+    given = [str(total.get("name") or total["algorithm"]) for total in found]
     result = []
-    for run, total in zip(runs, found, strict=True):
-        likes = [t for t in found if t["algorithm"] == total["algorithm"]]
-        name = str(total["algorithm"])
+    for run, total, name in zip(runs, found, given, strict=True):
+        likes = [t for t, other in zip(found, given, strict=True) if other == name]
         if len(likes) > 1:
             mark = _difference(total, likes)
-            name = f"{name} {run.path.name if mark is None else mark}".strip()
-        result.append(name)
+            mark = run.path.name if mark is None else mark
+            result.append(f"{name} {mark}".strip())
+        else:
+            result.append(name)
     # Two runs can be alike in everything, or lie in directories of the same name.
     return [
         name if result.count(name) == 1 else f"{name} #{result[: i + 1].count(name)}"

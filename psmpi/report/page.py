@@ -83,8 +83,8 @@ def _figure(picture: Picture) -> str:
 def _table(
     head: Sequence[str], labels: Sequence[str], rows: Sequence[Sequence[str]], kind: str
 ) -> str:
-    """Return a table; the cells of ``rows`` are whole <td> elements."""
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    """Return a table of HTML; the cells of ``rows`` are whole <td> elements."""
+    titles = "".join(f"<th>{title}</th>" for title in head)
     top = f"<thead><tr>{titles}</tr></thead>" if any(head) else ""
     body = "\n".join(
         f"<tr><th>{label}</th>{''.join(cells)}</tr>"
@@ -125,7 +125,7 @@ def _arrivals(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
         result.append(f"<h2>To {escape(target.replace('=', ' '))}</h2>")
         who = [known[name] for name, _ in rows]
         cells = [[_cell(text) for text in texts] for _, texts in rows]
-        result.append(_table(["", *head], who, cells, "numbers"))
+        result.append(_table(["", *map(escape, head)], who, cells, "numbers"))
     return result
 
 
@@ -153,8 +153,8 @@ def _time(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
         "<h2>Where a worker's time goes</h2>",
         _list("legend", key),
         _table(["", "", *colours], who, rows, "bars"),
-        '<p class="soft">Shares of the time in training, evaluation left out, on '
-        "average over the workers; other is the loop itself.</p>",
+        '<p class="soft">Shares of a worker\'s time, on average over the workers. Wait '
+        "includes the server's evaluations; other is the loop itself.</p>",
     ]
 
 
@@ -168,21 +168,21 @@ def _settings(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
         if all(facts.get(key) == every[0].get(key) for facts in every)
     }
     differ = [key for key in keys if key not in same]
-    rows = [[_cell(facts.get(key, "")) for key in differ] for facts in every]
+    rows = [[_cell(facts.get(key, "")) for facts in every] for key in differ]
     common = [[_cell(value)] for value in same.values()]
-    return [
-        "<h2>Configuration</h2>",
-        _table(["", *differ], labels, rows, "facts") if differ else "",
-        "<h2>The same in all runs</h2>" if len(runs) > 1 else "",
-        _table(["", ""], [escape(key) for key in same], common, "facts"),
-    ]
+    result = ["<h2>Configuration</h2>"]
+    if differ:
+        names_of = [escape(key) for key in differ]
+        result.append(_table(["", *labels], names_of, rows, "settings"))
+        result.append("<h2>The same in all runs</h2>")
+    return [*result, _table(["", ""], [escape(key) for key in same], common, "facts")]
 
 
 def _facts(run: Run) -> Mapping[str, str]:
     manifest: Json = {k: v for k, v in run.manifest.items() if k != "config"}
-    # The directory's name alone: a report is made to be given away.
     return {
         **flat(run.manifest.get("config", {})),
+        # The directory's name alone: a report is made to be given away.
         "directory": run.path.name,
-        **flat(manifest),
+        **flat({**manifest, "digest": str(manifest.get("digest"))[:12]}),
     }

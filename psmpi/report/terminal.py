@@ -55,7 +55,8 @@ def table(runs: Sequence[Run]) -> RenderableType:
 LEGEND = (
     "up: workers to server. paper: bits by the papers' formulas; wire: bytes handed to "
     "MPI, control messages included. ratio: 32 bits x entries x workers x rounds over "
-    "paper up. Shares: mean over workers of training time; the rest is the loop itself."
+    "paper up. Shares: of a worker's time, on average; wait includes the server's "
+    "evaluations."
 )
 
 
@@ -70,9 +71,7 @@ def details(run: Run) -> RenderableType:
         *(Text(f"* {note}", style="bold red") for note in notes([run])),
         _pairs("result", facts),
     ]
-    missed = [t for t in total.get("targets") or [] if not total["reached"].get(t)]
     parts += _targets([run])
-    parts += [Text(f"{target} was not reached\n", style="bold") for target in missed]
     if total["ranks"]:
         parts.append(_ranks(total["ranks"]))
     about = {k: v for k, v in run.manifest.items() if k not in ("config", "created")}

@@ -37,7 +37,9 @@ def size(x: float) -> str:
 
 def seconds(x: float) -> str:
     """Return a duration for people."""
-    return f"{three(x)} s" if x >= 1 or x == 0 else f"{three(1000 * x)} ms"
+    if x == 0:
+        return "0 s"
+    return f"{three(x)} s" if x >= 1 else f"{three(1000 * x)} ms"
 
 
 def share(x: float) -> str:

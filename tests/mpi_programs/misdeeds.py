@@ -40,15 +40,15 @@ def misbehave():
 
 
 world = World()
-print("pid", os.getpid(), flush=True)
+print("pid", os.getpid())
 world.barrier()
 time.sleep(0.3)
-if WHO in ("all", str(world.rank)):
-    print("misdeed at", time.time(), flush=True)
-    misbehave()
-    time.sleep(60)
 if WHAT == "leave":
     world.leave(int(WHO))
+if WHO in ("all", str(world.rank)):
+    print("misdeed at", time.time())
+    misbehave()
+    time.sleep(60)
 world.barrier()
-print("survived", flush=True)
+print("survived")
 world.leave()

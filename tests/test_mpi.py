@@ -1,0 +1,37 @@
+"""The MPI transport, under the MPI library of this environment."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.mpi
+
+CHECKS = {  # several to a start of mpiexec, which costs more than they do
+    "use": ("segments", "fairness", "loans", "sequence", "facts"),
+    "misuse": ("too_long", "lies", "disagreement", "timeout"),
+}
+
+
+@pytest.mark.parametrize("ranks", range(1, 14))
+def test_broadcasts(mpiexec, ranks):
+    ended = mpiexec("broadcasts.py", ranks=ranks, limit=60)
+    assert ended.status == 0, ended.output
+    assert ended.output == "all broadcasts agree\n"
+
+
+@pytest.mark.parametrize("checks", CHECKS.values(), ids=CHECKS.keys())
+def test_points(mpiexec, checks):
+    ended = mpiexec("points.py", *checks, ranks=4)
+    assert ended.status == 0, ended.output
+    assert ended.output == "".join(f"{check} holds\n" for check in checks)
+
+
+@pytest.mark.skipif(
+    os.environ.get("PSMPI_TEST_HUGE") != "1",
+    reason="needs 5 GB of memory; set PSMPI_TEST_HUGE=1",
+)
+def test_more_than_2_gib(mpiexec):
+    ended = mpiexec("points.py", "huge", ranks=2, limit=100)
+    assert ended.status == 0, ended.output
