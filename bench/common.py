@@ -35,7 +35,9 @@ def header(library: str | None = None) -> str:
     found = ", ".join(f"{k} {v}" for k, v in versions(library).items() if v)
     command = shlex.join([Path(sys.executable).name, *sys.argv])
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    return f"machine: {machine()}\nversions: {found}\ncommand: {command}\ndate: {when}\n"
+    return (
+        f"machine: {machine()}\nversions: {found}\ncommand: {command}\ndate: {when}\n"
+    )
 
 
 def save(name: str, text: str, data: Any) -> None:

@@ -12,7 +12,7 @@ def main() -> None:
     0: did what was asked. 2: usage or configuration. 3: a rank failed. 4: a target was
     not reached. 130: interrupted.
     """
-    from psmpi import cli
+    from psmpi import cli, launcher
     from psmpi.base import PsmpiError
 
     try:
@@ -20,7 +20,8 @@ def main() -> None:
     except PsmpiError as error:
         if os.environ.get("PSMPI_TRACEBACK"):
             raise
-        print(f"psmpi: {error}", file=sys.stderr)  # noqa: T201
+        if launcher.world_rank() in (None, 0):  # joined ranks all find the same
+            print(f"psmpi: {error}", file=sys.stderr)  # noqa: T201
         status = error.exit_status
     except KeyboardInterrupt:
         status = 130

@@ -6,10 +6,11 @@ import dataclasses
 import difflib
 import math
 import tomllib
+import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -27,10 +28,6 @@ METRICS = {
     "seconds": True,
 }
 BUDGETS = ("bits", "seconds")
-_CHOICES = {
-    "broadcast": ("tree", "linear", "mpi"),
-    "dtype": ("float32", "float64"),
-}
 
 
 @dataclass(frozen=True)
@@ -121,9 +118,9 @@ class RunOptions:
     until: tuple[str, ...] = ()
     seed: int = 0
     evaluate_every: int = 10
-    dtype: str = "float32"
+    dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
-    broadcast: str = "tree"
+    broadcast: Literal["tree", "linear", "mpi"] = "tree"
     optimum: bool = True
 
     def __post_init__(self) -> None:
@@ -131,8 +128,9 @@ class RunOptions:
             _at_least(name, getattr(self, name), 1)
         _at_least("rounds", self.rounds, 0)
         _at_least("seed", self.seed, 0)
-        for name, choices in _CHOICES.items():
-            given = getattr(self, name)
+        hints = typing.get_type_hints(type(self))
+        for name in ("broadcast", "dtype"):
+            given, choices = getattr(self, name), typing.get_args(hints[name])
             if given not in choices:
                 raise ConfigError(
                     f"{name}: must be one of {', '.join(choices)}, got {given!r}"

@@ -10,8 +10,10 @@ import json
 import os
 import resource
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import threadpoolctl
 from psmpi import config, kernels, problems
 from psmpi.base import Algorithm, ConfigError, Plan, Problem, Stopped, Wire
 from psmpi.base import Vector as Vector
-from psmpi.evaluate import Evaluation, Row
+from psmpi.evaluate import Diverged, Evaluation, Row
 from psmpi.links import local
 from psmpi.links.metering import Meter, MeteredProblem
 from psmpi.links.roles import Server, Worker
@@ -120,11 +122,12 @@ def serve(
         job.problem, job.run.how, optimum, server.meter, transport.now, on_row
     )
     every = job.run.how.evaluate_every
-    for iterate in job.algorithm.server(server, job.plan, state):
-        if iterate.round % every == 0 and evaluation.take(iterate.round, iterate.x):
-            break
-    else:
-        evaluation.take(state.round, state.x)
+    with _telling(lambda: f"the server, round {state.round}"):
+        for iterate in job.algorithm.server(server, job.plan, state):
+            if iterate.round % every == 0 and evaluation.take(iterate.round, iterate.x):
+                break
+        else:
+            evaluation.take(state.round, state.x)
     server.stop()
     return evaluation, server, state.x
 
@@ -135,15 +138,28 @@ def work(job: Job, transport: Transport, shard: Problem) -> Worker:
     metered = MeteredProblem(shard, worker.meter)
     state = job.algorithm.worker_state(worker, metered, job.plan)
     try:
-        job.algorithm.worker(worker, metered, job.plan, state)
+        with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):
+            job.algorithm.worker(worker, metered, job.plan, state)
     except Stopped:
         worker.leave()
     return worker
 
 
 def find_optimum(job: Job) -> float | None:
-    """Return the least loss, if it is wanted and known."""
-    return job.problem.optimum() if job.run.how.optimum else None
+    """Return the least loss, if it is wanted and known.
+
+    Raises ``ConfigError`` if it is not known and a target needs it.
+    """
+    optimum = job.problem.optimum() if job.run.how.optimum else None
+    for target in job.run.how.targets:
+        if target.metric == "residual" and optimum is None:
+            raise ConfigError(
+                f"until: {target} needs the least loss, which is not known here; "
+                "take another metric"
+                if job.run.how.optimum
+                else f"until: {target} needs the optimum; drop --no-optimum"
+            )
+    return optimum
 
 
 def rank_report(
@@ -231,10 +247,12 @@ def run_local(
                 on_row(row)
 
         ended = baton.run(
-            [lambda: serve(job, transports[0], record, optimum)]
-            + [
-                lambda m=m: work(job, transports[m + 1], shards[m])  # type: ignore[misc]
-                for m in range(job.plan.workers)
+            [
+                partial(serve, job, transports[0], record, optimum),
+                *(
+                    partial(work, job, transport, shard)
+                    for transport, shard in zip(transports[1:], shards, strict=True)
+                ),
             ]
         )
     evaluation, server, x = ended[0]
@@ -258,8 +276,25 @@ def run_local(
     )
 
 
+@contextmanager
+def _telling(where: Callable[[], str]) -> Iterator[None]:
+    """Say where a run broke that was well configured: its numbers did not stay finite.
+
+    A codec refuses what is not finite as it refuses any bad input; once rounds have
+    begun that is a failed run, not a wrong command.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise Diverged(f"{where()}: {error}; if it diverged, lower --lr") from error
+
+
 def _check_targets(job: Job) -> None:
     """Refuse targets that this problem can never report."""
     for target in job.run.how.targets:
-        if target.metric == "residual" and not job.run.how.optimum:
-            raise ConfigError(f"until: {target} needs the optimum; drop --no-optimum")
+        if target.metric in ("accuracy", "error"):
+            start = job.problem.start(job.plan.seed)
+            if job.problem.accuracy(start) is None:
+                raise ConfigError(
+                    f"until: {target} needs test data, and {job.run.how.data} has none"
+                )

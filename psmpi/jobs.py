@@ -100,7 +100,7 @@ def run_mpi(
         status = launcher.launch(
             [sys.executable, "-m", "psmpi.rank", str(job)],
             workers + 1,
-            hosts=() if hosts is None else hosts.split(","),
+            hosts=hosts,
             threads=threads,
             on_tick=tick,
         )

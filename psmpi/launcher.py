@@ -53,6 +53,19 @@ def world_size() -> int | None:
     return None
 
 
+def world_rank() -> int | None:
+    """Return which rank of an MPI job this process is, by its environment."""
+    for name in (
+        "OMPI_COMM_WORLD_RANK",
+        "PMIX_RANK",
+        "PMI_RANK",
+        "MV2_COMM_WORLD_RANK",
+    ):
+        if os.environ.get(name, "").isdigit():
+            return int(os.environ[name])
+    return None
+
+
 def inside_mpi() -> bool:
     """Return whether mpiexec, or srun with a PMI, has started this process."""
     return world_size() is not None

@@ -150,7 +150,7 @@ def join(run: config.Run, out: Path) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself."""
     world = World()
     summary = take_part(world, run, out)
-    status = world.allgather(0 if summary is None else len(summary["unmet"]))[0]
+    status: int = world.allgather(0 if summary is None else len(summary["unmet"]))[0]
     if summary is not None:
         console().print(table([read_run(out)]))
     world.leave(driver.UNMET if status else 0)

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -89,7 +90,7 @@ def run(
     """Run one algorithm; see ``psmpi run``."""
     size = launcher.world_size()
     if size is not None and not local:
-        return _join(algorithm, given, out, size)
+        _join(algorithm, given, out, size)
     made = config.run(algorithm, **given)
     folder = out or _new_folder(f"{algorithm}-{_short(made.how.data)}")
     return _finish(_results([made], [folder], local, hosts))
@@ -144,22 +145,17 @@ def list_names() -> int:
     """Print the algorithms, codecs and data sets by their names."""
     from psmpi import codecs, problems
 
-    groups = {
+    groups: Mapping[str, Mapping[str, Any]] = {
         "algorithms: psmpi run NAME --help": algorithms.ALGORITHMS,
         "codecs: --codec NAME": codecs.CODECS,
+        "data: --data NAME": problems.DATASETS,
     }
     console = pictures.console()
-    for title, classes in groups.items():
+    for title, found in groups.items():
         table = Table(title=title, title_justify="left", box=None, show_header=False)
-        for name, cls in classes.items():
-            table.add_row(name, (cls.__doc__ or "").partition("\n")[0])
+        for name, thing in found.items():
+            table.add_row(name, (thing.__doc__ or "").partition("\n")[0])
         console.print(table)
-    table = Table(
-        title="data: --data NAME", title_justify="left", box=None, show_header=False
-    )
-    for name, loader in problems.DATASETS.items():
-        table.add_row(name, (loader.__doc__ or "").partition("\n")[0])
-    console.print(table)
     return 0
 
 
@@ -173,7 +169,9 @@ def warmup() -> int:
     return 0
 
 
-def _join(algorithm: str, given: Mapping[str, Any], out: Path | None, size: int) -> int:
+def _join(
+    algorithm: str, given: Mapping[str, Any], out: Path | None, size: int
+) -> NoReturn:
     """Be one rank of an MPI job that somebody else has started."""
     if size < 2:
         raise ConfigError(
@@ -182,8 +180,7 @@ def _join(algorithm: str, given: Mapping[str, Any], out: Path | None, size: int)
     from psmpi import rank
 
     made = config.run(algorithm, **{"workers": size - 1, **given})
-    status = rank.join(made, out or _new_folder(f"{algorithm}-{_short(made.how.data)}"))
-    raise SystemExit(status)
+    rank.join(made, out or _new_folder(f"{algorithm}-{_short(made.how.data)}"))
 
 
 def _results(
@@ -193,9 +190,7 @@ def _results(
     with Watch(runs) as watch:
         if local:
             return [
-                run_local(
-                    made, out=folder, on_row=lambda row, m=made: watch.row(m, row)
-                )  # type: ignore[misc]
+                run_local(made, out=folder, on_row=partial(watch.row, made))
                 for made, folder in zip(runs, folders, strict=True)
             ]
         results: dict[str, Result] = {}

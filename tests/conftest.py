@@ -25,6 +25,12 @@ LAUNCH = (
 )
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--regen-golden", action="store_true", help="rewrite the frames of tests/golden"
+    )
+
+
 def pytest_report_header():
     try:
         mpiexec = launcher.find_mpiexec()

@@ -5,6 +5,7 @@ Shares nothing with the kernels. Bits are kept in a list, one integer per bit.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from fractions import Fraction
@@ -97,14 +98,14 @@ def stochastic(codec, x, key):
         level = abs(v) * ((1 + snap) * ratio) + chance * (
             1 - abs(v) * (2 * snap * ratio)
         )
-        bits += code_bits(min(math.floor(level), top), codec.bits) + [int(v < 0)]
+        bits += [*code_bits(min(math.floor(level), top), codec.bits), int(v < 0)]
     return f32(float(norm32)) + to_bytes(bits)
 
 
 def sign(codec, x, key):
     bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
     scales = b""
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in itertools.pairwise(bounds):
         mean = math.fsum(abs(v) for v in x[first:last].tolist()) / (last - first)
         scales += f32(single(mean))
     return scales + to_bytes([int(v < 0) for v in x.tolist()])

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from psmpi import algorithms, config
-from psmpi.base import Codec, ConfigError, Plan
+from psmpi.base import Codec, ConfigError, Plan, Stopped
 from psmpi.driver import run_local
+from psmpi.evaluate import Diverged
 from psmpi.links import local
 from psmpi.links.roles import Server, Worker
 from psmpi.problems import make_problem
@@ -26,7 +27,7 @@ ROWS = [
     ("qsgd", {"lr": 0.1, "batch": 20, "bits": 4}, 1e-1),
     ("ssgd", {"lr": 0.05, "batch": 20, "k": 0.5}, 1.0),
     ("compressed-gd", {"lr": 0.1, "bits": 6}, 1e-1),
-    ("random-selection", {"lr": 0.1, "bits": 4, "probability": 0.3}, 1e-7),
+    ("random-selection", {"lr": 0.1, "bits": 4, "probability": 0.5}, 1e-6),
     ("dynamic-averaging", {"lr": 0.1, "delta": 0.01, "batch": 20}, 1e-1),
 ]
 IDS = [row[0] for row in ROWS]
@@ -88,7 +89,9 @@ def test_gd_is_gradient_descent():
     np.testing.assert_allclose(result.x, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("algorithm", "bits"), [("laq", 3), ("laq", 8), ("lag-wk", None)])
+@pytest.mark.parametrize(
+    ("algorithm", "bits"), [("laq", 3), ("laq", 8), ("lag-wk", None)]
+)
 @pytest.mark.parametrize("window", [1, 10])
 def test_laq_is_as_on_the_board(algorithm, bits, window):
     whole, parts = gradients(3)
@@ -141,9 +144,7 @@ def test_lag_ps_asks_everybody_when_its_bound_is_zero():
 @pytest.mark.parametrize("codec", ["uniform", "stochastic"])
 def test_the_downlink_can_be_quantised_too(codec):
     plain = go("laq", lr=0.3, bits=4, rounds=400)
-    both = go(
-        "laq", lr=0.3, bits=4, rounds=400, down_codec=codec, bits_down=8
-    )
+    both = go("laq", lr=0.3, bits=4, rounds=400, down_codec=codec, bits_down=8)
     assert both.summary["residual"] < 1e-5
     assert both.summary["paper_bits_down"] < plain.summary["paper_bits_down"] / 2
 
@@ -179,8 +180,6 @@ def test_the_server_holds_the_sum_of_what_workers_hold(algorithm):
         server.stop()
 
     def work(m):
-        from psmpi.base import Stopped
-
         with pytest.raises(Stopped):
             chosen.worker(workers[m], shards[m], plan, states[m])
         workers[m].leave()
@@ -200,7 +199,7 @@ def test_dynamic_averaging_saves_when_nobody_drifts():
 
 
 def test_dynamic_averaging_balances_with_a_part_of_the_workers():
-    some = go("dynamic-averaging", lr=0.05, delta=0.05, batch=20, workers=5)
+    some = go("dynamic-averaging", lr=0.05, delta=0.5, batch=20, workers=5)
     assert 0 < some.summary["uploads"] < 5 * 60
 
 
@@ -229,7 +228,7 @@ def test_what_cannot_run_is_refused(algorithm, given, message):
 
 
 def test_divergence_is_told():
-    with pytest.raises(Exception, match=r"diverged|infinite|NaN|not finite"):
+    with pytest.raises(Diverged, match=r"the server, round \d+: .*lower --lr"):
         go("gd", lr=1e30)
 
 

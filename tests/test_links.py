@@ -51,7 +51,7 @@ def message(round_=3, kind=DATA, codec=7, frame=b"abcde"):
 
 
 def test_an_envelope_is_frozen():
-    expected = "03000000" "01" "07" "0000" "05000000" "04f0493a" + b"abcde".hex()
+    expected = "03000000010700000500000004f0493a" + b"abcde".hex()
     assert bytes(message()).hex() == expected
 
 

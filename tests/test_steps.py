@@ -20,8 +20,12 @@ def test_keys_differ_by_each_of_their_parts(other):
 
 
 def test_keys_are_uniform():
-    bits = [steps.key(0, "up", m, k) >> b & 1 for m in range(8) for k in range(64)
-            for b in (0, 31, 63)]
+    bits = [
+        steps.key(0, "up", m, k) >> b & 1
+        for m in range(8)
+        for k in range(64)
+        for b in (0, 31, 63)
+    ]
     assert abs(np.mean(bits) - 0.5) < 4 * 0.5 / np.sqrt(len(bits))
 
 
@@ -73,7 +77,9 @@ def test_the_window_starts_warm():
 
 
 def lazy(**options):
-    return LazyTrigger(**{"window": Window(2, 1.0), "workers": 3, "max_skip": 2} | options)
+    return LazyTrigger(
+        **{"window": Window(2, 1.0), "workers": 3, "max_skip": 2} | options
+    )
 
 
 def ask(trigger, change_sq, error_sq=0.0, alpha=0.5):
@@ -132,7 +138,9 @@ def test_bad_triggers_are_refused(options, message):
         lazy(**options)
 
 
-@pytest.mark.parametrize(("window", "message"), [((0, 1), "window"), ((1, -1), "weight")])
+@pytest.mark.parametrize(
+    ("window", "message"), [((0, 1), "window"), ((1, -1), "weight")]
+)
 def test_bad_windows_are_refused(window, message):
     with pytest.raises(ConfigError, match=message):
         Window(*window)

@@ -58,7 +58,9 @@ CASES = [
     Case("a=.02 D=5", "laq", {"lr": 0.02, "lazy_window": 5}, 2503, 512, 1.61),
     Case("a=.02 D=15", "laq", {"lr": 0.02, "lazy_window": 15}, 2749, 678, 2.13),
     Case("xi=1/160 a=.02", "laq", {"lr": 0.02, "lazy_weight": 10 / 160}),
-    Case("xi=1/160 a=.01", "laq", {"lr": 0.01, "lazy_weight": 10 / 160}, 2530, 530, 1.66),
+    Case(
+        "xi=1/160 a=.01", "laq", {"lr": 0.01, "lazy_weight": 10 / 160}, 2530, 530, 1.66
+    ),
     Case("GD a=.02", "gd", {"lr": 0.02}),
     Case("QGD a=.02", "qgd", {"lr": 0.02, "bits": 4}),
     Case("LAG-WK a=.02", "lag-wk", {"lr": 0.02}),
@@ -126,28 +128,46 @@ def cards(found: dict[str, list[dict[str, Any]]]) -> str:
     table_cases = [c for c in CASES if c.iterations and "xi" not in c.name]
     accuracies = [arrival(s, "accuracy") for c in table_cases for s in found[c.name]]
     lines = [
-        _card("A1", f"accuracies {min(accuracies):.4f} to {max(accuracies):.4f}, "
-              "published .9082", all(abs(a - 0.9082) <= 0.0002 for a in accuracies))
+        _card(
+            "A1",
+            f"accuracies {min(accuracies):.4f} to {max(accuracies):.4f}, "
+            "published .9082",
+            all(abs(a - 0.9082) <= 0.0002 for a in accuracies),
+        )
     ]
     for case in table_cases:
         assert case.iterations is not None and case.uploads is not None
         limit = 0.10 if "D=10" in case.name else 0.15
         off = mean[case.name, "round"] / case.iterations - 1
-        lines.append(_card("A2", f"{case.name}: Iter# {off:+.1%}, limit {limit:.0%}",
-                           abs(off) <= limit))
+        lines.append(
+            _card(
+                "A2",
+                f"{case.name}: Iter# {off:+.1%}, limit {limit:.0%}",
+                abs(off) <= limit,
+            )
+        )
         off = mean[case.name, "uploads"] / case.uploads - 1
         if "D=2" not in case.name:
-            lines.append(_card("A3", f"{case.name}: Comm# {off:+.1%}, limit 30%",
-                               abs(off) <= 0.30))
+            lines.append(
+                _card(
+                    "A3", f"{case.name}: Comm# {off:+.1%}, limit 30%", abs(off) <= 0.30
+                )
+            )
     gd, laq = mean["GD a=.02", "uploads"], mean["a=.02 D=10", "uploads"]
-    lines.append(_card("A3", f"LAQ uploads {laq / gd:.2%} of GD's, limit 4%",
-                       laq < 0.04 * gd))
+    lines.append(
+        _card("A3", f"LAQ uploads {laq / gd:.2%} of GD's, limit 4%", laq < 0.04 * gd)
+    )
     jump = mean["a=.04 D=10", "uploads"] / laq
-    lines.append(_card("A3", f"uploads at a=.04 are {jump:.2f} x those at a=.02, "
-                       "limit 2", jump > 2))
+    lines.append(
+        _card(
+            "A3", f"uploads at a=.04 are {jump:.2f} x those at a=.02, limit 2", jump > 2
+        )
+    )
     exact = all(
         s["paper_bits_up"] == (32 + 4 * P) * s["uploads"]
-        for c in CASES if c.algorithm in ("laq", "qgd") for s in found[c.name]
+        for c in CASES
+        if c.algorithm in ("laq", "qgd")
+        for s in found[c.name]
     )
     lines.append(_card("A4", "paper bits = (32 + 4 p) Comm# in every run", exact))
     d2 = mean["a=.02 D=2", "uploads"]

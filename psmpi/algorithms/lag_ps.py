@@ -51,12 +51,13 @@ class LagPs(Descent):
     lazy_window:
         D, how many changes of the model the rule looks back on.
     lazy_weight:
-        Sum of its weights: xi_d = weight / D. The paper's script has 10.
+        Sum of its weights: xi_d = weight / D. The authors' script has 10, which is
+        stable only where workers' constants L_m differ much; 0.8 is LAQ's.
     """
 
     id: ClassVar[str] = "lag-ps"
     lazy_window: int = 10
-    lazy_weight: float = 10.0
+    lazy_weight: float = 0.8
     batch: int | None = field(default=None, init=False)
     codec: str | None = field(default=None, init=False)
     bits: int | None = field(default=None, init=False)
@@ -75,7 +76,7 @@ class LagPs(Descent):
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
     ) -> WorkerState:
-        x = problem.start(plan.seed)
+        x = self.start(link, problem, plan)
         return WorkerState(
             x=x,
             gradient=np.zeros_like(x),

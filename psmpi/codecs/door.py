@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from psmpi.base import ConfigError, Frame, FrameError, Vector
+from psmpi.kernels.sparse import FLOAT32_LIMIT as FLOAT32_LIMIT
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-FLOAT32_LIMIT = (2 - 2.0**-24) * 2.0**127  # from here on, float32 rounds to infinity
 MAX_SPARSE_DIM = 2**32  # indices are uint32
 
 

@@ -6,11 +6,22 @@ import numpy as np
 
 from psmpi.base import Frame, Vector
 from psmpi.kernels.hash import draw_words, start, uniform
-from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store, trailing_zeros
+from psmpi.kernels.jit import (
+    U0,
+    U1,
+    as_float,
+    kernel,
+    load,
+    real,
+    signed,
+    store,
+    trailing_zeros,
+)
 from psmpi.kernels.reduce import LANES, sum_abs
 
 ZERO, INFINITE = np.uint32(0), np.uint32(0x7F800000)
 SIZE = np.uint32(0x7FFFFFFF)
+FLOAT32_LIMIT = (2 - 2.0**-24) * 2.0**127  # from here on, float32 rounds to infinity
 
 
 @kernel
@@ -21,6 +32,15 @@ def values_ok(frame: Frame, at: int, count: int, least: np.uint32) -> bool:
         size = load(frame, at + 4 * j, np.uint32) & SIZE
         top, low = max(top, size), min(low, size)
     return bool(top < INFINITE and low >= least)
+
+
+@kernel
+def largest(frame: Frame, at: int, count: int) -> float:
+    """Return the largest |value|; infinite or NaN if any value is."""
+    top = ZERO
+    for j in range(count):
+        top = max(top, load(frame, at + 4 * j, np.uint32) & SIZE)
+    return real(as_float(top))
 
 
 @kernel
@@ -98,8 +118,11 @@ def coin_gather(x: Vector, key: np.uint64, limit: np.uint64, frame: Frame) -> in
 def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
     """Add ``scale`` times the values to the entries whose coin fell.
 
-    Returns False, with nothing added, if there aren't as many values as entries.
+    Returns False, with nothing added, if there aren't as many values as entries, or if
+    one isn't finite or, divided by the probability, overflows float32.
     """
+    inverse = 2.0**32 / real(limit)
+    scale *= inverse
     words = coin_mask(load(frame, 0, np.uint64), limit, out.size)
     count = 0
     for w in range(words.size):
@@ -107,7 +130,9 @@ def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
         while word:
             count += 1
             word &= word - U1
-    if frame.size != 8 + 4 * count or not values_ok(frame, signed(8), count, ZERO):
+    if frame.size != 8 + 4 * count:
+        return False
+    if not largest(frame, signed(8), count) * inverse < FLOAT32_LIMIT:
         return False
     at = 8
     for w in range(words.size):

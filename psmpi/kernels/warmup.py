@@ -60,6 +60,7 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (indices.write_indices, (words, 8, 0, frame[:1])),
         (indices.read_indices, (frame[:1], 8, 0, words.copy())),
         (sparse.values_ok, (frame, 0, 1, np.uint32(0))),
+        (sparse.largest, (frame, 0, 1)),
         (sparse.scatter_add, (frame, 0, words[:1], x.copy(), 1.0)),
         (sparse.dense_write, (x, False, frame)),
         (sparse.dense_add, (frame, False, x.copy(), 1.0)),

@@ -31,8 +31,7 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def recv_any(self) -> tuple[int, Frame]:
-        """Wait for a message of any node; no node is served twice while another waits.
-        """
+        """Wait for a message of any node, serving none twice while another waits."""
 
     @abc.abstractmethod
     def bcast(self, message: Frame | None) -> Frame:

@@ -32,7 +32,7 @@ class World:
     """The ranks of this MPI job: start, agreement, and the end."""
 
     def __init__(self) -> None:
-        self.host = platform.node()
+        self.hostname = platform.node()
         self._guard = Guard(self.abort, self.describe)
         self._guard.install()
         precise_sleep()
@@ -44,14 +44,14 @@ class World:
         self.library = MPI.Get_library_version().splitlines()[0].strip()
         self._guard.announce()
         self._comm = self._duplicate()
-        self.hosts: list[str] = self.allgather(self.host)
-        self.first_on_node = self.hosts.index(self.host) == self.rank
+        self.hosts: list[str] = self.allgather(self.hostname)
+        self.first_on_node = self.hosts.index(self.hostname) == self.rank
 
     def describe(self) -> str:
         """Return this rank's name for people, in terms of the parameter server."""
         if not hasattr(self, "size"):
-            return f"a rank on {self.host}, before MPI was up"
-        where = f"(rank {self.rank} on {self.host})"
+            return f"a rank on {self.hostname}, before MPI was up"
+        where = f"(rank {self.rank} on {self.hostname})"
         if self.rank == 0:
             return f"server of {self.size - 1} {where}"
         return f"worker {self.rank - 1} of {self.size - 1} {where}"
