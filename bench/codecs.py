@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import sys
@@ -45,6 +46,7 @@ def times(action, repeats):
 
 
 def machine():
+    """Return processor, system and interpreter in one line."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -54,6 +56,7 @@ def machine():
 
 
 def measure(dim, repeats):
+    """Return one row of ns per element for every action."""
     x = np.random.default_rng(0).standard_normal(dim).astype(np.float32)
     out = np.zeros_like(x)
     actions = {
@@ -84,6 +87,7 @@ def measure(dim, repeats):
 
 
 def main():
+    """Measure, print, and write the results as JSON and text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dim", type=int, default=10**7)
     parser.add_argument("--repeats", type=int, default=7)
@@ -93,6 +97,7 @@ def main():
     command = " ".join(["python", "bench/codecs.py", *sys.argv[1:]])
     lines = [
         f"{machine()}; one thread; float32, dim {options.dim}; {options.repeats} times",
+        f"load average at the end {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
         command,
         f"{'ns per element':46}{'min':>8}{'median':>8}{'max':>8}",
     ]
@@ -102,6 +107,7 @@ def main():
     text = "\n".join(lines)
     print(text)
     record = {"machine": machine(), "command": command, "dim": options.dim}
+    record["load"] = os.getloadavg()[0]
     options.json.write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n")
     options.json.with_suffix(".txt").write_text(text + "\n")
 

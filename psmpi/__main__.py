@@ -12,7 +12,7 @@ def main() -> None:
     0: did what was asked. 2: usage or configuration. 3: a rank failed. 4: a target was
     not reached. 130: interrupted.
     """
-    from psmpi import cli, launcher
+    from psmpi import cli, jobs, launcher
     from psmpi.base import PsmpiError
 
     try:
@@ -20,14 +20,12 @@ def main() -> None:
     except PsmpiError as error:
         if os.environ.get("PSMPI_TRACEBACK"):
             raise
-        if launcher.world_rank() in (None, 0):  # joined ranks all find the same
+        # Joined ranks all find the same, and ranks of a job have told it themselves.
+        if launcher.world_rank() in (None, 0) and not isinstance(error, jobs.Refused):
             print(f"psmpi: {error}", file=sys.stderr)  # noqa: T201
         status = error.exit_status
     except KeyboardInterrupt:
         status = 130
-    except BrokenPipeError:  # the reader of our output has left: psmpi list | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
     sys.exit(status)
 
 

@@ -33,7 +33,6 @@ _LAUNCH = {
     "local": (bool, False, "Run all ranks in this process, without MPI."),
     "hosts": (str | None, None, "Hosts for mpiexec, comma-separated."),
 }
-OutOption = Annotated[Path | None, Parameter(help=_LAUNCH["out"][2])]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -172,7 +171,7 @@ def compare(
     file: Path | None = None,
     /,
     *,
-    out: OutOption = None,
+    out: Path | None = None,
     local: Annotated[bool, Parameter(negative=())] = False,
     hosts: str | None = None,
     html: Path | None = None,
@@ -184,6 +183,8 @@ def compare(
     file
         TOML file: general options, then a [[run]] table per algorithm. Without it, the
         LAQ family and its baselines on the digits data.
+    out
+        Directory to record the runs in; must not exist.
     local
         Run all ranks in this process, without MPI.
     hosts

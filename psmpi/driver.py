@@ -31,6 +31,7 @@ from psmpi.links.transport import Transport
 from psmpi.record import RunWriter
 
 Summary = dict[str, Any]
+Loader = Callable[[str, Any], problems.Dataset]
 UNMET = 4  # exit status: a target was not reached
 MODEL = "model.npy"  # in a run directory: the final model, shape (dim,)
 
@@ -79,7 +80,9 @@ class Result:
     unmet: tuple[str, ...] = ()
 
 
-def prepare(run: config.Run, problem: Problem | None = None) -> Job:
+def prepare(
+    run: config.Run, problem: Problem | None = None, loader: Loader = problems.load
+) -> Job:
     """Load the data and check everything that can be checked without a link."""
     how = run.how
     algorithm = run.build()
@@ -92,6 +95,7 @@ def prepare(run: config.Run, problem: Problem | None = None) -> Job:
             dirichlet_alpha=how.dirichlet_alpha,
             dtype=how.scalar,
             seed=how.seed,
+            loader=loader,
         )
     plan = Plan(
         workers=how.workers,
@@ -107,6 +111,17 @@ def prepare(run: config.Run, problem: Problem | None = None) -> Job:
     job = Job(run, algorithm, problem, plan, wire)
     _check_targets(job)
     return job
+
+
+def shard(job: Job, worker: int) -> Problem:
+    """Return a worker's part of the problem, and check that batches fit into it."""
+    part = job.problem.shard(worker, job.plan.workers)
+    batch = getattr(job.algorithm, "batch", None)
+    if batch is not None and batch > part.samples:
+        raise ConfigError(
+            f"batch: {batch} is more than the {part.samples} samples of worker {worker}"
+        )
+    return part
 
 
 def serve(
@@ -132,10 +147,10 @@ def serve(
     return evaluation, server, state.x
 
 
-def work(job: Job, transport: Transport, shard: Problem) -> Worker:
+def work(job: Job, transport: Transport, part: Problem) -> Worker:
     """Run a worker's role until the server ends the run."""
     worker = Worker(transport, job.wire, job.plan)
-    metered = MeteredProblem(shard, worker.meter)
+    metered = MeteredProblem(part, worker.meter)
     state = job.algorithm.worker_state(worker, metered, job.plan)
     try:
         with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):
@@ -231,9 +246,7 @@ def run_local(
         job = prepare(run, problem)
         kernels.warmup((job.run.how.scalar,))
         optimum = find_optimum(job)
-        shards = [
-            job.problem.shard(m, job.plan.workers) for m in range(job.plan.workers)
-        ]
+        shards = [shard(job, m) for m in range(job.plan.workers)]
         baton, transports = local.connect(job.plan.workers + 1, seed=schedule)
         writer = None
         if out is not None:
@@ -250,8 +263,8 @@ def run_local(
             [
                 partial(serve, job, transports[0], record, optimum),
                 *(
-                    partial(work, job, transport, shard)
-                    for transport, shard in zip(transports[1:], shards, strict=True)
+                    partial(work, job, transport, part)
+                    for transport, part in zip(transports[1:], shards, strict=True)
                 ),
             ]
         )

@@ -20,7 +20,6 @@ from psmpi.evaluate import Row
 from psmpi.record import follow, read_run
 
 OnRow = Callable[[config.Run, Row], None]
-_KNOWN = (0, ConfigError.exit_status)
 
 
 def run(
@@ -106,7 +105,8 @@ def run_mpi(
         )
     tick()
     if status != 0:
-        raise RankFailed(status)
+        kind = Refused if status == ConfigError.exit_status else RankFailed
+        raise kind(f"the MPI job ended with status {status}")
     return [read_result(out) for out in outs]
 
 
@@ -126,12 +126,11 @@ def job_file(
 
 
 class RankFailed(PsmpiError):
-    """An MPI job ended with a status that isn't 0; its ranks have said why."""
+    """A rank failed; it has said why."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the MPI job ended with status {status}")
-        # A rank's configuration error keeps its status; all else is a failed rank.
-        self.exit_status = status if status in _KNOWN else 3  # type: ignore[misc]
+
+class Refused(ConfigError):
+    """The ranks found the configuration wrong; one has said what is."""
 
 
 def read_result(out: Path) -> Result:

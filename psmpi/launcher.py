@@ -136,9 +136,9 @@ def launch(
     """Run ``argv`` on ``ranks`` ranks and return the job's exit status.
 
     That is what the ranks agreed on as they left, or the status of the one that failed;
-    3 if one vanished; 128 + n after signal n to this process. On SIGINT, SIGTERM or
-    SIGHUP mpiexec is asked to end the job, and after ``grace`` seconds, or a second
-    signal, every process of the job is killed. ``on_tick`` is called every 0.1 s.
+    3 if one vanished. On SIGINT, SIGTERM or SIGHUP mpiexec is asked to end the job, and
+    after ``grace`` seconds, or a second signal, every process of the job is killed;
+    then ``SystemExit`` has the status 128 + signal. ``on_tick`` is called every 0.1 s.
     """
     if inside_mpi():
         raise ConfigError(
@@ -187,7 +187,9 @@ def _supervise(
         if len(caught) > 1 or (ending and time.monotonic() - ending > patience):
             job.kill()
     status = job.finish()
-    return 128 + caught[0] if caught else status
+    if caught:
+        raise SystemExit(128 + caught[0])
+    return status
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ records and speaks, the others work.
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import sys
@@ -16,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import threadpoolctl
 
-from psmpi import config, driver, kernels
+from psmpi import config, driver, kernels, problems
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.driver import Job, Summary
 from psmpi.links import envelope
@@ -24,6 +25,9 @@ from psmpi.links.mpi import MpiTransport
 from psmpi.links.world import World
 from psmpi.record import RunWriter, read_run, versions
 from psmpi.report import console, table
+
+# Runs of one job mostly share their data.
+_load = functools.lru_cache(maxsize=1)(problems.load)
 
 
 def take_part(world: World, run: config.Run, out: Path | None) -> Summary | None:
@@ -34,11 +38,11 @@ def take_part(world: World, run: config.Run, out: Path | None) -> Summary | None
         server = world.rank == 0
         optimum = driver.find_optimum(job) if server else None
         if not server:
-            shard = job.problem.shard(world.rank - 1, job.plan.workers)
+            part = driver.shard(job, world.rank - 1)
         transport = _transport(world, job)
         if server:
             return _serve(world, job, transport, optimum, out)
-        worker = driver.work(job, transport, shard)
+        worker = driver.work(job, transport, part)
         world.allgather(
             driver.rank_report(world.rank, worker.pulls, transport, worker.meter)
         )
@@ -91,9 +95,9 @@ def _prepare(world: World, run: config.Run) -> Job:
                 f"workers: {run.how.workers} workers and a server are "
                 f"{run.how.workers + 1} ranks, but MPI started {world.size}"
             )
-        job = driver.prepare(run)
+        job = driver.prepare(run, loader=_load)
         if world.rank > 0:
-            job.problem.shard(world.rank - 1, job.plan.workers)
+            driver.shard(job, world.rank - 1)
     except PsmpiError as error:
         failure = error
     facts: dict[str, Any] = {
@@ -149,11 +153,17 @@ def _warm_up(world: World, job: Job) -> None:
 def join(run: config.Run, out: Path) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself."""
     world = World()
-    summary = take_part(world, run, out)
-    status: int = world.allgather(0 if summary is None else len(summary["unmet"]))[0]
+    try:
+        summary = take_part(world, run, out)
+    except Exception:
+        # To the guard, which ends the job; the command line would just leave it.
+        sys.excepthook(*sys.exc_info())
+        raise
+    status = 0
     if summary is not None:
         console().print(table([read_run(out)]))
-    world.leave(driver.UNMET if status else 0)
+        status = driver.UNMET if summary["unmet"] else 0
+    world.leave(status)
 
 
 def main(argv: Sequence[str]) -> NoReturn:

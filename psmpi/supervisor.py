@@ -47,9 +47,9 @@ class Job:
         self._shared: set[str] = set()
         self._filters: list[Filter] = []
         for pipe, out in ((child.stdout, sys.stdout), (child.stderr, sys.stderr)):
-            assert pipe is not None
-            self._filters.append(Filter(out.buffer))
-            self._selector.register(pipe, selectors.EVENT_READ, self._filters[-1])
+            if pipe is not None:
+                self._filters.append(Filter(out.buffer))
+                self._selector.register(pipe, selectors.EVENT_READ, self._filters[-1])
         if listener is not None:
             self._selector.register(listener, selectors.EVENT_READ)
 
@@ -70,8 +70,7 @@ class Job:
             elif isinstance(key.data, _Rank):
                 if self._read_rank(key.data):
                     ended.append(key.data)
-            else:
-                assert isinstance(key.fileobj, socket.socket)
+            elif isinstance(key.fileobj, socket.socket):
                 rank = _Rank(key.fileobj.accept()[0])
                 self._selector.register(rank.connection, selectors.EVENT_READ, rank)
         # Last words first: a rank that vanishes in the same moment did so because of

@@ -8,7 +8,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from psmpi import codecs, kernels
-from psmpi.kernels import bits, hash, indices, reduce, select
+from psmpi.kernels import bits, hash, indices, reduce, select, sparse
 from psmpi.kernels.warmup import examples
 
 U = np.uint64
@@ -139,6 +139,14 @@ def test_draws_of_neighbouring_keys_are_not_correlated():
     matrix = np.corrcoef(rows)
     assert abs(matrix - np.eye(8)).max() < 5 / 20000**0.5
     assert abs(words.mean(1) / 2**32 - 0.5).max() < 5 / (12 * 20000) ** 0.5
+
+
+@pytest.mark.parametrize("value", [0.0, -2.5, 3e38, 1e-45, np.inf, np.nan])
+def test_largest_of_a_frame(value):
+    values = np.array([1e-46, value, -0.0], "<f4")
+    frame = np.concatenate([np.zeros(3, np.uint8), values.view(np.uint8)])
+    expected = float(np.abs(values).max())
+    np.testing.assert_equal(sparse.largest(frame, 3, 3), expected)
 
 
 VECTORS = {

@@ -109,7 +109,7 @@ class DynamicAveraging(Descent):
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
     ) -> AveragingWorker:
-        x = self.start(link, problem, plan)
+        x = problem.start(plan.seed)
         return AveragingWorker(x, x.copy(), np.zeros_like(x))
 
     def server_state(

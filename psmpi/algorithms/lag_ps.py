@@ -76,7 +76,7 @@ class LagPs(Descent):
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
     ) -> WorkerState:
-        x = self.start(link, problem, plan)
+        x = problem.start(plan.seed)
         return WorkerState(
             x=x,
             gradient=np.zeros_like(x),

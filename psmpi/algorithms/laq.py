@@ -62,7 +62,7 @@ class Qgd(Descent):
         return Trigger()
 
     def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> LaqWorker:
-        x = self.start(link, problem, plan)
+        x = problem.start(plan.seed)
         return LaqWorker(
             x=x,
             gradient=np.zeros_like(x),

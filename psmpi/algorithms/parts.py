@@ -18,7 +18,6 @@ from psmpi.base import (
     ServerLink,
     Vector,
     Wire,
-    WorkerLink,
 )
 from psmpi.memory import Direct, Innovation, Memory
 from psmpi.steps import Schedule
@@ -87,15 +86,6 @@ class Descent(Algorithm):
             raise ConfigError(f"reduce: must be sum or mean, got {self.reduce!r}")
         share = self.lr if self.reduce == "sum" else self.lr / workers
         return steps.schedule(share, self.lr_schedule)
-
-    def start(self, link: WorkerLink, problem: Problem, plan: Plan) -> Vector:
-        """Return where a worker starts; ``ConfigError`` if its batch doesn't fit."""
-        if self.batch is not None and self.batch > problem.samples:
-            raise ConfigError(
-                f"batch: {self.batch} is more than the {problem.samples} samples "
-                f"of worker {link.worker}"
-            )
-        return problem.start(plan.seed)
 
     def draw(
         self, problem: Problem, plan: Plan, worker: int, round_: int

@@ -13,7 +13,8 @@ The index stream stands last in a frame and reaches to its end; whatever the cod
 per index (values, signs) stands between. A gap g, the number of unused indices before
 an index, is g >> parameter zeros, a one, and the lower ``parameter`` bits of g; bits
 are filled in from the least significant end. At random indices and k / dim <= 1 % the
-Rice code is within 4 % of log2 C(dim, k).
+stream is on average 0.4 to 2.4 % above log2 C(dim, k); header and padding come on top,
+which is 7 % in all for 40 of 7850 and more than that for fewer indices.
 """
 
 from __future__ import annotations

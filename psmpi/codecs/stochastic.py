@@ -27,9 +27,10 @@ class Stochastic(Codec):
     Notes
     -----
     l_i = s |x_i| / norm goes to one of its two neighbours, up with the probability of
-    its fractional part, so that E[C(x)] = x over keys up to 2^-31 of a level. Grid
-    points stay what they are with probability 1: an l_i within the rounding of x_i's
-    own type of an integer becomes that integer. The norm is rounded up to float32, so
+    its fractional part, so that E[C(x)] = x over keys up to 2^-31 of a level and
+    2^-23 |x_i| (2^-50 |x_i| for float64), which is the price of this: grid points stay
+    what they are with probability 1, as an l_i within the rounding of x_i's own type
+    of an integer becomes that integer. The norm is rounded up to float32, so
     that no l_i exceeds s.
 
     ========================  ========================================================

@@ -39,8 +39,8 @@ def largest(frame: Frame, at: int, count: int) -> float:
     """Return the largest |value|; infinite or NaN if any value is."""
     top = ZERO
     for j in range(count):
-        top = max(top, load(frame, at + 4 * j, np.uint32) & SIZE)
-    return real(as_float(top))
+        top = max(top, np.uint32(load(frame, at + 4 * j, np.uint32) & SIZE))
+    return real(as_float(np.uint32(top)))  # Numba widens what & gives to 64 bits
 
 
 @kernel

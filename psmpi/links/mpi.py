@@ -159,6 +159,8 @@ class MpiTransport(Transport):
             _Incoming(points, peer, capacity, settings.segment)
             for peer in ([0] if self.node else range(1, self.nodes))
         ]
+        if settings.broadcast == "mpi":
+            self.bcast_overhead = np.int64().nbytes  # the size goes ahead
         self._turn = 0  # the inbox where the next recv_any begins to look
         self._lent: list[_Incoming] = []
         self._parent: _Incoming | None = None
@@ -219,7 +221,8 @@ class MpiTransport(Transport):
         if message is not None:
             self._forward(_Whole(message))
             return message
-        assert self._parent is not None
+        if self._parent is None:
+            raise LinkError(f"bcast: node {self.node} has nobody to hear from")
         return self._receive(self._parent)
 
     def release(self) -> None:
@@ -279,9 +282,9 @@ class MpiTransport(Transport):
             request = self._tree.Ibcast([part, MPI.BYTE])
             self._wait(request.Test, "broadcasting", total)
         if message is None:
-            self.received_bytes += total + size.nbytes
+            self.received_bytes += total + self.bcast_overhead
         else:
-            self._book(total + size.nbytes, self.nodes - 1)
+            self._book(total + self.bcast_overhead, self.nodes - 1)
         return whole
 
     def _book(self, nbytes: int, copies: int) -> None:

@@ -179,14 +179,16 @@ class Server(ServerLink):
         self._transport.release()
         bits = self._out.paper_bits(frame)
         message = self._out.message(self.round, frame, kind)
+        nbytes = message.size
         with self.meter.phase("send"):
             if self._wire.tree:
                 self._transport.bcast(message)
+                nbytes += self._transport.bcast_overhead
             else:
                 for worker in workers:
                     self._transport.send(worker + 1, message)
         self.meter.paper_bits_down += bits * len(workers)
-        self.meter.wire_bytes_down += message.size * len(workers)
+        self.meter.wire_bytes_down += nbytes * len(workers)
 
     def _open(self, worker: int, message: Frame) -> envelope.Opened:
         opened = envelope.unseal(message, self._wire.up.wire_id, f"worker {worker}")

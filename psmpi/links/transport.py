@@ -12,7 +12,8 @@ class Transport(abc.ABC):
 
     Messages of one pair arrive in the order in which they were sent. A received message
     is lent: a view of the transport's buffer, valid until ``release``. Every byte that
-    is handed over is counted in ``sent_bytes``, every message in ``sent_messages``.
+    is handed over is counted in ``sent_bytes``, every message in ``sent_messages``;
+    ``bcast_overhead`` is what a broadcast costs per receiver besides the message.
     """
 
     node: int
@@ -20,6 +21,7 @@ class Transport(abc.ABC):
     sent_bytes: int = 0
     sent_messages: int = 0
     received_bytes: int = 0
+    bcast_overhead: int = 0
 
     @abc.abstractmethod
     def send(self, node: int, message: Frame) -> None:

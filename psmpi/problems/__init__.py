@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ def make_problem(
     init: str = "glorot",
     dtype: Any = np.float32,
     seed: int = 0,
+    loader: Callable[[str, Any], Dataset] = load,
 ) -> Problem:
     """Return the whole, unsharded problem on the data called ``data`` (see ``load``).
 
@@ -58,7 +60,9 @@ def make_problem(
     ``Quadratic``, which has neither ridge nor partition and starts at x* + N(0, I)
     unless ``init`` is ``zeros``. ``l2`` is the ridge of f; ``partition`` one of
     ``PARTITIONS``, ``dirichlet_alpha`` its concentration, ``seed`` its seed; ``init``
-    one of ``INITS``. Raises ``ConfigError`` for whatever doesn't fit.
+    one of ``INITS``; ``loader`` does
+    as ``load`` does, and may keep what it loaded. Raises ``ConfigError`` for whatever
+    doesn't fit.
     """
     if data.startswith("synthetic:"):
         kinds = {**SYNTHETIC, "quadratic": QUADRATIC}
@@ -73,7 +77,7 @@ def make_problem(
         "init": init,
         "seed": seed,
     }
-    whole = load(data, dtype)
+    whole = loader(data, dtype)
     # A softmax over two synthetic classes was asked for by name.
     two = whole.classes == 2 and not data.startswith("synthetic:softmax")
     return Logistic(whole, **options) if two else Softmax(whole, **options)

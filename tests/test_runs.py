@@ -1,0 +1,193 @@
+"""Whole runs over real MPI: equal bits to the ones in process, all bytes counted."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from test_algorithms import IDS, ROWS
+
+from psmpi import config, jobs, launcher
+from psmpi.base import ConfigError
+from psmpi.driver import run_local
+
+pytestmark = [pytest.mark.mpi, pytest.mark.timeout(180)]
+
+HOW = {
+    "data": "synthetic:softmax,samples=120,features=7,classes=3",
+    "workers": 3,
+    "rounds": 25,
+    "evaluate_every": 10,
+    "seed": 5,
+}
+WAYS = ["tree", "linear", "mpi"]
+
+
+def made(algorithm, options, **how):
+    fits = dict(options)
+    if "k" in fits:
+        fits["k"] = 0.5
+    return config.run(algorithm, **HOW | fits | how)
+
+
+@pytest.fixture(scope="module")
+def over_mpi(tmp_path_factory):
+    """Every algorithm, and one by every broadcast, in one job of 4 ranks."""
+    folder = tmp_path_factory.mktemp("runs")
+    runs = {row[0]: made(row[0], row[1]) for row in ROWS}
+    runs |= {way: made("laq", {"bits": 3}, broadcast=way) for way in WAYS}
+    runs["float64"] = made("laq", {"bits": 3}, dtype="float64")
+    results = jobs.run_mpi(list(runs.values()), [folder / name for name in runs])
+    return dict(zip(runs, results, strict=True)), runs
+
+
+@pytest.mark.parametrize("name", [*IDS, *WAYS, "float64"])
+def test_bits_are_those_of_the_run_in_process(over_mpi, name):
+    results, runs = over_mpi
+    there, here = results[name], run_local(runs[name])
+    assert there.x.tobytes() == here.x.tobytes()
+    exact = ("rounds", "uploads", "paper_bits_up", "paper_bits_down", "loss")
+    assert [there.summary[k] for k in exact] == [here.summary[k] for k in exact]
+    assert there.summary["wire_bytes_up"] == here.summary["wire_bytes_up"]
+    sizes = 8 * 3 * 26 if name == "mpi" else 0  # MPI_Bcast has to be told them
+    assert there.summary["wire_bytes_down"] == here.summary["wire_bytes_down"] + sizes
+
+
+@pytest.mark.parametrize("name", [*IDS, *WAYS])
+def test_what_was_handed_to_mpi_is_what_is_reported(over_mpi, name):
+    summary = over_mpi[0][name].summary
+    sent = sum(rank["bytes_sent"] for rank in summary["ranks"])
+    assert sent == summary["wire_bytes_up"] + summary["wire_bytes_down"]
+    assert sent == sum(rank["bytes_received"] for rank in summary["ranks"])
+
+
+def test_the_summary_keeps_the_contract(over_mpi):
+    summary = over_mpi[0]["laq"].summary
+    assert summary["algorithm"] == "laq"
+    phases = {"total", "compute", "encode", "send", "wait", "decode", "evaluate"}
+    assert set(summary["seconds"]) == phases
+    assert len(summary["ranks"]) == 4
+    assert [rank["rank"] for rank in summary["ranks"]] == [0, 1, 2, 3]
+    assert all(rank["max_rss"] > 1e6 for rank in summary["ranks"])
+
+
+def test_an_mpi_job_can_be_started_from_python():
+    result = jobs.run("gd", **HOW)
+    assert result.path is None
+    assert result.x.tobytes() == run_local(config.run("gd", **HOW)).x.tobytes()
+
+
+def psmpi(*words, ranks=None, cwd=None, **variables):
+    """Run the command line, under mpiexec if ``ranks``; return the ended process."""
+    line = [sys.executable, "-m", "psmpi", *words]
+    environment = {**os.environ, **variables}
+    if ranks is not None:
+        line = launcher.command(launcher.find_mpiexec(), line, ranks)
+        environment |= launcher.environment(1)
+    return subprocess.run(
+        line, capture_output=True, text=True, timeout=120, cwd=cwd, env=environment
+    )
+
+
+def words(**options):
+    shown = HOW | options
+    return [w for k, v in shown.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+
+
+def test_run_starts_mpiexec_itself(tmp_path):
+    done = psmpi("run", "laq", *words(), "--out", "a/b", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "laq" in done.stdout
+    found = json.loads((tmp_path / "a/b/summary.json").read_text())
+    assert found["rounds"] == 25
+    manifest = json.loads((tmp_path / "a/b/manifest.json").read_text())
+    assert "mpi" in manifest["versions"]["mpi"].lower()
+    assert np.load(tmp_path / "a/b/model.npy").shape == (24,)
+
+
+def test_run_joins_under_mpiexec(tmp_path):
+    options = words()
+    del options[2:4]  # workers: one less than the ranks that there are
+    done = psmpi("run", "gd", *options, "--out", "here", ranks=3, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "here/summary.json").read_text())["workers"] == 2
+    assert done.stdout.count("gd") >= 1
+
+
+def test_joining_with_other_ranks_than_asked_for(tmp_path):
+    done = psmpi("run", "gd", *words(), "--out", "x", ranks=2, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "3 workers and a server are 4 ranks, but MPI started 2" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_target_not_reached_is_status_4(tmp_path):
+    done = psmpi(
+        "run", "gd", *words(), "--until", "loss=0.001", "--out", "x", cwd=tmp_path
+    )
+    assert done.returncode == 4
+    assert "gd: loss=0.001 was not reached in 25 rounds" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "mnist"}, "train-images-idx3-ubyte"),
+        ({"data": "synthetic:softmax,samples=2,classes=2"}, "workers"),
+        ({"data": "npz:none.npz"}, "none.npz"),
+    ],
+)
+def test_what_only_ranks_can_find_is_told_once(tmp_path, options, message):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = psmpi(
+        "run",
+        "gd",
+        *words(**options),
+        cwd=tmp_path,
+        PSMPI_DATA=str(empty),
+        PSMPI_CACHE=str(tmp_path / "cache"),
+    )
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_rank_without_the_data_is_named(tmp_path):
+    features = np.arange(20.0).reshape(10, 2)
+    np.savez(tmp_path / "d.npz", X=features, y=np.arange(10) % 2)
+    program = (
+        "import os, sys; from psmpi.__main__ import main\n"
+        "from psmpi.launcher import world_rank\n"
+        "os.chdir('..' if world_rank() == 2 else '.')\n"
+        "sys.argv = ['psmpi', 'run', 'gd', '--data', 'npz:d.npz', '--out', 'x']\n"
+        "main()"
+    )
+    line = launcher.command(launcher.find_mpiexec(), [sys.executable, "-c", program], 3)
+    done = subprocess.run(
+        line,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env=os.environ | launcher.environment(1),
+    )
+    assert done.returncode == 2, done.stderr
+    assert "rank 2 on " in done.stderr
+    assert "d.npz" in done.stderr
+
+
+def test_divergence_ends_all_ranks(tmp_path):
+    done = psmpi("run", "gd", *words(), "--lr", "1e30", "--out", "x", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "lower --lr" in done.stderr
+    assert not (tmp_path / "x/summary.json").exists()
+
+
+def test_an_object_cannot_go_to_other_processes():
+    with pytest.raises(ConfigError, match="use local=True"):
+        jobs.run("gd", problem=object())
