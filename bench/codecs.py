@@ -1,24 +1,19 @@
 """Time encode and decode_add of every codec against one read and one copy.
 
-python bench/codecs.py [--dim N] [--json FILE]
+python bench/codecs.py [--dim N] [--repeats N]
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
-import sys
 import time
-from pathlib import Path
 
+import common
 import numpy as np
 
 from psmpi.codecs import Bernoulli, Dense, Sign, Stochastic, TopK, Uniform, Wangni
 
-RESULTS = Path(__file__).parent / "results" / "codecs.json"
 CODECS = (
     Dense(),
     Uniform(4),
@@ -43,16 +38,6 @@ def times(action, repeats):
         action()
         taken.append(time.perf_counter_ns() - start)
     return taken
-
-
-def machine():
-    """Return processor, system and interpreter in one line."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [s for s in info.read_text().splitlines() if "model name" in s]
-        cpu = names[0].split(":")[1].strip() if names else cpu
-    return f"{cpu}, {platform.system()}, Python {platform.python_version()}"
 
 
 def measure(dim, repeats):
@@ -91,25 +76,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dim", type=int, default=10**7)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = measure(options.dim, options.repeats)
-    command = " ".join(["python", "bench/codecs.py", *sys.argv[1:]])
     lines = [
-        f"{machine()}; one thread; float32, dim {options.dim}; {options.repeats} times",
-        f"load average at the end {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores",
-        command,
+        f"one thread; float32, dim {options.dim}; {options.repeats} times",
         f"{'ns per element':46}{'min':>8}{'median':>8}{'max':>8}",
     ]
     for row in rows:
         figures = "".join(f"{row[key]:8.3f}" for key in ("min", "median", "max"))
         lines.append(f"{row['name']:46}{figures}")
-    text = "\n".join(lines)
-    print(text)
-    record = {"machine": machine(), "command": command, "dim": options.dim}
-    record["load"] = os.getloadavg()[0]
-    options.json.write_text(json.dumps({**record, "rows": rows}, indent=1) + "\n")
-    options.json.with_suffix(".txt").write_text(text + "\n")
+    common.save("codecs", "\n".join(lines), {"dim": options.dim, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -33,11 +33,15 @@ def machine() -> str:
 def header(library: str | None = None) -> str:
     """Return the lines that stand above every result."""
     found = ", ".join(f"{k} {v}" for k, v in versions(library).items() if v)
-    command = shlex.join([Path(sys.executable).name, *sys.argv])
-    when = datetime.now(UTC).strftime("%Y-%m-%d")
-    return (
-        f"machine: {machine()}\nversions: {found}\ncommand: {command}\ndate: {when}\n"
-    )
+    script = Path(sys.argv[0]).resolve().relative_to(Path(__file__).parents[1])
+    facts = {
+        "machine": machine(),
+        "versions": found,
+        "command": shlex.join(["python", str(script), *sys.argv[1:]]),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "load": f"{os.getloadavg()[0]:.1f} at the end, this script's own included",
+    }
+    return "".join(f"{name}: {fact}\n" for name, fact in facts.items())
 
 
 def save(name: str, text: str, data: Any) -> None:

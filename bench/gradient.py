@@ -1,6 +1,6 @@
 """Times one gradient against the naive one and against its two matrix products.
 
-    python bench/gradient.py [--out bench/results/gradient.txt]
+    python bench/gradient.py
 
 One BLAS thread. All variants of a case take turns in one process, and the best of
 many turns counts, so that ratios survive a busy machine; milliseconds don't.
@@ -9,16 +9,14 @@ many turns counts, so that ratios survive a busy machine; milliseconds don't.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 
+import common
 import numpy as np
 import scipy
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from psmpi.problems import Softmax, blocks, layer
 from psmpi.problems.dataset import assemble
@@ -119,49 +117,26 @@ def measure(ways) -> dict[str, float]:
     return best
 
 
-def machine() -> str:
-    """CPU, libraries and command of this run."""
-    model = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            names = [ln.split(":")[1].strip() for ln in file if "model name" in ln]
-        model = names[0] if names else model
-    blas = {f"{i['internal_api']} {i.get('architecture')}" for i in threadpool_info()}
-    return (
-        f"# python bench/gradient.py, 1 BLAS thread, best of {TURNS} turns\n"
-        f"# {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} (others' "
-        "work makes times longer, not shorter)\n"
-        f"# Python {platform.python_version()}, numpy "
-        f"{np.__version__}, scipy {scipy.__version__}, {', '.join(sorted(blas))}"
-    )
-
-
-def main() -> int:
-    """Print the table, and write it to ``--out`` if given."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out")
-    args = parser.parse_args()
+def main() -> None:
+    """Print the table and write the results."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     cases = {
         "softmax 6000 x 784, 10 classes (an MNIST shard)": (6000, 784, 10, 0),
         "softmax 600 x 784, 10 classes": (600, 784, 10, 0),
         "softmax 20000 x 47236 CSR 0.16 %, 2 classes": (20000, 47236, 2, 0.0016),
     }
-    lines = [machine()]
+    lines = [f"1 BLAS thread, best of {TURNS} turns"]
+    found = {}
     for title, case in cases.items():
-        best = measure(variants(case))
+        best = found[title] = measure(variants(case))
         lines += ["", title, f"{'':32}{'ms':>10}{'naive / it':>12}"]
         lines += [
             f"{name:32}{1e3 * seconds:10.3f}{best['naive'] / seconds:12.2f}"
             for name, seconds in best.items()
         ]
-    text = "\n".join(lines)
-    print(text)
-    if args.out:
-        with open(args.out, "w") as file:
-            file.write(text + "\n")
-    return 0
+    common.save("gradient", "\n".join(lines), found)
 
 
 if __name__ == "__main__":
     with threadpool_limits(1):
-        sys.exit(main())
+        main()
