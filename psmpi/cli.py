@@ -102,8 +102,13 @@ def _fields(cls: type, group: Group, names: Sequence[str]) -> list[inspect.Param
         if field.name not in names:
             continue
         multiple = hints[field.name] == tuple[str, ...]
+        help_ = documented.get(field.name, "")
+        # What an algorithm takes where None is given: its default_codec, for one.
+        usual = getattr(cls, f"default_{field.name}", None)
+        if field.default is None and usual is not None:
+            help_ += f" [default: {usual}]"
         about = Parameter(
-            help=documented.get(field.name, ""),
+            help=help_,
             group=group,
             negative=None if hints[field.name] is bool else (),
             consume_multiple=True if multiple else None,

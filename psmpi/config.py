@@ -74,8 +74,8 @@ class RunOptions:
     Parameters
     ----------
     workers:
-        Number of workers; the server comes on top. Default: 4, or under mpiexec one
-        less than its ranks.
+        Number of workers; the server comes on top. Under mpiexec: one less than its
+        ranks.
     data:
         digits, mnist, ijcnn1, ..., libsvm:TRAIN[,TEST], npz:FILE or
         synthetic:KIND,key=value,...

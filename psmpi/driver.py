@@ -7,28 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import resource
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import threadpoolctl
 
-from psmpi import config, kernels, problems
+from psmpi import config, problems
 from psmpi.base import Algorithm, ConfigError, Plan, Problem, Stopped, Wire
 from psmpi.base import Vector as Vector
 from psmpi.evaluate import Diverged, Evaluation, Row
-from psmpi.links import local
 from psmpi.links.metering import Meter, MeteredProblem
 from psmpi.links.roles import Server, Worker
 from psmpi.links.transport import Transport
-from psmpi.record import RunWriter
 
 Summary = dict[str, Any]
 Loader = Callable[[str, Any], problems.Dataset]
@@ -227,66 +222,6 @@ def summarise(
         "dtype": job.run.how.dtype,
         "seed": job.run.how.seed,
     }
-
-
-def run_local(
-    run: config.Run,
-    *,
-    problem: Problem | None = None,
-    out: str | os.PathLike[str] | None = None,
-    on_row: Callable[[Row], None] | None = None,
-    schedule: int | None = None,
-) -> Result:
-    """Run server and workers as threads of this process, one at a time.
-
-    Synchronous algorithms give the same bits as over MPI. ``schedule`` seeds the order
-    in which ranks get their turn, which must not matter.
-    """
-    with threadpoolctl.threadpool_limits(run.how.threads):
-        job = prepare(run, problem)
-        kernels.warmup((job.run.how.scalar,))
-        optimum = find_optimum(job)
-        shards = [shard(job, m) for m in range(job.plan.workers)]
-        baton, transports = local.connect(job.plan.workers + 1, seed=schedule)
-        writer = None
-        if out is not None:
-            host = [socket.gethostname()]
-            writer = RunWriter(out, run.as_dict(), hosts=host, digest=job.digest())
-
-        def record(row: Row) -> None:
-            if writer is not None:
-                writer.append(row)
-            if on_row is not None:
-                on_row(row)
-
-        ended = baton.run(
-            [
-                partial(serve, job, transports[0], record, optimum),
-                *(
-                    partial(work, job, transport, part)
-                    for transport, part in zip(transports[1:], shards, strict=True)
-                ),
-            ]
-        )
-    evaluation, server, x = ended[0]
-    ranks = [
-        rank_report(0, evaluation.rows[-1]["round"], transports[0], server.meter),
-        *(
-            rank_report(w.worker + 1, w.pulls, transports[w.worker + 1], w.meter)
-            for w in ended[1:]
-        ),
-    ]
-    summary = summarise(job, evaluation, server.meter, ranks)
-    if writer is not None:
-        np.save(writer.path / MODEL, x)
-        writer.finish(summary)
-    return Result(
-        summary,
-        evaluation.rows,
-        x,
-        None if writer is None else writer.path,
-        tuple(summary["unmet"]),
-    )
 
 
 @contextmanager

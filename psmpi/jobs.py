@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 
-from psmpi import config, launcher
+from psmpi import config, driver, kernels, launcher
 from psmpi.base import ConfigError, Problem, PsmpiError
-from psmpi.driver import MODEL, Result, run_local
+from psmpi.driver import MODEL, Result
 from psmpi.evaluate import Row
-from psmpi.record import follow, read_run
+from psmpi.links import local
+from psmpi.record import RunWriter, follow, read_run
 
 OnRow = Callable[[config.Run, Row], None]
 
@@ -64,6 +68,68 @@ def run(
     with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
         result = run_mpi([made], [Path(folder) / "run"], hosts=hosts)[0]
         return dataclasses.replace(result, path=None)
+
+
+def run_local(
+    run: config.Run,
+    *,
+    problem: Problem | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_row: Callable[[Row], None] | None = None,
+    schedule: int | None = None,
+) -> Result:
+    """Run server and workers as threads of this process, one at a time.
+
+    Synchronous algorithms give the same bits as over MPI. ``schedule`` seeds the order
+    in which ranks get their turn, which must not matter.
+    """
+    with threadpoolctl.threadpool_limits(run.how.threads):
+        job = driver.prepare(run, problem)
+        kernels.warmup((job.run.how.scalar,))
+        optimum = driver.find_optimum(job)
+        shards = [driver.shard(job, m) for m in range(job.plan.workers)]
+        baton, transports = local.connect(job.plan.workers + 1, seed=schedule)
+        writer = None
+        if out is not None:
+            host = [socket.gethostname()]
+            writer = RunWriter(out, run.as_dict(), hosts=host, digest=job.digest())
+
+        def record(row: Row) -> None:
+            if writer is not None:
+                writer.append(row)
+            if on_row is not None:
+                on_row(row)
+
+        ended = baton.run(
+            [
+                partial(driver.serve, job, transports[0], record, optimum),
+                *(
+                    partial(driver.work, job, transport, part)
+                    for transport, part in zip(transports[1:], shards, strict=True)
+                ),
+            ]
+        )
+    evaluation, server, x = ended[0]
+    ranks = [
+        driver.rank_report(
+            0, evaluation.rows[-1]["round"], transports[0], server.meter
+        ),
+        *(
+            driver.rank_report(w.worker + 1, w.pulls, transports[w.worker + 1], w.meter)
+            for w in ended[1:]
+        ),
+    ]
+    summary = driver.summarise(job, evaluation, server.meter, ranks)
+    if writer is not None:
+        np.save(writer.path / MODEL, x)
+        writer.finish(summary)
+    return Result(
+        summary,
+        evaluation.rows,
+        x,
+        None if writer is None else writer.path,
+        tuple(summary["unmet"]),
+    )
 
 
 def run_mpi(

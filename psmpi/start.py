@@ -25,8 +25,9 @@ from rich.table import Table
 from psmpi import algorithms, config, jobs, launcher
 from psmpi import report as pictures
 from psmpi.base import ConfigError
-from psmpi.driver import UNMET, Result, run_local
+from psmpi.driver import UNMET, Result
 from psmpi.evaluate import Row
+from psmpi.jobs import run_local
 from psmpi.record import MANIFEST, Run, read_run
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from psmpi import algorithms, config
 from psmpi.base import Codec, ConfigError, Plan, Stopped
-from psmpi.driver import run_local
 from psmpi.evaluate import Diverged
+from psmpi.jobs import run_local
 from psmpi.links import local
 from psmpi.links.roles import Server, Worker
 from psmpi.problems import make_problem

@@ -11,7 +11,7 @@ from test_algorithms import IDS, ROWS
 
 from psmpi import config, jobs, launcher
 from psmpi.base import ConfigError
-from psmpi.driver import run_local
+from psmpi.jobs import run_local
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(180)]
 

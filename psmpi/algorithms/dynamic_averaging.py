@@ -23,7 +23,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.algorithms.parts import Descent
+from psmpi.algorithms.parts import Addressed
 from psmpi.base import (
     ConfigError,
     Frame,
@@ -32,7 +32,6 @@ from psmpi.base import (
     Problem,
     ServerLink,
     Vector,
-    Wire,
     WorkerLink,
 )
 from psmpi.kernels.reduce import distance_squares
@@ -70,7 +69,7 @@ class AveragingServer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicAveraging(Descent):
+class DynamicAveraging(Addressed):
     """Dynamic averaging: local steps, models averaged only when they have drifted.
 
     Parameters
@@ -87,11 +86,6 @@ class DynamicAveraging(Descent):
     delta: float = 0.1
     batch: int | None = 50
     reduce: str = field(default="sum", init=False)
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    down_codec: str = field(default="dense", init=False)
-    bits_down: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,10 +95,6 @@ class DynamicAveraging(Descent):
             )
         if not self.delta >= 0:
             raise ConfigError(f"delta: must not be negative, got {self.delta}")
-
-    def wire(self, plan: Plan) -> Wire:
-        wire = super().wire(plan)
-        return Wire(wire.up, wire.down, tree=False)
 
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan

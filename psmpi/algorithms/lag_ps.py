@@ -24,8 +24,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.algorithms.parts import Descent, ServerState, WorkerState
-from psmpi.base import Iterate, Plan, Problem, ServerLink, Vector, Wire, WorkerLink
+from psmpi.algorithms.parts import Addressed, ServerState, WorkerState
+from psmpi.base import Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.memory import Direct, Innovation, expected
@@ -43,7 +43,7 @@ class LagPsServer(ServerState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LagPs(Descent):
+class LagPs(Addressed):
     """LAG-PS: the server asks only workers whose gradient has changed, as floats.
 
     Parameters
@@ -59,19 +59,10 @@ class LagPs(Descent):
     lazy_window: int = 10
     lazy_weight: float = 0.8
     batch: int | None = field(default=None, init=False)
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    down_codec: str = field(default="dense", init=False)
-    bits_down: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         Window(self.lazy_window, self.lazy_weight)
-
-    def wire(self, plan: Plan) -> Wire:
-        wire = super().wire(plan)
-        return Wire(wire.up, wire.down, tree=False)
 
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan

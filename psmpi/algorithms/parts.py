@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -41,7 +41,7 @@ class Descent(Algorithm):
     codec:
         Codec of uploads (see psmpi list).
     bits:
-        Bits per coordinate of the codec.
+        Bits per coordinate of the codec; by default the codec's own number.
     k:
         Entries that a sparsifying codec keeps: a fraction below 1, else a count.
     down_codec:
@@ -117,6 +117,21 @@ class Descent(Algorithm):
         if self.down_codec == "dense":
             options.setdefault("bits", 8 * np.dtype(plan.dtype).itemsize)
         return codecs.make(self.down_codec, **options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addressed(Descent):
+    """Floats both ways, and a server that speaks to one worker at a time."""
+
+    codec: str | None = field(default=None, init=False)
+    bits: int | None = field(default=None, init=False)
+    k: float | None = field(default=None, init=False)
+    down_codec: str = field(default="dense", init=False)
+    bits_down: int | None = field(default=None, init=False)
+
+    def wire(self, plan: Plan) -> Wire:
+        wire = super().wire(plan)
+        return Wire(wire.up, wire.down, tree=False)
 
 
 @dataclass(kw_only=True)
