@@ -184,6 +184,7 @@ def rank_report(
         "bytes_sent": transport.sent_bytes,
         "bytes_received": transport.received_bytes,
         "seconds": meter.seconds,
+        "cpu_seconds": meter.cpu_seconds,
         "max_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 

@@ -56,45 +56,54 @@ class Case:
         return self.iterations is not None and "xi" not in self.name
 
 
+Found = dict[str, list[dict[str, Any]]]
+
+# In the order in which further initial points are run.
 CASES = [
-    Case("a=.01 D=10", "laq", {"lr": 0.01}, 5219, 825, 2.59),
-    Case("a=.015 D=10", "laq", {"lr": 0.015}, 3459, 626, 1.96),
     Case("a=.02 D=10", "laq", {"lr": 0.02}, 2663, 618, 1.94),
-    Case("a=.04 D=10", "laq", {"lr": 0.04}, 1410, 1908, 5.99),
     Case("a=.02 D=2", "laq", {"lr": 0.02, "lazy_window": 2}, 2448, 534, 2.67),
+    Case("a=.04 D=10", "laq", {"lr": 0.04}, 1410, 1908, 5.99),
     Case("a=.02 D=5", "laq", {"lr": 0.02, "lazy_window": 5}, 2503, 512, 1.61),
     Case("a=.02 D=15", "laq", {"lr": 0.02, "lazy_window": 15}, 2749, 678, 2.13),
+    Case("a=.015 D=10", "laq", {"lr": 0.015}, 3459, 626, 1.96),
+    Case("a=.01 D=10", "laq", {"lr": 0.01}, 5219, 825, 2.59),
+    Case("GD a=.02", "gd", {"lr": 0.02}),
+    Case("QGD a=.02", "qgd", {"lr": 0.02, "bits": 4}),
+    Case("LAG-WK a=.02", "lag-wk", {"lr": 0.02}),
     Case("xi=1/160 a=.02", "laq", {"lr": 0.02, "lazy_weight": 10 / 160}),
     Case(
         "xi=1/160 a=.01", "laq", {"lr": 0.01, "lazy_weight": 10 / 160}, 2530, 530, 1.66
     ),
-    Case("GD a=.02", "gd", {"lr": 0.02}),
-    Case("QGD a=.02", "qgd", {"lr": 0.02, "bits": 4}),
-    Case("LAG-WK a=.02", "lag-wk", {"lr": 0.02}),
 ]
 
 
-def measure(seeds: Sequence[int], folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run what is not in ``folder`` yet; return the summaries by case."""
-    outs: dict[str, list[Path]] = {case.name: [] for case in CASES}
-    todo: list[tuple[config.Run, Path]] = []
-    for seed in seeds:
-        for case in CASES:
-            if seed != seeds[0] and not case.published:
-                continue
-            name = f"{case.name} {seed}".replace(" ", "_").replace("/", "-")
-            outs[case.name].append(folder / name)
-            if not (folder / name / "summary.json").exists():
-                shutil.rmtree(folder / name, ignore_errors=True)
-                options = {**SETTING, **case.options, "seed": seed}
-                made = config.run(case.algorithm, name=name, **options)
-                todo.append((made, folder / name))
-    if todo:
-        jobs.run_mpi([made for made, _ in todo], [out for _, out in todo])
-    return {
-        name: [jobs.read_result(out).summary for out in folders]
-        for name, folders in outs.items()
-    }
+def measure(seeds: Sequence[int], folder: Path, report: bool) -> Found:
+    """Run what is not in ``folder`` yet; return the summaries of what is, by case."""
+    planned = [(case, seeds[0]) for case in CASES]
+    planned += [(c, s) for c in CASES for s in seeds[1:] if c.published]
+    outs = {(c.name, s): folder / _folder_name(c, s) for c, s in planned}
+    todo = [(c, s) for c, s in planned if not _finished(outs[c.name, s])]
+    if todo and not report:
+        runs = []
+        for case, seed in todo:
+            shutil.rmtree(outs[case.name, seed], ignore_errors=True)
+            options = {**SETTING, **case.options, "seed": seed}
+            name = _folder_name(case, seed)
+            runs.append(config.run(case.algorithm, name=name, **options))
+        jobs.run_mpi(runs, [outs[c.name, s] for c, s in todo])
+    found: Found = {case.name: [] for case in CASES}
+    for (name, _), out in outs.items():
+        if _finished(out):
+            found[name].append(jobs.read_result(out).summary)
+    return found
+
+
+def _folder_name(case: Case, seed: int) -> str:
+    return f"{case.name} {seed}".replace(" ", "_").replace("/", "-")
+
+
+def _finished(out: Path) -> bool:
+    return (out / "summary.json").exists()
 
 
 def arrival(summary: dict[str, Any], key: str) -> Any:
@@ -107,21 +116,24 @@ def spread(values: Sequence[float], form: str = "{:.0f}") -> str:
     return f"{form} ({form}-{form})".format(mean, low, high)
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> str:
+def table(found: Found) -> str:
     lines = [
-        "mean (min-max) over initial points; bits in 1e7, paper's formula (32 + 4 p) "
+        "mean (min-max) over n initial points; bits in 1e7, paper's formula (32 + 4 p) "
         "per LAQ upload",
-        f"{'':16}{'Iter#':>22}{'paper':>7}{'Comm#':>24}{'paper':>7}"
+        f"{'':16}{'n':>3}{'Iter#':>22}{'paper':>7}{'Comm#':>24}{'paper':>7}"
         f"{'Bit#/1e7':>24}{'paper':>7}{'accuracy':>24}{'alpha Iter#':>12}",
     ]
     for case in CASES:
         runs = found[case.name]
+        if not runs:
+            lines.append(f"{case.name:16}{'not run':>25}")
+            continue
         rounds = [arrival(s, "round") for s in runs]
         comms = [arrival(s, "uploads") for s in runs]
         bits = [arrival(s, "paper_bits_up") / 1e7 for s in runs]
         accuracy = [arrival(s, "accuracy") for s in runs]
         lines.append(
-            f"{case.name:16}{spread(rounds):>22}{case.iterations or '-':>7}"
+            f"{case.name:16}{len(runs):>3}{spread(rounds):>22}{case.iterations or '-':>7}"
             f"{spread(comms):>24}{case.uploads or '-':>7}"
             f"{spread(bits, '{:.2f}'):>24}{case.bits or '-':>7}"
             f"{spread(accuracy, '{:.4f}'):>24}"
@@ -130,7 +142,7 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def cards(found: dict[str, list[dict[str, Any]]]) -> str:
+def cards(found: Found) -> str:
     """Return what becomes of the acceptance cards A1 to A5, computed from the runs."""
     mean = {
         (name, key): float(np.mean([arrival(s, key) for s in runs]))
@@ -200,8 +212,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/laq_table"))
+    parser.add_argument("--report", action="store_true", help="run nothing")
     given = parser.parse_args()
-    found = measure(given.seeds, given.runs)
+    found = measure(given.seeds, given.runs, given.report)
     text = table(found) + "\n\n" + cards(found)
     common.save("laq_table", text, found)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,9 @@ class Meter:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self.seconds = dict.fromkeys(PHASES, 0.0)
+        # The same in seconds of this thread's CPU: with more ranks than cores, time on
+        # the clock is also what the others take.
+        self.cpu_seconds = dict.fromkeys(PHASES, 0.0)
         self.uploads = 0
         self.paper_bits_up = 0
         self.paper_bits_down = 0
@@ -28,10 +32,11 @@ class Meter:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Book the time of the block under ``name``."""
-        start = self._now()
+        start, cpu_start = self._now(), time.thread_time()
         try:
             yield
         finally:
+            self.cpu_seconds[name] += time.thread_time() - cpu_start
             self.seconds[name] += self._now() - start
 
 
