@@ -133,7 +133,8 @@ def table(found: Found) -> str:
         bits = [arrival(s, "paper_bits_up") / 1e7 for s in runs]
         accuracy = [arrival(s, "accuracy") for s in runs]
         lines.append(
-            f"{case.name:16}{len(runs):>3}{spread(rounds):>22}{case.iterations or '-':>7}"
+            f"{case.name:16}{len(runs):>3}"
+            f"{spread(rounds):>22}{case.iterations or '-':>7}"
             f"{spread(comms):>24}{case.uploads or '-':>7}"
             f"{spread(bits, '{:.2f}'):>24}{case.bits or '-':>7}"
             f"{spread(accuracy, '{:.4f}'):>24}"

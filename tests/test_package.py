@@ -1,0 +1,71 @@
+"""What a user installs, and what the documents say about it."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import psmpi
+from psmpi import algorithms
+from psmpi.codecs import CODECS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """An sdist, and the wheel that is made from it, outside the tree."""
+    folder = tmp_path_factory.mktemp("build")
+    kept = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "runs", "build")
+    shutil.copytree(ROOT, folder / "tree", ignore=kept)
+    line = [sys.executable, "-m", "build", "--outdir", str(folder), "tree"]
+    subprocess.run(line, check=True, cwd=folder, capture_output=True)
+    return folder
+
+
+@pytest.mark.timeout(240)
+def test_the_wheel_runs_outside_the_tree(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    site = tmp_path / "site"
+    subprocess.run([*install, "--target", site, wheel], check=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import psmpi\n"
+        f"assert psmpi.__file__.startswith({str(site)!r}), psmpi.__file__\n"
+        "from psmpi import cli\n"
+        "sys.exit(cli.main(['run', 'gd', '--local', '--rounds', '3', '--out', 'x']))"
+    )
+    line = [sys.executable, "-I", "-c", code]
+    subprocess.run(line, check=True, cwd=tmp_path, timeout=200)
+    assert (tmp_path / "x/summary.json").exists()
+
+
+def test_the_sdist_is_complete(built):
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = "README.md LICENSE CHANGES.md CONTRIBUTING.md psmpi/compare.toml"
+    assert {*wanted.split(), "tests/conftest.py", "launch/run.sh"} <= names
+
+
+def test_readme_python_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found = {"x": np.ones(9, np.float32)}
+    exec(code, found)
+    assert found["y"].tolist() == [1.0] * 9
+    assert found["result"].summary["uploads"] > 0
+
+
+@pytest.mark.parametrize("name", [*algorithms.ALGORITHMS, *CODECS])
+def test_readme_knows_every_name(name):
+    assert f"`{name}`" in README
+
+
+def test_version_is_in_the_changes():
+    assert f"## {psmpi.__version__}" in (ROOT / "CHANGES.md").read_text()
