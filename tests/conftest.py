@@ -18,6 +18,8 @@ from psmpi import launcher
 from psmpi.base import ConfigError
 from psmpi.supervisor import descendants
 
+# They start MPI, and end the process, when they are imported.
+collect_ignore = ["mpi_programs"]
 PROGRAMS = Path(__file__).parent / "mpi_programs"
 LAUNCH = (
     "import sys; from psmpi.launcher import launch; "
