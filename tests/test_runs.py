@@ -149,6 +149,7 @@ def test_what_only_ranks_can_find_is_told_once(tmp_path, options, message):
         *words(**options),
         cwd=tmp_path,
         PSMPI_DATA=str(empty),
+        HTTPS_PROXY="http://127.0.0.1:9",  # no download, wherever this runs
         PSMPI_CACHE=str(tmp_path / "cache"),
     )
     assert done.returncode == 2, done.stderr

@@ -66,6 +66,8 @@ class Descent(Algorithm):
 
     def __post_init__(self) -> None:
         self.schedule(1)
+        self._up(np.float32)
+        self._down(np.float32)
         if self.batch is not None and self.batch < 1:
             raise ConfigError(
                 f"batch: must be at least 1, got {self.batch}; "
@@ -73,7 +75,7 @@ class Descent(Algorithm):
             )
 
     def wire(self, plan: Plan) -> Wire:
-        return Wire(self._up(plan), self._down(plan))
+        return Wire(self._up(plan.dtype), self._down(plan.dtype))
 
     def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> Any:
         x = problem.start(plan.seed)
@@ -102,20 +104,20 @@ class Descent(Algorithm):
             return Direct(codec)
         return Innovation(codec, x.copy())
 
-    def _up(self, plan: Plan) -> Codec:
+    def _up(self, dtype: Any) -> Codec:
         given = {"bits": self.bits, "k": self.k}
         options = {name: v for name, v in given.items() if v is not None}
         name = self.codec or self.default_codec
         if name == "dense":
-            options.setdefault("bits", 8 * np.dtype(plan.dtype).itemsize)
+            options.setdefault("bits", 8 * np.dtype(dtype).itemsize)
         elif name == self.default_codec and self.default_bits is not None:
             options.setdefault("bits", self.default_bits)
         return codecs.make(name, **options)
 
-    def _down(self, plan: Plan) -> Codec:
+    def _down(self, dtype: Any) -> Codec:
         options = {} if self.bits_down is None else {"bits": self.bits_down}
         if self.down_codec == "dense":
-            options.setdefault("bits", 8 * np.dtype(plan.dtype).itemsize)
+            options.setdefault("bits", 8 * np.dtype(dtype).itemsize)
         return codecs.make(self.down_codec, **options)
 
 
