@@ -164,11 +164,13 @@ def cards(found: Found) -> str:
         assert case.iterations is not None
         assert case.uploads is not None
         limit = 0.10 if "D=10" in case.name else 0.15
+        points = len(found[case.name])
+        few = f"; from {points} initial point(s), not 3" if points < 3 else ""
         off = mean[case.name, "round"] / case.iterations - 1
         lines.append(
             _card(
                 "A2",
-                f"{case.name}: Iter# {off:+.1%}, limit {limit:.0%}",
+                f"{case.name}: Iter# {off:+.1%}, limit {limit:.0%}{few}",
                 abs(off) <= limit,
             )
         )
@@ -176,7 +178,9 @@ def cards(found: Found) -> str:
         if "D=2" not in case.name:
             lines.append(
                 _card(
-                    "A3", f"{case.name}: Comm# {off:+.1%}, limit 30%", abs(off) <= 0.30
+                    "A3",
+                    f"{case.name}: Comm# {off:+.1%}, limit 30%{few}",
+                    abs(off) <= 0.30,
                 )
             )
     gd, laq = mean["GD a=.02", "uploads"], mean["a=.02 D=10", "uploads"]
