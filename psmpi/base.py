@@ -59,7 +59,11 @@ class Codec(abc.ABC):
 
     id: ClassVar[str]
     wire_id: ClassVar[int]
-    unbiased: ClassVar[bool]
+
+    @property
+    @abc.abstractmethod
+    def unbiased(self) -> bool:
+        """Whether the mean of C(x) over keys is x."""
 
     @abc.abstractmethod
     def max_nbytes(self, dim: int) -> int:
@@ -92,6 +96,27 @@ class Codec(abc.ABC):
         Trusts nothing: a frame that this codec can't have written for ``out.size``
         raises ``FrameError`` and leaves ``out`` untouched.
         """
+
+    def encode_feedback(
+        self,
+        e: Vector,
+        x: Vector | None = None,
+        ratio: float = 1.0,
+        out: Frame | None = None,
+        key: int = 0,
+    ) -> Frame:
+        """Error feedback: return the frame of p = ratio e + x, leave p - C(p) in ``e``.
+
+        Without ``x``, p = ratio e. Both vectors have one dtype. A codec may do this in
+        fewer passes than by its parts, or look at ``x``, with equal results for C(p).
+        """
+        if ratio != 1.0:
+            e *= ratio
+        if x is not None:
+            e += x
+        frame = self.encode(e, out, key)
+        self.decode_add(frame, e, -1.0)
+        return frame
 
     def decode(
         self, frame: Frame, dim: int, out: Vector | None = None, dtype: Any = np.float32

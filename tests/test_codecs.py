@@ -193,7 +193,7 @@ def test_grid_points_are_kept(bits, dtype, key):
 @vectors
 def test_sign_identity(codec, vector):
     x = draw(vector, 500).astype(float)
-    bounds = codec._bounds(500)
+    bounds = codec.blocks(500)
     parts = [x[a:b] for a, b in itertools.pairwise(bounds)]
     gained = sum(abs(part).sum() ** 2 / part.size for part in parts)
     error = ((codec.decode(codec.encode(x), 500, dtype=np.float64) - x) ** 2).sum()

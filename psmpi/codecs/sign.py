@@ -7,13 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
+from psmpi.base import Frame, Vector
 from psmpi.codecs import door
+from psmpi.codecs.blocks import Blockwise
 from psmpi.kernels.signs import sign_add, sign_encode
 
 
 @dataclass(frozen=True)
-class Sign(Codec):
+class Sign(Blockwise):
     """The sign of every entry, times the mean magnitude of its block.
 
     Parameters
@@ -52,61 +53,28 @@ class Sign(Codec):
     array([ 2., -2.,  2., -2.], dtype=float32)
     """
 
-    block: int | None = None
-    bounds: tuple[int, ...] | None = None
-
     id: ClassVar[str] = "sign"
     wire_id: ClassVar[int] = 4
     unbiased: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        if self.block is not None:
-            if self.bounds is not None:
-                raise ConfigError("sign: block and bounds exclude each other; give one")
-            block = door.integer(self.id, "block", self.block, 1, None)
-            object.__setattr__(self, "block", block)
-        if self.bounds is not None:
-            bounds = tuple(
-                door.integer(self.id, "bounds", bound, 0, None) for bound in self.bounds
-            )
-            if bounds[:1] != (0,) or np.any(np.diff(bounds) <= 0):
-                raise ConfigError(
-                    f"sign: bounds must start with 0 and ascend, got {bounds}"
-                )
-            object.__setattr__(self, "bounds", bounds)
-
-    def _bounds(self, dim: int) -> Indices:
-        """Return the blocks' bounds in a vector of length ``dim``."""
-        if self.bounds is None:
-            starts = np.arange(0, dim, self.block or max(dim, 1), dtype=np.int64)
-            return np.append(starts, np.int64(dim))
-        if self.bounds[-1] != dim:
-            raise ConfigError(
-                f"sign: bounds cover {self.bounds[-1]} entries, the vector has {dim}"
-            )
-        return np.array(self.bounds, np.int64)
-
-    def _blocks(self, dim: int) -> int:
-        return self._bounds(door.length(self.id, dim)).size - 1
-
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of every frame."""
-        return 4 * self._blocks(dim) + (dim + 7) // 8
+        return 4 * (self.blocks(dim).size - 1) + (dim + 7) // 8
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return d + 32 B."""
-        return dim + 32 * self._blocks(dim)
+        return dim + 32 * (self.blocks(dim).size - 1)
 
     def error(self, dim: int) -> float:
         """Return 1 - 1 / max_b d_b, which a block with one non-zero entry attains."""
-        return 1 - 1 / int(np.diff(self._bounds(dim)).max(initial=1))
+        return 1 - 1 / int(np.diff(self.blocks(dim)).max(initial=1))
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the scales and the signs of ``x``; see ``Codec.encode``."""
         x = door.vector(self.id, x)
         size = self.max_nbytes(x.size)
         frame = door.room(self.id, out, size)
-        if not sign_encode(x, self._bounds(x.size), frame) < np.inf:
+        if not sign_encode(x, self.blocks(x.size), frame) < np.inf:
             door.refuse(self.id, x, "mean magnitude of a block")
         return frame[:size]
 
@@ -114,7 +82,7 @@ class Sign(Codec):
         """Add ``scale`` times the signed scales; see ``Codec.decode_add``."""
         frame, out = door.received(self.id, frame), door.target(self.id, out)
         scale = door.factor(self.id, scale)
-        bounds = self._bounds(out.size)
+        bounds = self.blocks(out.size)
         if frame.size != 4 * (bounds.size - 1) + (out.size + 7) // 8:
             door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
         door.check_padding(self.id, frame, out.size)

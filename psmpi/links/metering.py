@@ -51,6 +51,10 @@ class MeteredCodec(Codec):
         self._meter = meter
         self._outbox = outbox
 
+    @property
+    def unbiased(self) -> bool:
+        return self.codec.unbiased
+
     def max_nbytes(self, dim: int) -> int:
         return self.codec.max_nbytes(dim)
 
@@ -63,6 +67,18 @@ class MeteredCodec(Codec):
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         with self._meter.phase("encode"):
             return self.codec.encode(x, self._outbox if out is None else out, key)
+
+    def encode_feedback(
+        self,
+        e: Vector,
+        x: Vector | None = None,
+        ratio: float = 1.0,
+        out: Frame | None = None,
+        key: int = 0,
+    ) -> Frame:
+        with self._meter.phase("encode"):
+            space = self._outbox if out is None else out
+            return self.codec.encode_feedback(e, x, ratio, space, key)
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         with self._meter.phase("decode"):
