@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
 import shlex
+import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from psmpi import config, jobs
+from psmpi.driver import Result
 from psmpi.record import versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,6 +58,39 @@ def save(name: str, text: str, data: Any) -> None:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.txt").write_text(text)
     (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+def spread(values: Sequence[float], form: str = "{:.0f}") -> str:
+    """Return "mean (min-max)"."""
+    low, mean, high = min(values), float(np.mean(values)), max(values)
+    return f"{form} ({form}-{form})".format(mean, low, high)
+
+
+def finished(
+    planned: Mapping[str, config.Run], folder: Path, *, report: bool = False
+) -> dict[str, Result]:
+    """Do the runs that ``folder`` doesn't hold yet, over mpiexec; return all it holds.
+
+    They go in the order given, one job for each number of ranks in a row; a run that
+    was cut short is done again. ``report``: do none.
+    """
+    missing = {name: run for name, run in planned.items() if not _done(folder / name)}
+    for _, group in itertools.groupby(
+        () if report else missing.items(), key=lambda item: item[1].how.workers
+    ):
+        some = dict(group)
+        for name in some:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        jobs.run_mpi(list(some.values()), [folder / name for name in some])
+    return {
+        name: jobs.read_result(folder / name)
+        for name in planned
+        if _done(folder / name)
+    }
+
+
+def _done(out: Path) -> bool:
+    return (out / "summary.json").exists()
 
 
 def _read(path: str) -> str:

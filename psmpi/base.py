@@ -193,19 +193,23 @@ class Plan:
     bounds: tuple[int, ...]
     dtype: type[np.floating[Any]] = np.float32
     seed: int = 0
+    check_every: int = 0  # rounds from one comparison of models to the next; 0: none
 
 
 @dataclass(frozen=True)
 class Wire:
     """What travels: the codec of each direction, and who gets a downlink message.
 
-    ``tree``: the server's messages go to all workers, along the broadcast tree. Without
-    it they are addressed to single workers (``ServerLink.send``).
+    ``tree``: the server's messages go to all workers, along the broadcast tree; without
+    it they are addressed to single workers (``ServerLink.send``). ``replicated``: at
+    the start of a round ``state.x`` has the same bits on all ranks, which links then
+    check every so often.
     """
 
     up: Codec
     down: Codec
     tree: bool = True
+    replicated: bool = False
 
 
 @dataclass(frozen=True)

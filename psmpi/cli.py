@@ -173,7 +173,7 @@ def _no_algorithm() -> int:
 
 @app.command
 def compare(
-    file: Path | None = None,
+    what: str = "laq",
     /,
     *,
     out: Path | None = None,
@@ -185,9 +185,9 @@ def compare(
 
     Parameters
     ----------
-    file
-        TOML file: general options, then a [[run]] table per algorithm. Without it, the
-        LAQ family and its baselines on the digits data.
+    what
+        A built-in comparison on the digits data (laq, qsparse, dist-ef), or a TOML
+        file: general options, then a [[run]] table per algorithm.
     out
         Directory to record the runs in; must not exist.
     local
@@ -197,7 +197,7 @@ def compare(
     html
         Where the page with the curves goes; default: report.html in the directory.
     """
-    return start.compare(file, out=out, local=local, hosts=hosts, html=html)
+    return start.compare(what, out=out, local=local, hosts=hosts, html=html)
 
 
 @app.command

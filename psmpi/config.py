@@ -97,6 +97,9 @@ class RunOptions:
         Of the initial point, batches, rounding and partition.
     evaluate_every:
         Evaluate the model, and look at the targets, every so many rounds.
+    check_every:
+        Compare the models of all ranks, where they must have the same bits, every so
+        many rounds; 0: never.
     dtype:
         Of model and gradients: float32 or float64.
     threads:
@@ -118,6 +121,7 @@ class RunOptions:
     until: tuple[str, ...] = ()
     seed: int = 0
     evaluate_every: int = 10
+    check_every: int = 100
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
     broadcast: Literal["tree", "linear", "mpi"] = "tree"
@@ -128,6 +132,7 @@ class RunOptions:
             _at_least(name, getattr(self, name), 1)
         _at_least("rounds", self.rounds, 0)
         _at_least("seed", self.seed, 0)
+        _at_least("check_every", self.check_every, 0)
         hints = typing.get_type_hints(type(self))
         for name in ("broadcast", "dtype"):
             given, choices = getattr(self, name), typing.get_args(hints[name])

@@ -99,6 +99,7 @@ def prepare(
         bounds=problem.bounds,
         dtype=how.scalar,
         seed=how.seed,
+        check_every=how.check_every,
     )
     wire = algorithm.wire(plan)
     for codec in (wire.up, wire.down):

@@ -1,9 +1,10 @@
 """What a sender remembers of what it has sent, around a codec.
 
-All three are used alike: ``encode`` proposes a frame and ``commit`` remembers that it
-was sent; between the two a trigger may decide to send nothing. The receiver's side of
-the same convention is ``accept``. Remembered values are always those that the receiver
-decodes, float32 scalars included, so both ends agree to the bit.
+All are used alike: ``encode`` makes the frame, ``commit`` says that it was sent. An
+innovation remembers a frame only then, so a trigger may decide between the two to send
+nothing; error feedback takes every frame for sent. The receiver's side of the same
+convention is ``accept``. Remembered values are always those that the receiver decodes,
+float32 scalars included, so both ends agree to the bit.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ class Memory(abc.ABC):
         self.codec = codec
 
     @abc.abstractmethod
-    def encode(self, x: Vector, key: int = 0) -> Frame:
-        """Return the frame that would be sent for ``x``, valid until the next one."""
+    def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
+        """Return the frame to be sent for ``x``, valid until the next one.
 
-    @abc.abstractmethod
-    def commit(self) -> None:
-        """Remember that the frame of the last ``encode`` was sent."""
+        ``eta`` is the step size that the receiver applies it with.
+        """
+
+    def commit(self) -> None:  # noqa: B027 - most have remembered it in encode
+        """Say that the frame of the last ``encode`` was sent."""
 
     def accept(self, frame: Frame | None, x: Vector) -> None:
         """Bring a receiver's ``x`` up to date with a frame of such a sender."""
@@ -46,34 +49,67 @@ class Memory(abc.ABC):
 class Direct(Memory):
     """Remembers nothing: sends C(x)."""
 
-    def encode(self, x: Vector, key: int = 0) -> Frame:
+    def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
         return self.codec.encode(x, key=key)
-
-    def commit(self) -> None:
-        pass
 
 
 class ErrorFeedback(Memory):
-    """Sends C(e + x) and remembers in ``e`` what that left out.
+    """Sends C(p) of p = x + what earlier frames have left out, and keeps p - C(p).
 
-    What is encoded but not committed was not sent, and stays in ``e`` whole.
+    ``e`` is in units of x, which the receiver multiplies by the step size. With
+    ``rescale``, the product is what is carried over a change of the step size (Zheng,
+    Huang, Kwok, NeurIPS 2019, Algorithms 2 and 3); ``eta`` is the step size that ``e``
+    goes with, so that it also holds after rounds in which this sender was absent. A
+    step size of 0 leaves ``e`` alone: whatever the receiver is sent, it applies none of
+    it, and nothing is lost.
     """
 
-    def __init__(self, codec: Codec, dim: int, dtype: Any = np.float32) -> None:
+    def __init__(
+        self, codec: Codec, dim: int, dtype: Any = np.float32, rescale: bool = True
+    ) -> None:
         super().__init__(codec)
         self.e: Vector = np.zeros(dim, dtype)
-        self._frame: Frame | None = None
+        self.eta = 0.0
+        self.rescale = rescale
 
-    def encode(self, x: Vector, key: int = 0) -> Frame:
-        # p = e + x, in e's place
-        self.e += x
-        self._frame = self.codec.encode(self.e, key=key)
-        return self._frame
+    def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
+        if eta == 0 and self.rescale:
+            return self.codec.encode(x, key=key)
+        # p = x + (eta_{t-1} / eta_t) e;   e <- p - C(p)
+        ratio = self.eta / eta if self.rescale and self.eta else 1.0
+        self.eta = eta
+        return self.codec.encode_feedback(self.e, x, ratio, key=key)
 
-    def commit(self) -> None:
-        # e <- p - C(p)
-        assert self._frame is not None
-        self.codec.decode_add(self._frame, self.e, -1.0)
+    def flush(self, key: int = 0) -> Frame:
+        """Send what has been added to ``e`` from outside: C(e), e <- e - C(e)."""
+        return self.codec.encode_feedback(self.e, key=key)
+
+
+class DecayedFeedback(Memory):
+    """ECQ-SGD's: sends C(x + alpha h), then h <- beta h + x - C(x + alpha h).
+
+    Wu, Huang, Huang, Zhang, "Error Compensated Quantized SGD", ICML 2018. With alpha =
+    beta = 1 it is plain error feedback, bit for bit.
+    """
+
+    def __init__(
+        self, codec: Codec, dim: int, dtype: Any, alpha: float, beta: float
+    ) -> None:
+        super().__init__(codec)
+        self.h: Vector = np.zeros(dim, dtype)
+        self.alpha, self.beta = alpha, beta
+        self._p: Vector = np.zeros(dim, dtype)
+
+    def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
+        # p = x + alpha h
+        np.multiply(self.h, self.alpha, out=self._p)
+        self._p += x
+        frame = self.codec.encode(self._p, key=key)
+        # h <- beta h + x - C(p)
+        self.h *= self.beta
+        self.h += x
+        self.codec.decode_add(frame, self.h, -1.0)
+        return frame
 
 
 class Innovation(Memory):
@@ -95,7 +131,7 @@ class Innovation(Memory):
         self._error = np.zeros_like(reference)
         self._frame: Frame | None = None
 
-    def encode(self, x: Vector, key: int = 0) -> Frame:
+    def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
         np.subtract(x, self.reference, out=self._error)
         self._frame = self.codec.encode(self._error, key=key)
         self.codec.decode(self._frame, x.size, self._change)

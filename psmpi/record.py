@@ -6,10 +6,11 @@ process can follow it. ``summary.json`` appears, whole, when the run has ended; 
 it the run is still going on or was killed. All three are strict JSON: a number that is
 not finite is null.
 
-*Dense bits* are what gradient descent (or plain SGD) would have sent in the same number
-of rounds: 32 bits per entry, every worker, every round, whatever the run's dtype::
+*Dense bits* are what gradient descent (or plain SGD) would have sent for the same
+number of gradient steps: 32 bits per entry, every worker, every step, whatever the
+run's dtype; a round has one step, or ``local_steps``::
 
-    dense_bits_up = dense_bits_down = 32 * dim * workers * rounds
+    dense_bits_up = dense_bits_down = 32 * dim * workers * rounds * local_steps
 
 The *ratio to uncompressed* is ``dense_bits_up / paper_bits_up``.
 """
@@ -84,9 +85,10 @@ def versions(mpi: str | None = None) -> Json:
 
 
 def dense_bits(summary: Mapping[str, Any]) -> int:
-    """Return the bits that GD or SGD sends one way in as many rounds."""
+    """Return the bits that GD or SGD sends one way in as many gradient steps."""
     rounds, workers = int(summary["rounds"]), int(summary["workers"])
-    return 32 * int(summary["dim"]) * workers * rounds
+    steps = rounds * int((summary.get("options") or {}).get("local_steps") or 1)
+    return 32 * int(summary["dim"]) * workers * steps
 
 
 class RunWriter:

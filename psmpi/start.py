@@ -98,7 +98,7 @@ def run(
 
 
 def compare(
-    file: Path | None,
+    what: str,
     *,
     out: Path | None,
     local: bool,
@@ -106,12 +106,8 @@ def compare(
     html: Path | None,
 ) -> int:
     """Run a comparison; see ``psmpi compare``."""
-    if file is None:
-        with resources.as_file(resources.files("psmpi") / "compare.toml") as path:
-            runs = config.comparison(config.read_toml(path), "the built-in comparison")
-    else:
-        runs = config.comparison(config.read_toml(file), str(file))
-    folder = out or _new_folder("compare" if file is None else file.stem)
+    name, runs = _comparison(what)
+    folder = out or _new_folder(name)
     if folder.exists():
         raise ConfigError(
             f"{folder}: already exists, and nothing is overwritten; "
@@ -182,6 +178,25 @@ def _join(
 
     made = config.run(algorithm, **{"workers": size - 1, **given})
     rank.join(made, out or _new_folder(f"{algorithm}-{_short(made.how.data)}"))
+
+
+def _comparison(what: str) -> tuple[str, list[config.Run]]:
+    """Return the name and the runs of a built-in comparison, or of a TOML file."""
+    builtin = {
+        Path(entry.name).stem: entry
+        for entry in (resources.files("psmpi") / "comparisons").iterdir()
+        if entry.name.endswith(".toml")
+    }
+    if what in builtin:
+        with resources.as_file(builtin[what]) as path:
+            table = config.read_toml(path)
+        source = f"the built-in comparison {what}"
+        return f"compare-{what}", config.comparison(table, source)
+    if not Path(what).exists():
+        raise ConfigError(
+            f"{what}: is neither a file nor one of {', '.join(sorted(builtin))}"
+        )
+    return Path(what).stem, config.comparison(config.read_toml(Path(what)), what)
 
 
 def _results(

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from psmpi import algorithms, config
-from psmpi.base import Codec, ConfigError, Plan, Stopped
+from psmpi.base import Codec, ConfigError, LinkError, Plan, Stopped
 from psmpi.evaluate import Diverged
 from psmpi.jobs import run_local
 from psmpi.links import local
 from psmpi.links.roles import Server, Worker
-from psmpi.problems import make_problem
+from psmpi.problems import Quadratic, make_problem
 
 QUADRATIC = "synthetic:quadratic,dim=30,condition=20,heterogeneity=1"
 # id, options that make it converge on QUADRATIC, and the residual it gets to
@@ -29,6 +29,21 @@ ROWS = [
     ("compressed-gd", {"lr": 0.1, "bits": 6}, 1e-1),
     ("random-selection", {"lr": 0.1, "bits": 4, "probability": 0.5}, 1e-6),
     ("dynamic-averaging", {"lr": 0.1, "delta": 0.01, "batch": 20}, 1e-1),
+    ("local-sgd", {"lr": 0.3, "local_steps": 4}, 1e-1),
+    ("topk-sgd", {"lr": 0.3, "k": 6}, 1e-3),
+    ("mem-sgd", {"lr": 0.3, "k": 6}, 1e-3),
+    ("ef-signsgd", {"lr": 0.3}, 1e-2),
+    ("qtopk", {"lr": 0.3, "k": 6}, 1e-2),
+    ("signtopk", {"lr": 0.3, "k": 6}, 1e-2),
+    ("qsparse-local-sgd", {"lr": 0.1, "k": 10, "local_steps": 4}, 1e-1),
+    ("dist-ef-sgd", {"lr": 0.3}, 1e-2),
+    ("dist-ef-sgdm", {"lr": 0.03}, 1e-2),
+    ("doublesqueeze", {"lr": 0.3}, 1e-2),
+    ("signsgd", {"lr": 0.01}, 1.0),
+    ("signum", {"lr": 0.01}, 1.0),
+    ("ecq-sgd", {"lr": 0.1, "bits": 4}, 1e-1),
+    ("terngrad", {"lr": 0.05}, 1.0),
+    ("adacomp", {"lr": 0.1, "bin": 5}, 1e-1),
 ]
 IDS = [row[0] for row in ROWS]
 
@@ -111,6 +126,12 @@ def test_laq_is_as_on_the_board(algorithm, bits, window):
     np.testing.assert_allclose(result.x, expected[-1], rtol=1e-6, atol=1e-9)
 
 
+# Steps of a power of two, and as many workers: scaling gradients is exact.
+MEAN_OF_4 = ("sgd", {"reduce": "mean", "workers": 4, "batch": 8})
+DROP: dict = {}  # a constant step size: there is nothing to rescale
+FINE = {"bits": 8}  # omega < 1
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -124,6 +145,47 @@ def test_laq_is_as_on_the_board(algorithm, bits, window):
         (("ssgd", {"codec": "dense", "batch": 9}), ("sgd", {"batch": 9})),
         (("compressed-gd", {"codec": "dense"}), ("gd", {})),
         (("gd", {"reduce": "mean", "lr": 0.75}), ("gd", {"lr": 0.25})),
+        (("sgd", {"downlink": "update"}), ("sgd", {})),
+        (("topk-sgd", {"downlink": "model"}), ("topk-sgd", {})),
+        (("mem-sgd", {}), ("topk-sgd", {})),
+        (("qsparse-local-sgd", {"local_steps": 1}), ("signtopk", {})),
+        (("qsparse-local-sgd", {"local_steps": 1, "codec": "topk"}), ("topk-sgd", {})),
+        (
+            ("qsparse-local-sgd", {"local_steps": 1, "codec": "qtopk"}),
+            ("qtopk", {}),
+        ),
+        (
+            ("qsparse-local-sgd", {"codec": "dense", "downlink": "model"}),
+            ("local-sgd", {"local_steps": 8}),
+        ),
+        (
+            ("qsparse-local-sgd", {"local_steps": 1, "codec": "sign"}),
+            ("ef-signsgd", {}),
+        ),
+        (
+            ("qsparse-local-sgd", {"local_steps": 1, "schedule": "async"}),
+            ("signtopk", {"downlink": "model"}),
+        ),
+        (("local-sgd", {"local_steps": 1, "workers": 4}), MEAN_OF_4),
+        (("topk-sgd", {"k": 30, "workers": 4}), MEAN_OF_4),
+        (("dist-ef-sgdm", {"momentum": 0.0}), ("dist-ef-sgd", {})),
+        (("dist-ef-sgd", {"rescale": False}), ("doublesqueeze", {})),
+        (("dist-ef-sgd", DROP), ("doublesqueeze", {})),
+        (("dist-ef-sgd", {"codec": "dense"}), ("sgd", {"reduce": "mean"})),
+        (
+            ("dist-ef-sgdm", {"codec": "dense", "weight_decay": 0.01}),
+            ("sgd", {"reduce": "mean", "momentum": 0.9, "weight_decay": 0.01}),
+        ),
+        (("signum", {"momentum": 0.0}), ("signsgd", {})),
+        (
+            ("ecq-sgd", {"feedback_weight": 1.0, "feedback_decay": 1.0} | FINE),
+            ("dist-ef-sgd", {"codec": "stochastic", "downlink": "model"} | FINE),
+        ),
+        (
+            ("ecq-sgd", {"feedback_weight": 0.0}),
+            ("qsgd", {"reduce": "mean", "bits": 4}),
+        ),
+        (("terngrad", {"clip": 0.0}), ("sgd", {"codec": "ternary"})),
     ],
 )
 def test_it_collapses_to_its_baseline(one, other):
@@ -220,6 +282,39 @@ def test_paper_bits_are_those_of_the_formula():
         ("gd", {"data": "synthetic:softmax,samples=5", "workers": 6}, "workers"),
         ("gd", {"until": ("accuracy=0.9",)}, "accuracy"),
         ("gd", {"until": ("residual=1",), "optimum": False}, "needs the optimum"),
+        ("topk-sgd", {"k": 0}, "k must be"),
+        ("signtopk", {"k": 31}, "at most 30"),
+        ("qsparse-local-sgd", {"local_steps": 0}, "local-steps: must be at least 1"),
+        ("qsparse-local-sgd", {"schedule": "random"}, "must be sync or async"),
+        (
+            "qsparse-local-sgd",
+            {"schedule": "async", "downlink": "update"},
+            "a sum that all workers need",
+        ),
+        (
+            "qsparse-local-sgd",
+            {"schedule": "async", "down_codec": "uniform"},
+            "async sends whole models",
+        ),
+        (
+            "dist-ef-sgd",
+            {"codec": "stochastic", "bits": 1},
+            r"may lose 5.48 .* --scaled",
+        ),
+        ("dist-ef-sgd", {"codec": "plane"}, "may lose inf"),
+        ("qtopk", {"k": 30, "bits": 1, "scaled": False}, "scaled"),
+        ("sgd", {"downlink": "feedback", "down_codec": "uniform:bits=1"}, "may lose"),
+        ("ecq-sgd", {"bits": 1, "feedback_weight": 1.0}, "is not below 1"),
+        ("dist-ef-sgd", {"blocks": "tensors"}, "none, layers or a number"),
+        ("dist-ef-sgd", {"blocks": 0}, "none, layers or a number"),
+        ("dist-ef-sgd", {"codec": "sign:bounds=3"}, "bounds"),
+        ("dist-ef-sgd", {"codec": "sign:blok=3"}, "no option 'blok'"),
+        ("dist-ef-sgd", {"codec": "sign+dense"}, "can't take turns over 1 blocks"),
+        ("dist-ef-sgd", {"scaled": True}, "takes an unbiased codec"),
+        ("topk-sgd", {"blocks": 4, "codec": "dense"}, "blocks"),
+        ("dist-ef-sgdm", {"momentum": 1.0}, "momentum: must be at least 0 and below"),
+        ("dist-ef-sgdm", {"weight_decay": -1.0}, "weight-decay: must not be"),
+        ("sgd", {"downlink": "tree"}, "downlink: must be one of model, update"),
     ],
 )
 def test_what_cannot_run_is_refused(algorithm, given, message):
@@ -247,3 +342,98 @@ def test_states_hold_all_that_survives_a_round(id):
     ):
         assert "round" in {field.name for field in dataclasses.fields(state)}
         assert not any(isinstance(v, Codec) for v in vars(state).values())
+
+
+class Spoilt(Quadratic):
+    """The quadratic, with one gradient that is not finite."""
+
+    def grad(self, x, out, batch=None):
+        loss = super().grad(x, out, batch)
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.worker == 1 and self.calls == 7:
+            out[4] = np.nan
+        return loss
+
+
+@pytest.mark.parametrize("algorithm", ["sgd", "qsparse-local-sgd", "signsgd"])
+def test_a_gradient_that_is_not_finite_is_named(algorithm):
+    whole = Spoilt(dim=30)
+    with pytest.raises(
+        Diverged,
+        match=r"worker 1, round \d: the gradient's entry 4 is nan over the batch of "
+        r"samples \d+, .*of the shard \(1 of 30 entries",
+    ):
+        go(algorithm, problem=whole, batch=9)
+
+
+class Drifting(Quadratic):
+    """The quadratic, with a worker that changes its model behind psmpi's back."""
+
+    def grad(self, x, out, batch=None):
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.worker == 2 and self.calls == 13:
+            x[3] += 1
+        return super().grad(x, out, batch)
+
+
+@pytest.mark.parametrize("algorithm", ["dist-ef-sgd", "signum", "topk-sgd"])
+def test_models_that_differ_are_found(algorithm):
+    with pytest.raises(LinkError, match="round 15: the model of worker 2 is not the"):
+        go(algorithm, problem=Drifting(dim=30), check_every=5)
+    go(algorithm, problem=Drifting(dim=30), check_every=0)
+
+
+def test_models_are_compared_where_all_ranks_hold_one():
+    plain, compared = go("dist-ef-sgd", check_every=0), go("dist-ef-sgd", check_every=6)
+    assert same(plain, compared)
+    extra = compared.summary["wire_bytes_up"] - plain.summary["wire_bytes_up"]
+    assert extra == 3 * 10 * (16 + 4)
+    assert compared.summary["paper_bits_up"] == plain.summary["paper_bits_up"]
+    assert compared.summary["uploads"] == plain.summary["uploads"]
+    lazy = [go("laq", check_every=n).summary["wire_bytes_up"] for n in (0, 6)]
+    assert lazy[0] == lazy[1]
+
+
+def test_an_asynchronous_worker_sends_within_the_gap():
+    run = go("qsparse-local-sgd", local_steps=4, schedule="async", k=5)
+    sync = go("qsparse-local-sgd", local_steps=4, k=5)
+    assert sync.summary["uploads"] == 3 * 60
+    assert 3 * 60 * 1.3 < run.summary["uploads"] < 3 * 60 * 1.9  # 2 H / (H + 1) = 1.6
+    # whoever has sent receives the model
+    bits = run.summary["paper_bits_down"]
+    assert bits == 32 * 30 * run.summary["uploads"]
+
+
+def test_two_way_bits_of_dist_ef_are_the_formula():
+    s = go("dist-ef-sgd", blocks=10).summary
+    assert s["paper_bits_up"] == s["paper_bits_down"] == 60 * 3 * (30 + 3 * 32)
+
+
+def test_a_warm_up_from_zero_begins_where_it_stands():
+    run = go("dist-ef-sgdm", lr=0.03, lr_schedule="warmup0:10", rounds=1)
+    assert run.x.tobytes() == make_problem(QUADRATIC).start(3).tobytes()
+    assert go("dist-ef-sgdm", lr=0.03, lr_schedule="warmup0:10").summary["residual"] < 1
+
+
+@pytest.mark.parametrize("blocks", ["none", "layers", 7])
+@pytest.mark.parametrize("down", ["sign", "stochastic:bits=6,scaled", "topk:k=0.2"])
+def test_piecewise_and_blocks_in_both_directions(blocks, down):
+    data = "synthetic:softmax,samples=120,features=9,classes=3"
+    options = {"codec": "signtopk:k=0.3+dense", "down_codec": down, "blocks": blocks}
+    a = go("dist-ef-sgd", data=data, batch=10, lr=0.5, rounds=200, **options)
+    assert a.summary["residual"] < 0.1
+    b = go(
+        "dist-ef-sgd", data=data, batch=10, lr=0.5, rounds=200, schedule=2, **options
+    )
+    assert same(a, b)
+
+
+def test_gradients_of_zero_leave_everything_alone():
+    class Flat(Quadratic):
+        def grad(self, x, out, batch=None):
+            out[:] = 0
+            return 0.0
+
+    for algorithm in ("dist-ef-sgdm", "qsparse-local-sgd", "terngrad", "adacomp"):
+        run = go(algorithm, problem=Flat(dim=30))
+        assert run.x.tobytes() == Flat(dim=30).start(3).tobytes()

@@ -14,10 +14,11 @@ ALLOWED = {
     "kernels": set(),
     "codecs": {"kernels"},
     "memory": {"kernels", "codecs"},
+    "momentum": {"kernels"},
     "steps": set(),
     "topology": set(),
     "problems": {"kernels"},
-    "algorithms": {"kernels", "codecs", "memory", "steps", "topology"},
+    "algorithms": {"kernels", "codecs", "memory", "momentum", "steps", "topology"},
     "links": {"topology"},
 }
 

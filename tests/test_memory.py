@@ -5,7 +5,7 @@ import pytest
 
 from psmpi.base import LinkError
 from psmpi.codecs import Dense, Sign, Stochastic, TopK, Uniform
-from psmpi.memory import Direct, ErrorFeedback, Innovation, expected
+from psmpi.memory import DecayedFeedback, Direct, ErrorFeedback, Innovation, expected
 
 DIM = 101
 CODECS = [Dense(), Uniform(4), Stochastic(3), Sign(), TopK(0.1)]
@@ -33,11 +33,38 @@ def test_error_feedback_loses_nothing(codec, dtype):
     np.testing.assert_allclose(decoded + memory.e, exact, atol=50 * scale)
 
 
-def test_error_feedback_keeps_what_was_not_sent():
-    memory = ErrorFeedback(Sign(), DIM)
-    x = vectors(np.float32)[0]
-    memory.encode(x)  # no commit: skipped
-    np.testing.assert_array_equal(memory.e, x)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_errors_weigh_the_same_when_the_step_size_changes(dtype):
+    # sum of eta C(p) + eta e = sum of eta x, also over steps of 0
+    memory = ErrorFeedback(Sign(), DIM, dtype)
+    etas = [0.0, 0.5, 0.5, 0.05, 0.0, 0.0, 0.005, 3.0]
+    sent, exact = np.zeros(DIM), np.zeros(DIM)
+    for k, (x, eta) in enumerate(zip(vectors(dtype), etas, strict=False)):
+        frame = memory.encode(x, k, eta)
+        sent += eta * Sign().decode(frame, DIM, dtype=np.float64)
+        exact += eta * x.astype(np.float64)
+        carried = memory.eta * memory.e
+        scale = 1e-5 if dtype == np.float32 else 1e-12
+        np.testing.assert_allclose(sent + carried, exact, atol=10 * scale)
+
+
+def test_errors_added_from_outside_are_sent():
+    memory, x = ErrorFeedback(TopK(10), DIM, np.float64), vectors(np.float64)[0]
+    memory.e += x
+    sent = sum(TopK(10).decode(memory.flush(), DIM, dtype=float) for _ in range(11))
+    np.testing.assert_allclose(sent, x, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.2, 0.9), (1.0, 0.5), (0.0, 0.0)])
+def test_decayed_feedback_is_the_recursion(alpha, beta):
+    # h_t = beta h_{t-1} + (g_{t-1} - gt_{t-1}),  gt_t = C(g_t + alpha h_t)
+    memory = DecayedFeedback(Stochastic(3), DIM, np.float64, alpha, beta)
+    h = np.zeros(DIM)
+    for k, g in enumerate(vectors(np.float64)):
+        frame = memory.encode(g, k)
+        assert frame.tobytes() == Stochastic(3).encode(g + alpha * h, key=k).tobytes()
+        h = beta * h + (g - Stochastic(3).decode(frame, DIM, dtype=np.float64))
+        np.testing.assert_allclose(memory.h, h, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

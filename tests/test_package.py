@@ -50,7 +50,7 @@ def test_the_sdist_is_complete(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = "README.md LICENSE CHANGES.md CONTRIBUTING.md psmpi/compare.toml"
+    wanted = "README.md LICENSE CHANGES.md CONTRIBUTING.md psmpi/comparisons/laq.toml"
     assert {*wanted.split(), "tests/conftest.py", "launch/run.sh"} <= names
 
 

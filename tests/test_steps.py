@@ -5,7 +5,7 @@ import pytest
 
 from psmpi import steps
 from psmpi.base import ConfigError
-from psmpi.steps import CoinTrigger, LazyTrigger, Trigger, Window
+from psmpi.steps import CoinTrigger, LazyTrigger, SyncTimes, Trigger, Window
 
 
 def test_keys_are_frozen():
@@ -46,14 +46,23 @@ def test_a_coin_falls_as_often_as_asked():
         ("warmup:4", 0, 0.5),
         ("warmup:4", 9, 2.0),
         ("warmup:4+sqrt", 3, 1.0),
+        ("warmup0:4", 0, 0.0),
+        ("warmup0:4", 3, 1.5),
+        ("warmup0:4", 4, 2.0),
+        ("horizon", 7, 0.2),
+        ("horizon:25", 7, 0.4),
     ],
 )
 def test_schedules(spec, round_, expected):
-    assert steps.schedule(2.0, spec)(round_) == pytest.approx(expected)
+    assert steps.schedule(2.0, spec, 100)(round_) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "cosine", "sqrt:2", "inverse:", "inverse:-1", "drop:0.1", "warmup:0"]
+    "spec",
+    [
+        *("", "cosine", "sqrt:2", "inverse:", "inverse:-1", "drop:0.1", "warmup:0"),
+        *("warmup0:", "horizon:0", "horizon:x"),
+    ],
 )
 def test_unreadable_schedules_are_refused(spec):
     with pytest.raises(ConfigError, match="lr-schedule: can't read"):
@@ -64,6 +73,25 @@ def test_unreadable_schedules_are_refused(spec):
 def test_a_step_size_must_be_positive(lr):
     with pytest.raises(ConfigError, match="lr: must be a positive number"):
         steps.schedule(lr, "constant")
+
+
+def test_synchronous_times_are_multiples_of_the_gap():
+    times = SyncTimes(4)
+    assert [t for t in range(1, 17) if times.due(t)] == [4, 8, 12, 16]
+
+
+def test_own_times_have_gaps_of_one_to_h_each_as_often():
+    found = []
+    for worker in range(3):
+        times = SyncTimes(4, own=(7, worker))
+        found.append([t for t in range(1, 4001) if times.due(t)])
+    assert found[0] != found[1]
+    gaps = np.diff(found[0])
+    counts = np.bincount(gaps, minlength=6)
+    assert counts[0] == 0
+    assert counts[5] == 0
+    expected = gaps.size / 4
+    assert (abs(counts[1:5] - expected) < 5 * np.sqrt(expected)).all()
 
 
 def test_the_window_starts_warm():

@@ -13,7 +13,6 @@ DIR and not repeated.
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from psmpi import config, jobs
+from psmpi import config
 
 P = 7850
 TARGET = "residual=1e-06"
@@ -81,20 +80,17 @@ def measure(seeds: Sequence[int], folder: Path, report: bool) -> Found:
     """Run what is not in ``folder`` yet; return the summaries of what is, by case."""
     planned = [(case, seeds[0]) for case in CASES]
     planned += [(c, s) for c in CASES for s in seeds[1:] if c.published]
-    outs = {(c.name, s): folder / _folder_name(c, s) for c, s in planned}
-    todo = [(c, s) for c, s in planned if not _finished(outs[c.name, s])]
-    if todo and not report:
-        runs = []
-        for case, seed in todo:
-            shutil.rmtree(outs[case.name, seed], ignore_errors=True)
-            options = {**SETTING, **case.options, "seed": seed}
-            name = _folder_name(case, seed)
-            runs.append(config.run(case.algorithm, name=name, **options))
-        jobs.run_mpi(runs, [outs[c.name, s] for c, s in todo])
+    runs = {}
+    for case, seed in planned:
+        options = {**SETTING, **case.options, "seed": seed}
+        name = _folder_name(case, seed)
+        runs[name] = config.run(case.algorithm, name=name, **options)
+    results = common.finished(runs, folder, report=report)
     found: Found = {case.name: [] for case in CASES}
-    for (name, _), out in outs.items():
-        if _finished(out):
-            found[name].append(jobs.read_result(out).summary)
+    for case, seed in planned:
+        result = results.get(_folder_name(case, seed))
+        if result is not None:
+            found[case.name].append(result.summary)
     return found
 
 
@@ -102,18 +98,9 @@ def _folder_name(case: Case, seed: int) -> str:
     return f"{case.name} {seed}".replace(" ", "_").replace("/", "-")
 
 
-def _finished(out: Path) -> bool:
-    return (out / "summary.json").exists()
-
-
 def arrival(summary: dict[str, Any], key: str) -> Any:
     """Return a number of the row at which the target was reached."""
     return summary["reached"][TARGET][key]
-
-
-def spread(values: Sequence[float], form: str = "{:.0f}") -> str:
-    low, mean, high = min(values), float(np.mean(values)), max(values)
-    return f"{form} ({form}-{form})".format(mean, low, high)
 
 
 def table(found: Found) -> str:
@@ -134,10 +121,10 @@ def table(found: Found) -> str:
         accuracy = [arrival(s, "accuracy") for s in runs]
         lines.append(
             f"{case.name:16}{len(runs):>3}"
-            f"{spread(rounds):>22}{case.iterations or '-':>7}"
-            f"{spread(comms):>24}{case.uploads or '-':>7}"
-            f"{spread(bits, '{:.2f}'):>24}{case.bits or '-':>7}"
-            f"{spread(accuracy, '{:.4f}'):>24}"
+            f"{common.spread(rounds):>22}{case.iterations or '-':>7}"
+            f"{common.spread(comms):>24}{case.uploads or '-':>7}"
+            f"{common.spread(bits, '{:.2f}'):>24}{case.bits or '-':>7}"
+            f"{common.spread(accuracy, '{:.4f}'):>24}"
             f"{case.options['lr'] * np.mean(rounds):>12.1f}"
         )
     return "\n".join(lines)

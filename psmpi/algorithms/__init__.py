@@ -6,10 +6,26 @@ import dataclasses
 import difflib
 from typing import Any
 
+from psmpi.algorithms.dist_ef import (
+    AdaCompSgd,
+    DistEfSgd,
+    DistEfSgdm,
+    DoubleSqueeze,
+    EcqSgd,
+)
 from psmpi.algorithms.dynamic_averaging import DynamicAveraging
 from psmpi.algorithms.lag_ps import LagPs
 from psmpi.algorithms.laq import LagWk, Laq, Qgd, RandomSelection, Slaq
-from psmpi.algorithms.sgd import CompressedGd, Gd, Qsgd, Sgd, Ssgd
+from psmpi.algorithms.qsparse import (
+    EfSignSgd,
+    LocalSgd,
+    MemSgd,
+    QsparseLocalSgd,
+    QTopKSgd,
+    SignTopKSgd,
+    TopKSgd,
+)
+from psmpi.algorithms.sgd import CompressedGd, Gd, Qsgd, Sgd, Ssgd, TernGrad
 from psmpi.base import Algorithm, ConfigError
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -27,6 +43,19 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         CompressedGd,
         RandomSelection,
         DynamicAveraging,
+        LocalSgd,
+        TopKSgd,
+        MemSgd,
+        EfSignSgd,
+        QTopKSgd,
+        SignTopKSgd,
+        QsparseLocalSgd,
+        DistEfSgd,
+        DistEfSgdm,
+        DoubleSqueeze,
+        EcqSgd,
+        TernGrad,
+        AdaCompSgd,
     )
 }
 

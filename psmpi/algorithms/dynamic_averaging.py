@@ -112,7 +112,7 @@ class DynamicAveraging(Addressed):
     def worker(
         self, link: WorkerLink, problem: Problem, plan: Plan, state: AveragingWorker
     ) -> None:
-        s, alpha = state, self.schedule(1)
+        s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
             self._open_round(link, s)
             for h in range(self.local_steps):

@@ -109,7 +109,7 @@ class LagPs(Addressed):
     def server(
         self, link: ServerLink, plan: Plan, state: LagPsServer
     ) -> Iterator[Iterate]:
-        s, alpha = state, self.schedule(plan.workers)
+        s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
             asked = [m for m in range(plan.workers) if self._stale(s, m, alpha(k))]
             frame = s.down.encode(s.x)

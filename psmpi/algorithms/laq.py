@@ -75,7 +75,7 @@ class Qgd(Descent):
     def worker(
         self, link: WorkerLink, problem: Problem, plan: Plan, state: LaqWorker
     ) -> None:
-        s, m, alpha = state, link.worker, self.schedule(plan.workers)
+        s, m, alpha = state, link.worker, self.alpha(plan)
         for k in link.rounds(s):
             s.previous[:] = s.x
             s.down.accept(link.pull(), s.x)
@@ -100,7 +100,7 @@ class Qgd(Descent):
     def server(
         self, link: ServerLink, plan: Plan, state: ServerState
     ) -> Iterator[Iterate]:
-        s, alpha = state, self.schedule(plan.workers)
+        s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
             link.bcast(s.down.encode(s.x, steps.key(plan.seed, "down", k)))
             s.down.commit()
@@ -177,6 +177,8 @@ class LagWk(Laq):
     codec: str | None = field(default=None, init=False)
     bits: int | None = field(default=None, init=False)
     k: float | None = field(default=None, init=False)
+    blocks: int | str | None = field(default=None, init=False)
+    scaled: bool | None = field(default=None, init=False)
     error_weight: float | None = field(default=0.0, init=False)
 
 

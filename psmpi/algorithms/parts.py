@@ -1,4 +1,4 @@
-"""What parameter-server algorithms have in common: options, and the server's state."""
+"""What parameter-server algorithms have in common: options, and the roles' states."""
 
 from __future__ import annotations
 
@@ -32,21 +32,27 @@ class Descent(Algorithm):
     lr:
         Step size alpha.
     lr_schedule:
-        How it changes over rounds: constant, sqrt, inverse:A, drop:F@K1,K2 or warmup:K,
-        joined by +.
+        How it changes over rounds (over local steps, where a round has several):
+        constant, sqrt, horizon, inverse:A, drop:F@K1,K2, warmup:K or warmup0:K, joined
+        by +.
     reduce:
         Step along the sum over workers, as in LAQ, or along their mean.
     batch:
-        Samples per worker and round; absent: the full gradient.
+        Samples per worker and step; absent: the full gradient.
     codec:
-        Codec of uploads (see psmpi list).
+        Codec of uploads (see psmpi list): NAME, NAME:OPTION=VALUE,... or several joined
+        by +, which take turns over the tensors of the model.
     bits:
         Bits per coordinate of the codec; by default the codec's own number.
     k:
         Entries that a sparsifying codec keeps: a fraction below 1, else a count.
+    blocks:
+        What a blockwise codec treats by itself: none (the whole vector), layers (each
+        tensor of the model), or a number of entries.
+    scaled:
+        Divide an unbiased codec's output by 1 + omega, which makes it a contraction.
     down_codec:
-        Codec of what the server sends. Anything but dense is sent as an innovation on
-        the model that workers have, which they then compute at.
+        Codec of what the server sends, given like codec.
     bits_down:
         Bits per coordinate of that codec.
     """
@@ -58,16 +64,22 @@ class Descent(Algorithm):
     codec: str | None = None
     bits: int | None = None
     k: float | None = None
-    down_codec: str = "dense"
+    blocks: int | str | None = None
+    scaled: bool | None = None
+    down_codec: str | None = None
     bits_down: int | None = None
 
     default_codec: ClassVar[str] = "dense"
     default_bits: ClassVar[int | None] = None
+    default_blocks: ClassVar[str] = "none"
+    default_down_codec: ClassVar[str | None] = "dense"
 
     def __post_init__(self) -> None:
-        self.schedule(1)
-        self._up(np.float32)
-        self._down(np.float32)
+        steps.schedule(self.lr, self.lr_schedule)
+        self.share(1)
+        self._blocks(None)
+        self.up_codec(None)
+        self.down_wire(None)
         if self.batch is not None and self.batch < 1:
             raise ConfigError(
                 f"batch: must be at least 1, got {self.batch}; "
@@ -75,50 +87,96 @@ class Descent(Algorithm):
             )
 
     def wire(self, plan: Plan) -> Wire:
-        return Wire(self._up(plan.dtype), self._down(plan.dtype))
+        return Wire(self.up_codec(plan), self.down_wire(plan))
 
     def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> Any:
         x = problem.start(plan.seed)
         down = self.down_memory(link.down, x)
         return ServerState(x=x, sum=np.zeros_like(x), down=down)
 
-    def schedule(self, workers: int) -> Schedule:
-        """Return alpha of each round, as a step along the sum over workers."""
+    def eta(self, plan: Plan) -> Schedule:
+        """Return the step size of each round, or local step."""
+        return steps.schedule(self.lr, self.lr_schedule, plan.rounds)
+
+    def share(self, workers: int) -> float:
+        """Return what the sum over workers is multiplied by: 1, or 1/M for the mean."""
         if self.reduce not in ("sum", "mean"):
             raise ConfigError(f"reduce: must be sum or mean, got {self.reduce!r}")
-        share = self.lr if self.reduce == "sum" else self.lr / workers
-        return steps.schedule(share, self.lr_schedule)
+        return 1.0 if self.reduce == "sum" else 1 / workers
+
+    def alpha(self, plan: Plan) -> Schedule:
+        """Return the step size of each round along the sum over workers."""
+        eta, share = self.eta(plan), self.share(plan.workers)
+        return lambda k: share * eta(k)
 
     def draw(
-        self, problem: Problem, plan: Plan, worker: int, round_: int
+        self, problem: Problem, plan: Plan, worker: int, step: int
     ) -> Indices | None:
-        """Return the batch of a worker in a round; None for all samples."""
+        """Return the batch of a worker in a step; None for all samples."""
         if self.batch is None:
             return None
-        key = steps.key(plan.seed, "batch", worker, round_)
+        key = steps.key(plan.seed, "batch", worker, step)
         return problem.batch(key, self.batch)
 
     def down_memory(self, codec: Codec, x: Vector) -> Memory:
-        """Return the convention of the downlink; ``x`` is where both ends start."""
-        if self.down_codec == "dense":
-            return Direct(codec)
-        return Innovation(codec, x.copy())
+        """Return the convention of a downlink of models; both ends start at ``x``."""
+        name = self.down_codec or "dense"
+        exact = name.partition(":")[0] == "dense"
+        return Direct(codec) if exact else Innovation(codec, x.copy())
 
-    def _up(self, dtype: Any) -> Codec:
-        given = {"bits": self.bits, "k": self.k}
-        options = {name: v for name, v in given.items() if v is not None}
+    def codec_options(self) -> dict[str, Any]:
+        """Return the options that a user gave for the codec of uploads."""
+        given = {"bits": self.bits, "k": self.k, "scaled": self.scaled}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def up_codec(self, plan: Plan | None) -> Codec:
+        """Return the codec of uploads; without a plan, one as good for checking."""
+        options = self.codec_options()
         name = self.codec or self.default_codec
-        if name == "dense":
-            options.setdefault("bits", 8 * np.dtype(dtype).itemsize)
-        elif name == self.default_codec and self.default_bits is not None:
+        if name == self.default_codec and self.default_bits is not None:
             options.setdefault("bits", self.default_bits)
-        return codecs.make(name, **options)
+        codec = self._make(name, options, plan)
+        if self.blocks not in (None, "none") and not codecs.has_blocks(codec):
+            raise ConfigError(
+                f"blocks: {codec.id} treats all entries alike; leave --blocks out, or "
+                "take a codec that knows blocks, like sign"
+            )
+        return codec
 
-    def _down(self, dtype: Any) -> Codec:
+    def down_wire(self, plan: Plan | None) -> Codec:
+        """Return the codec of what the server sends."""
+        return self._named_down(self.down_codec or self.default_down_codec, plan)
+
+    def _named_down(self, name: str | None, plan: Plan | None) -> Codec:
         options = {} if self.bits_down is None else {"bits": self.bits_down}
-        if self.down_codec == "dense":
-            options.setdefault("bits", 8 * np.dtype(dtype).itemsize)
-        return codecs.make(self.down_codec, **options)
+        return self._make(name or "dense", options, plan)
+
+    def _make(self, spec: str, options: dict[str, Any], plan: Plan | None) -> Codec:
+        """Return the codec of a spec; floats are as wide as the run's by default."""
+        defaults = self._blocks(plan)
+        if plan is None:
+            return codecs.build(spec, options, defaults=defaults)
+        if spec in ("dense", "sparse"):
+            defaults["bits"] = 8 * np.dtype(plan.dtype).itemsize
+        return codecs.build(spec, options, defaults=defaults, tensors=plan.bounds)
+
+    def _blocks(self, plan: Plan | None) -> dict[str, Any]:
+        """Return the options of blockwise codecs."""
+        blocks = self.default_blocks if self.blocks is None else self.blocks
+        if blocks == "none" or (blocks == "layers" and plan is None):
+            return {}
+        if blocks == "layers":
+            assert plan is not None
+            return {"bounds": plan.bounds}
+        try:
+            size = int(blocks)
+        except ValueError:
+            size = 0
+        if size < 1:
+            raise ConfigError(
+                f"blocks: must be none, layers or a number of entries, got {blocks!r}"
+            )
+        return {"block": size}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +186,9 @@ class Addressed(Descent):
     codec: str | None = field(default=None, init=False)
     bits: int | None = field(default=None, init=False)
     k: float | None = field(default=None, init=False)
-    down_codec: str = field(default="dense", init=False)
+    blocks: int | str | None = field(default=None, init=False)
+    scaled: bool | None = field(default=None, init=False)
+    down_codec: str | None = field(default=None, init=False)
     bits_down: int | None = field(default=None, init=False)
 
     def wire(self, plan: Plan) -> Wire:

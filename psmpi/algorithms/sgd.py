@@ -1,71 +1,122 @@
-"""Gradient descent with memoryless uploads: GD, SGD, QSGD, SSGD, compressed GD.
+"""Gradient descent, uploads coded: GD, SGD, QSGD, SSGD, TernGrad, compressed GD.
 
 ::
 
-    worker m:  g_m = gradient of f_m at x, full or over a minibatch;  send C(g_m)
-    server:    x <- x - alpha sum_m C(g_m);  broadcast x
+    worker m:  g_m = gradient of f_m at x, full or over a minibatch
+               v_m <- mu v_m + g_m;  p_m = g_m + mu v_m       (Nesterov, if mu > 0)
+               send C(p_m)
+    server:    x <- x - alpha sum_m C(p_m);  broadcast x, or the sum
 
 GD and SGD send floats (C = identity); QSGD quantises stochastically (Alistarh, Grubic,
-Li, Tomioka, Vojnovic, NeurIPS 2017); SSGD sparsifies at random (Wangni, Wang, Liu,
-Zhang, NeurIPS 2018); Khirirat, Feyzmahdavian, Johansson (2018) quantise full gradients.
+Li, Tomioka, Vojnovic, NeurIPS 2017), in both directions with ``--downlink update
+--down-codec stochastic``; SSGD sparsifies at random (Wangni, Wang, Liu, Zhang, NeurIPS
+2018); TernGrad keeps three values (Wen, Xu, Yan, Wu, Wang, Chen, Li, NeurIPS 2017);
+Khirirat, Feyzmahdavian, Johansson (2018) quantise full gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from psmpi import steps
-from psmpi.algorithms.parts import Descent, ServerState, WorkerState
-from psmpi.base import Iterate, Plan, Problem, ServerLink, WorkerLink
-from psmpi.kernels.vector import add_scaled
-from psmpi.memory import Direct, expected
+from psmpi.algorithms.downlink import Downlink, Replicated, add_up
+from psmpi.base import Codec, Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
+from psmpi.memory import Direct, Memory
+from psmpi.momentum import Nesterov, WeightDecay
+
+
+@dataclass(kw_only=True)
+class SgdWorker:
+    """A worker between rounds: the model, and what it remembers of its uploads."""
+
+    x: Vector
+    gradient: Vector
+    momentum: Nesterov
+    decay: WeightDecay
+    up: Memory
+    down: Downlink
+    round: int = 0
+
+
+@dataclass(kw_only=True)
+class SgdServer:
+    """The server between rounds: the model, and its side of the downlink."""
+
+    x: Vector
+    sum: Vector
+    decay: WeightDecay
+    down: Downlink
+    round: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sgd(Descent):
-    """SGD: every worker uploads its minibatch gradient every round."""
+class Sgd(Replicated):
+    """SGD: every worker uploads its minibatch gradient every round.
+
+    The base of all methods that differ from it in codecs, and in what the senders
+    remember (``up_memory``).
+    """
 
     id: ClassVar[str] = "sgd"
     batch: int | None = 50
 
-    def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
-    ) -> WorkerState:
+    def up_memory(self, codec: Codec, x: Vector) -> Memory:
+        """Return what a worker remembers of its uploads: here nothing."""
+        return Direct(codec)
+
+    def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> SgdWorker:
         x = problem.start(plan.seed)
-        return WorkerState(
+        return SgdWorker(
             x=x,
             gradient=np.zeros_like(x),
-            up=Direct(link.up),
-            down=self.down_memory(link.down, x),
+            momentum=Nesterov(x, self.momentum),
+            decay=WeightDecay(x, self.weight_decay, self.momentum),
+            up=self.up_memory(link.up, x),
+            down=self.down(link.down, x),
+        )
+
+    def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> SgdServer:
+        x = problem.start(plan.seed)
+        return SgdServer(
+            x=x,
+            sum=np.zeros_like(x),
+            decay=WeightDecay(x, self.weight_decay, self.momentum),
+            down=self.down(link.down, x),
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: WorkerState
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: SgdWorker
     ) -> None:
-        s, m = state, link.worker
+        s, m, eta, alpha = state, link.worker, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
-            s.down.accept(link.pull(), s.x)
             # g_m = gradient of f_m at x^k over the batch
             problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
-            link.push(s.up.encode(s.gradient, steps.key(plan.seed, "up", m, k)))
+            # v_m <- mu v_m + g_m;   p_m = g_m + mu v_m
+            s.momentum.add_to(s.gradient)
+            # C(p_m), or of p_m and what the memory holds
+            key = steps.key(plan.seed, "up", m, k)
+            link.push(s.up.encode(s.gradient, key, eta(k)))
+            s.up.commit()
+            # x^{k+1} = x^k - eta lambda x^k - alpha D^k
+            s.decay.step(s.x, eta(k))
+            s.down.receive(link, s.x, alpha(k))
 
     def server(
-        self, link: ServerLink, plan: Plan, state: ServerState
+        self, link: ServerLink, plan: Plan, state: SgdServer
     ) -> Iterator[Iterate]:
-        s, alpha = state, self.schedule(plan.workers)
+        s, eta, alpha = state, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
-            link.bcast(s.down.encode(s.x, steps.key(plan.seed, "down", k)))
-            s.down.commit()
             yield Iterate(k, s.x)
-            s.sum[:] = 0
-            for frame in link.gather():
-                link.up.decode_add(expected(frame), s.sum)
-            # x^{k+1} = x^k - alpha sum_m C(g_m)
-            add_scaled(s.x, s.sum, -alpha(k))
+            # sum_m C(p_m)
+            add_up(link, link.gather(), s.sum)
+            # x^{k+1} = x^k - eta lambda x^k - alpha D^k,  D^k the sum or what C leaves
+            s.decay.step(s.x, eta(k))
+            key = steps.key(plan.seed, "down", k)
+            s.down.step(link, s.x, s.sum, alpha(k), key=key, eta=eta(k))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +128,16 @@ class Gd(Sgd):
     codec: str | None = field(default=None, init=False)
     bits: int | None = field(default=None, init=False)
     k: float | None = field(default=None, init=False)
+    blocks: int | str | None = field(default=None, init=False)
+    scaled: bool | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Qsgd(Sgd):
-    """QSGD: SGD with unbiased stochastic quantisation of uploads."""
+    """QSGD: SGD with unbiased stochastic quantisation of uploads.
+
+    Two-way: ``--downlink update --down-codec stochastic`` quantises the sum again.
+    """
 
     id: ClassVar[str] = "qsgd"
     default_codec: ClassVar[str] = "stochastic"
@@ -97,6 +153,28 @@ class Ssgd(Sgd):
 
     id: ClassVar[str] = "ssgd"
     default_codec: ClassVar[str] = "bernoulli"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TernGrad(Sgd):
+    """TernGrad: uploads of three values, a scale for each tensor.
+
+    Parameters
+    ----------
+    clip:
+        Entries are clipped at this many standard deviations of their block first; 0:
+        they are not, and uploads are unbiased.
+    """
+
+    id: ClassVar[str] = "terngrad"
+    clip: float = 2.5
+    bits: int | None = field(default=None, init=False)
+    k: float | None = field(default=None, init=False)
+    default_codec: ClassVar[str] = "ternary"
+    default_blocks: ClassVar[str] = "layers"
+
+    def codec_options(self) -> dict[str, Any]:
+        return super().codec_options() | {"clip": self.clip}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 from psmpi.base import Vector
-from psmpi.kernels.jit import kernel
+from psmpi.kernels.jit import kernel, real
 
 
 @kernel
 def add_scaled(out: Vector, x: Vector, scale: float) -> None:
-    """``out += scale * x``, with each product rounded once to ``out``'s dtype."""
+    """``out += scale * x``, rounded once, as decoders add."""
     for i in range(out.size):
-        out[i] += out.dtype.type(scale * x[i])
+        out[i] += scale * real(x[i])
+
+
+@kernel
+def nesterov(velocity: Vector, x: Vector, mu: float) -> None:
+    """``velocity <- mu velocity + x``, then ``x <- x + mu velocity``, in one pass."""
+    for i in range(x.size):
+        v = x.dtype.type(mu * real(velocity[i]) + x[i])
+        velocity[i] = v
+        x[i] = x.dtype.type(x[i] + mu * real(v))
+
+
+@kernel
+def average(mean: Vector, x: Vector, mu: float) -> None:
+    """``mean <- mu mean + (1 - mu) x``, rounded once."""
+    for i in range(x.size):
+        mean[i] = x.dtype.type(mu * real(mean[i]) + (1.0 - mu) * real(x[i]))
+
+
+@kernel
+def decay(x: Vector, velocity: Vector, rate: float, mu: float, eta: float) -> None:
+    """Nesterov's step along ``rate x``: ``velocity`` as in ``nesterov``, then x."""
+    for i in range(x.size):
+        pull = rate * real(x[i])
+        v = x.dtype.type(mu * real(velocity[i]) + pull)
+        velocity[i] = v
+        x[i] = x.dtype.type(x[i] - eta * (pull + mu * real(v)))
+
+
+@kernel
+def local_step(x: Vector, gone: Vector, step: Vector, eta: float) -> None:
+    """``x -= eta step`` and ``gone += eta step``, the product rounded once."""
+    for i in range(x.size):
+        move = x.dtype.type(eta * real(step[i]))
+        x[i] -= move
+        gone[i] += move

@@ -70,6 +70,10 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (sparse.below_one, (x, 1.0)),
         (sparse.saturating_rate, (x, 2, 50)),
         (vector.add_scaled, (x.copy(), x, 1.0)),
+        (vector.average, (x.copy(), x, 0.5)),
+        (vector.decay, (x.copy(), x.copy(), 0.5, 0.5, 0.5)),
+        (vector.local_step, (x.copy(), x.copy(), x, 0.5)),
+        (vector.nesterov, (x.copy(), x.copy(), 0.5)),
         (sparse.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
     ]
 

@@ -4,7 +4,7 @@
 offset  type    field
 ======  ======  =====================================================
 0       uint32  round: the server's round that the message belongs to
-4       uint8   kind: DATA, SKIP, STOP or BYE
+4       uint8   kind: DATA, SKIP, STOP, BYE or CHECK
 5       uint8   codec: ``wire_id`` of the frame's codec
 6       uint16  frame length in bytes, bits 32 to 47
 8       uint32  frame length in bytes, bits 0 to 31
@@ -26,8 +26,8 @@ from psmpi.base import Frame, LinkError
 
 ENVELOPE = struct.Struct("<IBBHII")
 NBYTES = ENVELOPE.size
-DATA, SKIP, STOP, BYE = 1, 2, 3, 4
-_KINDS = {DATA: "data", SKIP: "skip", STOP: "stop", BYE: "bye"}
+DATA, SKIP, STOP, BYE, CHECK = 1, 2, 3, 4, 5
+_KINDS = (DATA, SKIP, STOP, BYE, CHECK)
 _CRC_AT = 12
 
 
@@ -77,9 +77,9 @@ def unseal(message: Frame, codec: int, sender: str) -> Opened:
         raise LinkError(f"message from {sender}: damaged on the way (CRC-32 differs)")
     if kind not in _KINDS:
         raise LinkError(f"message from {sender}: unknown kind {kind}")
-    if kind != DATA:
+    if kind not in (DATA, CHECK):
         return Opened(round_, kind, None)
-    if found != codec:
+    if kind == DATA and found != codec:
         raise LinkError(
             f"message from {sender}: its frame is of codec number {found}, "
             f"expected {codec}; do all ranks run the same psmpi?"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.base import Codec, Frame, Indices, Problem, Vector
+from psmpi.base import Codec, ConfigError, Frame, Indices, Problem, Vector
 
+_SHOWN = 8  # samples of a batch that an error names
 PHASES = ("compute", "encode", "send", "wait", "decode", "evaluate")
 
 
@@ -92,7 +94,10 @@ class MeteredCodec(Codec):
 
 
 class MeteredProblem(Problem):
-    """A worker's problem with the time of its gradients booked as compute."""
+    """A worker's problem with the time of its gradients booked as compute.
+
+    A gradient that is not finite ends the run here, before a codec or a memory sees it.
+    """
 
     def __init__(self, problem: Problem, meter: Meter) -> None:
         self.problem = problem
@@ -109,7 +114,13 @@ class MeteredProblem(Problem):
 
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
         with self._meter.phase("compute"):
-            return self.problem.grad(x, out, batch)
+            loss = self.problem.grad(x, out, batch)
+            # A sum of squares costs no temporary; it can also overflow by itself.
+            with np.errstate(over="ignore", invalid="ignore"):
+                squares = np.dot(out, out)
+            if not math.isfinite(squares):
+                _refuse(out, batch)
+        return loss
 
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)
@@ -123,3 +134,20 @@ class MeteredProblem(Problem):
 
     def smoothness(self) -> float:
         return self.problem.smoothness()
+
+
+def _refuse(gradient: Vector, batch: Indices | None) -> None:
+    """Raise ``ConfigError`` for an entry that is not finite, if there is one."""
+    bad = np.flatnonzero(~np.isfinite(gradient))
+    if not bad.size:
+        return
+    samples = "all samples"
+    if batch is not None:
+        some = ", ".join(map(str, batch[:_SHOWN].tolist()))
+        more = f", ... ({batch.size} in all)" if batch.size > _SHOWN else ""
+        samples = f"the batch of samples {some}{more}"
+    i = int(bad[0])
+    raise ConfigError(
+        f"the gradient's entry {i} is {gradient[i]} over {samples} of the shard "
+        f"({bad.size} of {gradient.size} entries are not finite)"
+    )

@@ -4,12 +4,19 @@ Here lives what is not in the papers and would be copied into every algorithm: t
 envelope, the loan of received frames, counting, the order of rounds, and the end of a
 run. The server ends it: STOP goes down the way that frames go, each worker answers BYE
 after what it still had under way, and only then does anybody leave.
+
+Where an algorithm keeps one model on all ranks, workers send its CRC-32 every so many
+rounds, before anything else in the round, and the server compares.
 """
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from psmpi.base import (
     Codec,
@@ -18,13 +25,21 @@ from psmpi.base import (
     Plan,
     ServerLink,
     Stopped,
+    Vector,
     Wire,
     WorkerLink,
 )
 from psmpi.links import envelope
-from psmpi.links.envelope import BYE, DATA, SKIP, STOP
+from psmpi.links.envelope import BYE, CHECK, DATA, SKIP, STOP
 from psmpi.links.metering import Meter, MeteredCodec
 from psmpi.links.transport import Transport
+
+_CHECKSUM = struct.Struct("<I")
+
+
+def checksum(x: Vector) -> int:
+    """Return the CRC-32 of a model's bytes."""
+    return zlib.crc32(x.view(np.uint8).data)
 
 
 def _paper_bits(codec: Codec, frame: Frame | None, dim: int) -> int:
@@ -60,10 +75,12 @@ class Worker(WorkerLink):
         self.worker = transport.node - 1
         self.workers = plan.workers
         self.meter = Meter(transport.now)
-        self.round = 0  # of the last message pulled; echoed in what is pushed
+        self.round = 0  # of what is pushed
+        self._heard = 0  # the round of the last message pulled
         self.pulls = 0
         self._transport = transport
         self._wire = wire
+        self._check_every = plan.check_every if wire.replicated else 0
         self._out = _Outgoing(wire.up, plan.dim)
         self.up = MeteredCodec(wire.up, self.meter, self._out.space)
         self.down = MeteredCodec(wire.down, self.meter)
@@ -71,6 +88,10 @@ class Worker(WorkerLink):
     def rounds(self, state: Any) -> Iterator[int]:
         """Yield round numbers for ever: the server ends a run, in ``pull``."""
         while True:
+            # A worker that the server doesn't ask every round has heard of later ones.
+            self.round = max(self.round, state.round)
+            if self._check_every and state.round % self._check_every == 0:
+                self._send_checksum(state.x)
             yield state.round
             state.round += 1
 
@@ -83,14 +104,14 @@ class Worker(WorkerLink):
                 else self._transport.recv(0)
             )
         opened = envelope.unseal(message, self._wire.down.wire_id, "the server")
-        if opened.round < self.round:
+        if opened.round < self._heard:
             raise LinkError(
                 f"worker {self.worker}: got a message of round {opened.round} "
-                f"after one of round {self.round}"
+                f"after one of round {self._heard}"
             )
         if opened.kind == STOP:
             raise Stopped
-        self.round = opened.round
+        self.round = self._heard = opened.round
         self.pulls += 1
         return opened.frame
 
@@ -102,6 +123,15 @@ class Worker(WorkerLink):
             self._transport.send(0, message)
         self.meter.uploads += frame is not None
         self.meter.paper_bits_up += bits
+        self.meter.wire_bytes_up += message.size
+
+    def _send_checksum(self, x: Vector) -> None:
+        self._transport.release()
+        buffer = envelope.outbox(_CHECKSUM.size)
+        _CHECKSUM.pack_into(buffer.data, envelope.NBYTES, checksum(x))
+        message = envelope.seal(buffer, _CHECKSUM.size, self.round, CHECK, 0)
+        with self.meter.phase("send"):
+            self._transport.send(0, message)
         self.meter.wire_bytes_up += message.size
 
     def leave(self) -> None:
@@ -121,6 +151,7 @@ class Server(ServerLink):
         self._rounds = plan.rounds
         self._transport = transport
         self._wire = wire
+        self._check_every = plan.check_every if wire.replicated else 0
         self._dim = plan.dim
         self._out = _Outgoing(wire.down, plan.dim)
         self.up = MeteredCodec(wire.up, self.meter)
@@ -129,6 +160,8 @@ class Server(ServerLink):
     def rounds(self, state: Any) -> Iterator[int]:
         while state.round < self._rounds:
             self.round = state.round
+            if self._check_every and state.round % self._check_every == 0:
+                self._compare(state.x)
             yield state.round
             state.round += 1
 
@@ -162,6 +195,26 @@ class Server(ServerLink):
         self.arrivals.append(node - 1)
         return node - 1, self._open(node - 1, message).frame
 
+    def _compare(self, x: Vector) -> None:
+        """Take every worker's checksum of its model, and see that it is ours."""
+        own = checksum(x)
+        for worker in range(self.workers):
+            self._transport.release()
+            with self.meter.phase("wait"):
+                message = self._transport.recv(worker + 1)
+            opened = self._open(worker, message)
+            if opened.kind != CHECK or opened.frame is None or opened.frame.size != 4:
+                raise LinkError(
+                    f"worker {worker}: a checksum was expected in round {self.round}"
+                )
+            found = _CHECKSUM.unpack(opened.frame.tobytes())[0]
+            if found != own:
+                raise LinkError(
+                    f"round {self.round}: the model of worker {worker} is not the "
+                    f"server's (CRC-32 {found:08x} and {own:08x}); updates were not "
+                    "applied alike"
+                )
+
     def stop(self) -> None:
         """End the run: tell every worker and wait until each has said BYE."""
         self._down(range(self.workers), None, STOP)
@@ -192,7 +245,9 @@ class Server(ServerLink):
 
     def _open(self, worker: int, message: Frame) -> envelope.Opened:
         opened = envelope.unseal(message, self._wire.up.wire_id, f"worker {worker}")
-        self.meter.uploads += opened.frame is not None
-        self.meter.paper_bits_up += _paper_bits(self._wire.up, opened.frame, self._dim)
         self.meter.wire_bytes_up += message.size
+        if opened.kind == DATA:
+            bits = _paper_bits(self._wire.up, opened.frame, self._dim)
+            self.meter.paper_bits_up += bits
+            self.meter.uploads += 1
         return opened

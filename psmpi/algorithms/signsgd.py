@@ -1,0 +1,139 @@
+"""signSGD and Signum with majority vote: one bit an entry both ways, nothing kept back.
+
+Bernstein, Zhao, Azizzadenesheli, Anandkumar, "signSGD with Majority Vote is
+Communication Efficient and Fault Tolerant", ICLR 2019, Algorithm 1.
+
+::
+
+    worker m:  v_m <- mu v_m + (1 - mu) g_m;     send sign(v_m)
+    server:    V = sign( sum_m sign(v_m) );      broadcast V
+    all:       x <- x - eta ( V + lambda x )
+
+sign(0) is +1, and so is a tied vote, as in the authors' code. Votes are counted on the
+packed planes, 64 entries at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.algorithms.downlink import Replicated
+from psmpi.base import (
+    Codec,
+    Iterate,
+    Plan,
+    Problem,
+    ServerLink,
+    Vector,
+    Wire,
+    WorkerLink,
+)
+from psmpi.codecs.plane import Majority, Plane
+from psmpi.memory import expected
+from psmpi.momentum import MovingAverage, WeightDecay
+
+
+@dataclass(kw_only=True)
+class VotingWorker:
+    """A worker between rounds."""
+
+    x: Vector
+    gradient: Vector
+    momentum: MovingAverage
+    decay: WeightDecay
+    round: int = 0
+
+
+@dataclass(kw_only=True)
+class VotingServer:
+    """The server between rounds; ``votes`` is empty then."""
+
+    x: Vector
+    votes: Majority
+    decay: WeightDecay
+    round: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignSgd(Replicated):
+    """signSGD: signs of minibatch gradients up, their majority down."""
+
+    id: ClassVar[str] = "signsgd"
+    lr: float = 0.001
+    batch: int | None = 50
+    momentum: float = field(default=0.0, init=False)
+    reduce: str = field(default="mean", init=False)
+    codec: str | None = field(default=None, init=False)
+    bits: int | None = field(default=None, init=False)
+    k: float | None = field(default=None, init=False)
+    blocks: int | str | None = field(default=None, init=False)
+    scaled: bool | None = field(default=None, init=False)
+    downlink: str | None = field(default=None, init=False)
+    down_codec: str | None = field(default=None, init=False)
+    bits_down: int | None = field(default=None, init=False)
+    default_codec: ClassVar[str] = "plane"
+
+    def wire(self, plan: Plan) -> Wire:
+        plane: Codec = Plane()
+        return Wire(plane, plane, replicated=True)
+
+    def worker_state(
+        self, link: WorkerLink, problem: Problem, plan: Plan
+    ) -> VotingWorker:
+        x = problem.start(plan.seed)
+        return VotingWorker(
+            x=x,
+            gradient=np.zeros_like(x),
+            momentum=MovingAverage(x, self.momentum),
+            decay=WeightDecay(x, self.weight_decay, 0.0),
+        )
+
+    def server_state(
+        self, link: ServerLink, problem: Problem, plan: Plan
+    ) -> VotingServer:
+        x = problem.start(plan.seed)
+        return VotingServer(
+            x=x,
+            votes=Majority(plan.dim, plan.workers),
+            decay=WeightDecay(x, self.weight_decay, 0.0),
+        )
+
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: VotingWorker
+    ) -> None:
+        s, m, eta = state, link.worker, self.eta(plan)
+        for k in link.rounds(s):
+            problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
+            # v_m <- mu v_m + (1 - mu) g_m;   send sign(v_m)
+            link.push(link.up.encode(s.momentum.of(s.gradient)))
+            # x <- x - eta (V + lambda x)
+            s.decay.step(s.x, eta(k))
+            link.down.decode_add(expected(link.pull()), s.x, -eta(k))
+
+    def server(
+        self, link: ServerLink, plan: Plan, state: VotingServer
+    ) -> Iterator[Iterate]:
+        s, eta = state, self.eta(plan)
+        for k in link.rounds(s):
+            yield Iterate(k, s.x)
+            # V = sign( sum_m sign(v_m) )
+            s.votes.reset()
+            for frame in link.gather():
+                s.votes.add(expected(frame))
+            frame = s.votes.result()
+            link.bcast(frame)
+            # x <- x - eta (V + lambda x)
+            s.decay.step(s.x, eta(k))
+            link.down.decode_add(frame, s.x, -eta(k))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signum(SignSgd):
+    """Signum: signSGD on an exponential moving average of gradients."""
+
+    id: ClassVar[str] = "signum"
+    momentum: float = 0.9
