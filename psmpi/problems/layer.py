@@ -6,7 +6,7 @@ along samples.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,22 @@ Array = NDArray[np.floating[Any]]
 # Columns are padded with zeros to a multiple of this, which suits the inner loops of
 # BLAS: at 10 columns 2 to 20 % on 600 rows, within noise on 6000 (bench/gradient.py).
 PAD = 4
+
+
+class Model(Protocol):
+    """Scores of blocks at parameters x, and the sum of their gradients over blocks."""
+
+    def load(self, x: Vector) -> None:
+        """Take the parameters ``x``, and set the gradient sum to zero."""
+
+    def scores(self, block: Any) -> Array:
+        """Return the scores of ``block``, (columns, rows): lent until the next call."""
+
+    def add(self, block: Any, z: Array) -> None:
+        """Add the gradient of ``block``; ``z``, from ``scores``, now holds dl/dz."""
+
+    def store(self, out: Vector, scale: float) -> None:
+        """Write ``scale`` times the gradient sum into ``out``."""
 
 
 class DenseLayer:
