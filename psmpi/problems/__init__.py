@@ -16,6 +16,7 @@ from psmpi.base import Problem
 from psmpi.problems import spec
 from psmpi.problems.dataset import Dataset
 from psmpi.problems.linear import Linear, Logistic, Softmax
+from psmpi.problems.mlp import Mlp
 from psmpi.problems.partition import PARTITIONS
 from psmpi.problems.quadratic import QUADRATIC, Quadratic
 from psmpi.problems.sources import DATASETS, SYNTHETIC, load
@@ -25,6 +26,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "quadratic": Quadratic,
     "softmax": Softmax,
     "logistic": Logistic,
+    "mlp": Mlp,
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Dataset",
     "Linear",
     "Logistic",
+    "Mlp",
     "Quadratic",
     "Softmax",
     "Supervised",

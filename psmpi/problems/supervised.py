@@ -33,6 +33,8 @@ class Supervised(Problem):
     An object keeps scratch buffers: use it from one thread at a time.
     """
 
+    width = 0  # numbers per sample that the model keeps, where they may be many
+
     def __init__(
         self,
         data: Dataset,
@@ -67,8 +69,12 @@ class Supervised(Problem):
     def _take(self, data: Dataset) -> None:
         self.data = data
         self.samples = data.samples
-        self._train = Blocks(data.x, data.divisor)
-        self._test = None if data.x_test is None else Blocks(data.x_test, data.divisor)
+        self._train = Blocks(data.x, data.divisor, self.width)
+        self._test = (
+            None
+            if data.x_test is None
+            else Blocks(data.x_test, data.divisor, self.width)
+        )
 
     @property
     def sample_weight(self) -> float:
@@ -137,7 +143,8 @@ class Supervised(Problem):
         """Return the share of test samples that ``x`` predicts right; None without."""
         if self._test is None or self.data.y_test is None:
             return None
-        model = self._load(x, self._test)
+        model = self._model(x, self._test)
+        model.load(x)
         right = 0
         for where, block in self._test.walk(x.dtype):
             guess = self._predict(model.scores(block))
@@ -145,10 +152,11 @@ class Supervised(Problem):
         return right / self.data.y_test.size
 
     def _evaluate(self, x: Vector, out: Vector | None, batch: Indices | None) -> float:
-        model = self._load(x, self._train)
         weight = self.sample_weight
         if batch is not None:
             weight *= self.samples / max(batch.size, 1)
+        model = self._model(x, self._train)
+        model.load(x, out, weight)
         total = 0.0
         for where, block in self._train.walk(x.dtype, batch):
             z = model.scores(block)
@@ -156,8 +164,7 @@ class Supervised(Problem):
             total += self._residual(z, y, out is not None)
             if out is not None:
                 model.add(block, z)
-        if out is not None:
-            model.store(out, weight)
+        model.store()
         return weight * total + self._ridge(x, out)
 
     def _ridge(self, x: Vector, out: Vector | None) -> float:
@@ -166,8 +173,8 @@ class Supervised(Problem):
             out += x.dtype.type(self.l2) * x
         return 0.5 * self.l2 * float(np.sum(np.square(x, dtype=np.float64)))
 
-    def _load(self, x: Vector, blocks: Blocks) -> Model:
-        """Return the model with parameters ``x``; its buffers are kept per dtype."""
+    def _model(self, x: Vector, blocks: Blocks) -> Model:
+        """Return the model for parameters like ``x``, kept for its buffers."""
         if x.shape != (self.dim,) or x.dtype not in (np.float32, np.float64):
             raise ConfigError(
                 f"x: must be a float32 or float64 vector of {self.dim}, got {x.shape} "
@@ -177,7 +184,6 @@ class Supervised(Problem):
         if model is None:
             model = self._make_model(blocks.rows(x.dtype), x.dtype)
             blocks.scratch[x.dtype] = model
-        model.load(x)
         return model
 
     def shard(self, worker: int, workers: int) -> Self:
