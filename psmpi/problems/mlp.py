@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from psmpi.base import ConfigError, Indices, Vector
-from psmpi.kernels.reduce import sum_squares
-from psmpi.kernels.vector import add_scaled
 from psmpi.problems.dataset import Dataset
 from psmpi.problems.layer import Array, Model
 from psmpi.problems.losses import LOSSES
@@ -70,10 +68,14 @@ class Mlp(Supervised):
         return LOSSES[self.criterion](z, y, derivative)
 
     def _ridge(self, x: Vector, out: Vector | None) -> float:
-        # Here x is larger than a batch and what comes of it: NumPy's temporaries would
-        # cost half as much as all products at 32 samples of 784-200-10.
         if self.l2 == 0:
             return 0.0
+        # Here x is larger than a batch and what comes of it: NumPy's temporaries would
+        # cost half as much as all products at 32 samples of 784-200-10. The imports
+        # wait until now, as numba takes long to import.
+        from psmpi.kernels.reduce import sum_squares
+        from psmpi.kernels.vector import add_scaled
+
         if out is not None:
             add_scaled(out, x, self.l2)
         return 0.5 * self.l2 * sum_squares(x, 1.0)
