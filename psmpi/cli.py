@@ -101,7 +101,10 @@ def _fields(cls: type, group: Group, names: Sequence[str]) -> list[inspect.Param
     for field in dataclasses.fields(cls):
         if field.name not in names:
             continue
-        multiple = hints[field.name] == tuple[str, ...]
+        kind = hints[field.name]
+        multiple = typing.get_origin(kind) is tuple
+        if multiple:
+            kind = tuple[str, ...]  # config.run reads 200,100 and 200 100 alike
         help_ = documented.get(field.name, "")
         # What an algorithm takes where None is given: its default_codec, for one.
         usual = getattr(cls, f"default_{field.name}", None)
@@ -110,7 +113,7 @@ def _fields(cls: type, group: Group, names: Sequence[str]) -> list[inspect.Param
         about = Parameter(
             help=help_,
             group=group,
-            negative=None if hints[field.name] is bool else (),
+            negative=None if kind is bool else (),
             consume_multiple=True if multiple else None,
         )
         parameters.append(
@@ -118,7 +121,7 @@ def _fields(cls: type, group: Group, names: Sequence[str]) -> list[inspect.Param
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=field.default,
-                annotation=Annotated[hints[field.name], about],
+                annotation=Annotated[kind, about],
             )
         )
     return parameters

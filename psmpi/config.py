@@ -81,6 +81,12 @@ class RunOptions:
         synthetic:KIND,key=value,...
     l2:
         Ridge: (l2 / 2) ||x||^2 is part of the objective.
+    hidden:
+        Sizes of a perceptron's hidden layers, like 200,100; without, it is regression.
+    activation:
+        Of a perceptron's hidden units: relu, tanh or sigmoid.
+    loss:
+        Of a perceptron: softmax, or logistic, each class against the rest.
     init:
         Initial point: glorot or zeros.
     partition:
@@ -114,6 +120,9 @@ class RunOptions:
     workers: int = 4
     data: str = "digits"
     l2: float = 0.01
+    hidden: tuple[int, ...] = ()
+    activation: Literal["relu", "tanh", "sigmoid"] = "relu"
+    loss: Literal["softmax", "logistic"] = "softmax"
     init: str = "glorot"
     partition: str = "contiguous"
     dirichlet_alpha: float = 0.5
@@ -134,7 +143,7 @@ class RunOptions:
         _at_least("seed", self.seed, 0)
         _at_least("check_every", self.check_every, 0)
         hints = typing.get_type_hints(type(self))
-        for name in ("broadcast", "dtype"):
+        for name in ("broadcast", "dtype", "activation", "loss"):
             given, choices = getattr(self, name), typing.get_args(hints[name])
             if given not in choices:
                 raise ConfigError(
@@ -142,6 +151,12 @@ class RunOptions:
                 )
         for text in self.until:
             Target.parse(text)
+        for name in () if self.hidden else ("activation", "loss"):
+            if getattr(self, name) != getattr(type(self), name):
+                raise ConfigError(
+                    f"{name}: {getattr(self, name)} is a choice for perceptrons; give "
+                    f"sizes, like --hidden 200,100, or leave {_flag(name)} out"
+                )
 
     @property
     def targets(self) -> list[Target]:
@@ -194,6 +209,8 @@ def run(algorithm: str, name: str | None = None, **given: Any) -> Run:
     if "until" in given:
         until = given["until"]
         given["until"] = (until,) if isinstance(until, str) else tuple(until)
+    if "hidden" in given:
+        given["hidden"] = _sizes(given["hidden"])
     result = Run(
         algorithm=algorithm,
         options={key: value for key, value in given.items() if key in own},
@@ -270,6 +287,17 @@ def _at_least(name: str, value: int, least: int) -> None:
             f"{_flag(name)[2:]}: must be a whole number of at least {least}, "
             f"got {value!r}"
         )
+
+
+def _sizes(given: Any) -> tuple[int, ...]:
+    """Read sizes of layers: ``"200,100"``, 200, or a sequence of such; "" is none."""
+    text = ",".join(map(str, given if isinstance(given, list | tuple) else [given]))
+    words = [word.strip() for word in text.split(",")] if text else []
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise ConfigError(
+            f"hidden: {text!r} must be whole numbers above 0; give sizes like 200,100"
+        )
+    return tuple(map(int, words))
 
 
 def _flag(name: str) -> str:

@@ -85,6 +85,9 @@ def prepare(
         problem = problems.make_problem(
             how.data,
             l2=how.l2,
+            hidden=how.hidden,
+            activation=how.activation,
+            loss=how.loss,
             init=how.init,
             partition=how.partition,
             dirichlet_alpha=how.dirichlet_alpha,

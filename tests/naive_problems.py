@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -33,6 +34,68 @@ def logistic_loss(x, features, label, classes=2):
     loss = math.log(1 + math.exp(-margin))
     slope = -sign / (1 + math.exp(margin))
     return loss, slope * np.append(features, 1.0)
+
+
+def tensors(x, sizes):
+    """Return [(weights as rows of outputs, bias), ...] of a perceptron's vector."""
+    found, x = [], list(x)
+    for inputs, outputs in itertools.pairwise(sizes):
+        weights = [[x.pop(0) for _ in range(outputs)] for _ in range(inputs)]
+        found.append((weights, [x.pop(0) for _ in range(outputs)]))
+    assert not x
+    return found
+
+
+ACT = {  # activation -> (value, slope) at z
+    "relu": (lambda z: max(z, 0.0), lambda z: float(z > 0)),
+    "tanh": (math.tanh, lambda z: 1 - math.tanh(z) ** 2),
+    "sigmoid": (
+        lambda z: 1 / (1 + math.exp(-z)),
+        lambda z: math.exp(-z) / (1 + math.exp(-z)) ** 2,
+    ),
+}
+
+
+def mlp_layers(x, features, sizes, activation):
+    """Return ([z_1, .., z_L], [a_0, .., a_{L-1}]) of one sample."""
+    below, sums, inputs = list(features), [], []
+    for weights, bias in tensors(x, sizes):
+        z = [
+            sum(weights[j][c] * below[j] for j in range(len(below))) + bias[c]
+            for c in range(len(bias))
+        ]
+        sums.append(z)
+        inputs.append(below)
+        below = [ACT[activation][0](value) for value in z]
+    return sums, inputs
+
+
+def mlp_loss(x, features, label, sizes, activation, loss):
+    """Return (loss, gradient) of one sample, float64; by hand, layer by layer."""
+    layers = tensors(x, sizes)
+    sums, inputs = mlp_layers(x, features, sizes, activation)
+    scores = sums[-1]
+    value, slopes = 0.0, []
+    if loss == "softmax":
+        norm = sum(math.exp(score) for score in scores)
+        value = math.log(norm) - scores[label]
+        slopes = [math.exp(z) / norm - (c == label) for c, z in enumerate(scores)]
+    else:
+        for c, z in enumerate(scores):
+            p, target = 1 / (1 + math.exp(-z)), float(c == label)
+            value -= target * math.log(p) + (1 - target) * math.log(1 - p)
+            slopes.append(p - target)
+    parts = []
+    for i in reversed(range(len(layers))):
+        parts.insert(0, [a * s for a in inputs[i] for s in slopes] + slopes)
+        if i:
+            weights = layers[i][0]
+            slopes = [
+                ACT[activation][1](sums[i - 1][j])
+                * sum(weights[j][c] * slopes[c] for c in range(len(slopes)))
+                for j in range(len(inputs[i]))
+            ]
+    return value, np.concatenate(parts)
 
 
 def objective(sample_loss, x, features, labels, classes, weight, l2):

@@ -84,6 +84,25 @@ def test_run_by_a_file_with_overrides():
     assert config["until"] == ["loss=8"]
 
 
+@pytest.mark.parametrize(
+    ("in_file", "words", "hidden"),
+    [
+        ("[8, 4]", [], [8, 4]),
+        ('"8,4"', [], [8, 4]),
+        ("8", [], [8]),
+        ("8", ["--hidden", "5,3"], [5, 3]),
+        ("8", ["--hidden=5,3"], [5, 3]),
+        ("8", ["--hidden", "5", "3", "--loss", "logistic"], [5, 3]),
+    ],
+)
+def test_a_perceptron_by_a_file_and_by_options(in_file, words, hidden):
+    Path("c.toml").write_text(f"{CONFIG}hidden = {in_file}\n")
+    found = ["--until", "loss=9", *words, "--out", "x"]
+    assert cli.main(["run", "--config", "c.toml", *found]) == 0
+    config = json.loads(Path("x/manifest.json").read_text())["config"]
+    assert config["hidden"] == hidden
+
+
 COMPARISON = """
 local = true
 workers = 2
@@ -120,6 +139,12 @@ def test_compare_draws_and_report_and_show_read_it_again(capsys):
         (["run", "gd", *RUN, "--out", "."], "already exists"),
         (["run", "laq", *RUN, "--codec", "unifrom"], "did you mean uniform"),
         (["run", "gd", *RUN, "--until", "los=1"], "did you mean loss"),
+        (["run", "gd", *RUN, "--hidden", "20,x"], "hidden: '20,x'"),
+        (["run", "gd", *RUN, "--loss", "logistic"], "choice for perceptrons"),
+        (
+            ["run", "gd", "--local", "--data", "synthetic:quadratic", "--hidden", "5"],
+            "a quadratic has no layers",
+        ),
         (["compare", "none.toml"], "none.toml: can't be read"),
         (["report"], "give one or more"),
         (["report", "nowhere"], "nowhere"),

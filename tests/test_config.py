@@ -26,6 +26,15 @@ def test_options_are_sorted():
         ("laq", {"rounds": -1}, "rounds: must be a whole number of at least 0"),
         ("laq", {"seed": 1.5}, "seed: must be a whole number"),
         ("laq", {"dtype": "float16"}, "one of float32, float64, got 'float16'"),
+        ("laq", {"hidden": "20,x"}, "hidden: '20,x' must be whole numbers above 0; gi"),
+        ("laq", {"hidden": [20, 0]}, "hidden: '20,0' must be whole numbers above 0"),
+        ("laq", {"hidden": "20,"}, "hidden: '20,' must be"),
+        ("laq", {"hidden": 2.5}, "hidden: '2.5' must be"),
+        ("laq", {"hidden": True}, "hidden: 'True' must be"),
+        ("laq", {"hidden": 5, "loss": "hinge"}, "loss: must be one of softmax, logist"),
+        ("laq", {"hidden": 5, "activation": "elu"}, "activation: must be one of relu"),
+        ("laq", {"loss": "logistic"}, "loss: logistic is a choice for perceptrons"),
+        ("laq", {"activation": "tanh", "hidden": ""}, "or leave --activation out"),
         ("laq", {"broadcast": "ring"}, "broadcast: must be one of tree, linear, mpi"),
         ("laq", {"until": ("los=1",)}, "no metric 'los'; did you mean loss?"),
         ("laq", {"until": ("loss",)}, "'loss' has no value"),
@@ -83,6 +92,11 @@ def test_a_comparison_shares_general_options():
 def test_a_comparison_gives_options_to_those_that_have_them():
     runs = config.comparison({**TABLE, "bits": 3}, "x")
     assert [dict(r.options) for r in runs] == [{}, {"bits": 3}]
+
+
+def test_a_comparison_takes_sizes_as_toml_has_them():
+    runs = config.comparison({**TABLE, "hidden": [8, 4], "activation": "tanh"}, "x")
+    assert [r.how.hidden for r in runs] == [(8, 4), (8, 4)]
 
 
 @pytest.mark.parametrize(

@@ -435,7 +435,7 @@ def test_every_problem_is_registered():
     assert ours - {Supervised, Linear} == set(PROBLEMS.values())
 
 
-MODULES = ("psmpi.problems.linear", "psmpi.problems.quadratic")
+MODULES = tuple(f"psmpi.problems.{name}" for name in ("linear", "mlp", "quadratic"))
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from psmpi.base import Problem
+from psmpi.base import ConfigError, Problem
 from psmpi.problems import spec
 from psmpi.problems.dataset import Dataset
 from psmpi.problems.linear import Linear, Logistic, Softmax
+from psmpi.problems.mlp import Mlp
 from psmpi.problems.partition import PARTITIONS
 from psmpi.problems.quadratic import QUADRATIC, Quadratic
 from psmpi.problems.sources import DATASETS, SYNTHETIC, load
@@ -25,6 +26,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     "quadratic": Quadratic,
     "softmax": Softmax,
     "logistic": Logistic,
+    "mlp": Mlp,
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Dataset",
     "Linear",
     "Logistic",
+    "Mlp",
     "Quadratic",
     "Softmax",
     "Supervised",
@@ -47,6 +50,9 @@ def make_problem(
     data: str = "digits",
     *,
     l2: float = 0.01,
+    hidden: Sequence[int] = (),
+    activation: str = "relu",
+    loss: str = "softmax",
     partition: str = "contiguous",
     dirichlet_alpha: float = 0.5,
     init: str = "glorot",
@@ -56,20 +62,25 @@ def make_problem(
 ) -> Problem:
     """Return the whole, unsharded problem on the data called ``data`` (see ``load``).
 
-    Two classes make it ``Logistic``, more ``Softmax``; ``synthetic:quadratic,...`` is a
-    ``Quadratic``, which has neither ridge nor partition and starts at x* + N(0, I)
-    unless ``init`` is ``zeros``. ``l2`` is the ridge of f; ``partition`` one of
-    ``PARTITIONS``, ``dirichlet_alpha`` its concentration, ``seed`` its seed; ``init``
-    one of ``INITS``; ``loader`` does
-    as ``load`` does, and may keep what it loaded. Raises ``ConfigError`` for whatever
+    ``hidden`` makes it an ``Mlp`` with these hidden layers, this ``activation`` and
+    ``loss``. Without, two classes make it ``Logistic``, more ``Softmax``;
+    ``synthetic:quadratic,...`` is a ``Quadratic``, which has neither layers nor ridge
+    nor partition and starts at x* + N(0, I) unless ``init`` is ``zeros``. ``l2`` is the
+    ridge of f; ``partition`` one of ``PARTITIONS``, ``dirichlet_alpha`` its
+    concentration, ``seed`` its seed; ``init`` one of ``INITS``; ``loader`` does as
+    ``load`` does, and may keep what it loaded. Raises ``ConfigError`` for whatever
     doesn't fit.
     """
+    if not hidden and (activation, loss) != ("relu", "softmax"):
+        raise ConfigError(
+            f"hidden: no layers, but activation {activation} and loss {loss}, which "
+            "are choices for perceptrons; give sizes like (200, 100), or leave both out"
+        )
     if data.startswith("synthetic:"):
         kinds = {**SYNTHETIC, "quadratic": QUADRATIC}
         kind, values = spec.parse(data.removeprefix("synthetic:"), kinds)
         if kind == "quadratic":
-            chosen = "zeros" if init == "zeros" else "normal"
-            return Quadratic(**values, init=chosen, dtype=dtype)
+            return _quadratic(values, hidden, init, dtype)
     options: dict[str, Any] = {
         "l2": l2,
         "partition": partition,
@@ -78,6 +89,20 @@ def make_problem(
         "seed": seed,
     }
     whole = loader(data, dtype)
+    if hidden:
+        return Mlp(whole, hidden=hidden, activation=activation, loss=loss, **options)
     # A softmax over two synthetic classes was asked for by name.
     two = whole.classes == 2 and not data.startswith("synthetic:softmax")
     return Logistic(whole, **options) if two else Softmax(whole, **options)
+
+
+def _quadratic(
+    values: dict[str, Any], hidden: Sequence[int], init: str, dtype: Any
+) -> Quadratic:
+    if hidden:
+        raise ConfigError(
+            f"hidden: a quadratic has no layers, got {hidden!r}; take other data, or "
+            "leave hidden out"
+        )
+    chosen = "zeros" if init == "zeros" else "normal"
+    return Quadratic(**values, init=chosen, dtype=dtype)

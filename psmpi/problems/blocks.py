@@ -25,12 +25,14 @@ class Blocks:
     """The rows of a feature matrix as floats of whatever dtype is asked for.
 
     Buffers are kept between walks, so one object serves one thread. A block is valid
-    until the next.
+    until the next. ``width`` is how many numbers per row a caller makes of a block and
+    keeps until the next: they have to stay in cache, or at least in memory, as well.
     """
 
-    def __init__(self, x: Features, divisor: float) -> None:
+    def __init__(self, x: Features, divisor: float, width: int = 0) -> None:
         self._x = x
         self._divisor = divisor
+        self._width = width
         self._sparse = is_sparse(x)
         self._buffers: dict[Any, Any] = {}
         self.scratch: dict[Any, Any] = {}  # whatever a caller keeps between walks
@@ -38,10 +40,13 @@ class Blocks:
     def rows(self, dtype: np.dtype[Any]) -> int:
         """Return the number of rows of every block but the last."""
         samples, features = self._x.shape
-        if self._sparse:
+        if self._sparse and not self._width:
             return int(samples)
-        fit = BLOCK_BYTES // (features * dtype.itemsize)
-        return int(min(max(fit, _LEAST_ROWS), samples))
+        wide = self._width if self._sparse else max(features, self._width)
+        # A gradient of CSR rows is dense: with as many rows as features, it costs no
+        # more to add it up than to make it.
+        least = max(_LEAST_ROWS, features) if self._sparse else _LEAST_ROWS
+        return int(min(max(BLOCK_BYTES // (wide * dtype.itemsize), least), samples))
 
     def walk(
         self, dtype: np.dtype[Any], batch: Indices | None = None
@@ -49,23 +54,21 @@ class Blocks:
         """Yield (positions, block) for all rows, or for the rows ``batch`` names.
 
         ``positions`` counts along the walk: block i is rows ``batch[positions]``. A
-        sparse matrix comes as one block: its products stream it once as they are.
+        sparse matrix comes as one block unless there is a ``width``: its products
+        stream it once as they are.
         """
         if batch is not None:
             _check(batch, self._x.shape[0])
-        if self._sparse:
-            x = self._cast(dtype)
-            yield (
-                slice(0, len(x.indptr) - 1 if batch is None else batch.size),
-                (x if batch is None else x[batch]),
-            )
+        x = self._cast(dtype) if self._sparse else self._x
+        count = x.shape[0] if batch is None else batch.size
+        step = count if self._sparse and not self._width else self.rows(dtype)
+        if self._sparse and batch is None and step >= count:
+            yield slice(0, count), x  # a slice of it would be a copy
             return
-        count = self._x.shape[0] if batch is None else batch.size
-        step = self.rows(dtype)
         for start in range(0, count, step):
             where = slice(start, min(start + step, count))
-            part = self._x[where if batch is None else batch[where]]
-            yield where, self._converted(part, dtype)
+            part = x[where if batch is None else batch[where]]
+            yield where, part if self._sparse else self._converted(part, dtype)
 
     def _converted(self, part: Any, dtype: np.dtype[Any]) -> Any:
         if part.dtype == dtype:

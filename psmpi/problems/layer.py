@@ -6,7 +6,7 @@ along samples.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,22 @@ Array = NDArray[np.floating[Any]]
 # Columns are padded with zeros to a multiple of this, which suits the inner loops of
 # BLAS: at 10 columns 2 to 20 % on 600 rows, within noise on 6000 (bench/gradient.py).
 PAD = 4
+
+
+class Model(Protocol):
+    """Scores of blocks at parameters x, and the sum of their gradients over blocks."""
+
+    def load(self, x: Vector, out: Vector | None = None, scale: float = 1.0) -> None:
+        """Take the parameters ``x``; begin a gradient sum that ``out`` gets scaled."""
+
+    def scores(self, block: Any) -> Array:
+        """Return the scores of ``block``, (columns, rows): lent until the next call."""
+
+    def add(self, block: Any, z: Array) -> None:
+        """Add the gradient of ``block``; ``z``, from ``scores``, now holds dl/dz."""
+
+    def store(self) -> None:
+        """Have ``scale`` times the gradient sum in ``out``: not sooner than here."""
 
 
 class DenseLayer:
@@ -34,9 +50,10 @@ class DenseLayer:
         self._scores = np.empty(padded * rows, dtype)
         self._bias_sum = np.empty(columns, np.float64)
 
-    def load(self, x: Vector) -> None:
-        """Take the parameters ``x``, and set the gradient sum to zero."""
+    def load(self, x: Vector, out: Vector | None = None, scale: float = 1.0) -> None:
+        """Take the parameters ``x``; begin a gradient sum that ``out`` gets scaled."""
         self._weights, self._bias = _tensors(x, self._columns)
+        self._out, self._scale = out, scale
         self._sum[:] = 0
         self._bias_sum[:] = 0
 
@@ -57,11 +74,12 @@ class DenseLayer:
         self._sum += self._product
         self._bias_sum += z.sum(axis=1, dtype=np.float64)
 
-    def store(self, out: Vector, scale: float) -> None:
+    def store(self) -> None:
         """Write ``scale`` times the gradient sum into ``out``."""
-        weights, bias = _tensors(out, self._columns)
-        np.multiply(self._sum[: self._columns].T, scale, out=weights)
-        np.multiply(self._bias_sum, scale, out=bias, casting="same_kind")
+        if self._out is not None:
+            weights, bias = _tensors(self._out, self._columns)
+            np.multiply(self._sum[: self._columns].T, self._scale, out=weights)
+            np.multiply(self._bias_sum, self._scale, out=bias, casting="same_kind")
 
     def _whole(self, rows: int) -> Array:
         """The transposed scores of ``rows`` samples, padding included."""
@@ -74,9 +92,10 @@ class SparseLayer:
     def __init__(self, columns: int) -> None:
         self._columns = columns
 
-    def load(self, x: Vector) -> None:
-        """Take the parameters ``x``, and set the gradient sum to zero."""
+    def load(self, x: Vector, out: Vector | None = None, scale: float = 1.0) -> None:
+        """Take the parameters ``x``; begin a gradient sum that ``out`` gets scaled."""
         self._weights, self._bias = _tensors(x, self._columns)
+        self._out, self._scale = out, scale
         self._sum: Any = 0
         self._bias_sum: Any = 0
 
@@ -91,11 +110,12 @@ class SparseLayer:
         self._sum = self._sum + block.T @ np.ascontiguousarray(z.T)
         self._bias_sum = self._bias_sum + z.sum(axis=1, dtype=np.float64)
 
-    def store(self, out: Vector, scale: float) -> None:
+    def store(self) -> None:
         """Write ``scale`` times the gradient sum into ``out``."""
-        weights, bias = _tensors(out, self._columns)
-        np.multiply(self._sum, scale, out=weights)
-        np.multiply(self._bias_sum, scale, out=bias, casting="same_kind")
+        if self._out is not None:
+            weights, bias = _tensors(self._out, self._columns)
+            np.multiply(self._sum, self._scale, out=weights)
+            np.multiply(self._bias_sum, self._scale, out=bias, casting="same_kind")
 
 
 def _tensors(x: Vector, columns: int) -> tuple[Array, Array]:

@@ -10,11 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from psmpi.base import ConfigError, Indices, Vector
-from psmpi.problems import curvature, reference
-from psmpi.problems.blocks import Blocks
+from psmpi.base import ConfigError, Indices
+from psmpi.problems import curvature, losses, reference
 from psmpi.problems.dataset import Dataset, is_sparse
-from psmpi.problems.layer import Array, DenseLayer, SparseLayer
+from psmpi.problems.layer import Array, DenseLayer, Model, SparseLayer
 from psmpi.problems.supervised import Supervised
 
 
@@ -35,70 +34,10 @@ class Linear(Supervised):
     def _count_columns(self, data: Dataset) -> int:
         """Number of scores per sample; raises ``ConfigError`` for unfit data."""
 
-    @abc.abstractmethod
-    def _residual(self, z: Array, y: Indices, derivative: bool) -> float:
-        """Return sum_i l_i of scores ``z``, shape (columns, samples), in float64.
-
-        With ``derivative``, overwrite ``z`` with dl_i/dz; without, it is scratch.
-        """
-
-    @abc.abstractmethod
-    def _predict(self, z: Array) -> Indices:
-        """Return the class indices that scores ``z`` stand for."""
-
     @property
     def fans(self) -> tuple[tuple[int, int], ...]:
         """The one layer."""
         return ((self.data.features, self.columns),)
-
-    def loss(self, x: Vector) -> float:
-        """Return f_m(x) over all samples of the shard, summed in float64."""
-        return self._evaluate(x, None, None)
-
-    def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
-        """Write the gradient at ``x`` into ``out``; return the loss it belongs to.
-
-        ``x`` and ``out`` have shape (dim,) and one dtype, float32 or float64, in which
-        the products are done; they share no memory. ``batch`` holds indices into the
-        shard's samples, repeats allowed; None takes them all. Raises ``ConfigError``
-        for vectors of another shape or dtype and for indices out of range.
-        """
-        if out.shape != x.shape or out.dtype != x.dtype:
-            raise ConfigError(
-                f"out: must match x, {x.shape} of {x.dtype}, got {out.shape} of "
-                f"{out.dtype}"
-            )
-        return self._evaluate(x, out, batch)
-
-    def _evaluate(self, x: Vector, out: Vector | None, batch: Indices | None) -> float:
-        layer = self._layer(x)
-        weight = self.sample_weight
-        if batch is not None:
-            weight *= self.samples / max(batch.size, 1)
-        total = 0.0
-        for where, block in self._train.walk(x.dtype, batch):
-            z = layer.scores(block)
-            y = self.data.y[where if batch is None else batch[where]]
-            total += self._residual(z, y, out is not None)
-            if out is not None:
-                layer.add(block, z)
-        if out is not None:
-            layer.store(out, weight)
-            if self.l2:
-                out += x.dtype.type(self.l2) * x
-        ridge = 0.5 * self.l2 * float(np.sum(np.square(x, dtype=np.float64)))
-        return weight * total + ridge
-
-    def accuracy(self, x: Vector) -> float | None:
-        """Return the share of test samples that ``x`` predicts right; None without."""
-        if self._test is None or self.data.y_test is None:
-            return None
-        layer = self._layer(x, self._test)
-        right = 0
-        for where, block in self._test.walk(x.dtype):
-            guess = self._predict(layer.scores(block))
-            right += int(np.count_nonzero(guess == self.data.y_test[where]))
-        return right / self.data.y_test.size
 
     def optimum(self) -> float | None:
         """Return min f, at most 1e-10 too high (certified, ``reference``); cached.
@@ -118,24 +57,10 @@ class Linear(Supervised):
         top = curvature.largest(self._train, self.data.features, self.dtype)
         return self.loss_curvature * self.sample_weight * top + self.l2
 
-    def _layer(self, x: Vector, blocks: Blocks | None = None) -> Any:
-        """Return the layer with parameters ``x``; its buffers are kept per dtype."""
-        if x.shape != (self.dim,) or x.dtype not in (np.float32, np.float64):
-            raise ConfigError(
-                f"x: must be a float32 or float64 vector of {self.dim}, got {x.shape} "
-                f"of {x.dtype}"
-            )
-        blocks = blocks or self._train
-        layer = blocks.scratch.get(x.dtype)
-        if layer is None:
-            if is_sparse(self.data.x):
-                layer = SparseLayer(self.columns)
-            else:
-                rows = blocks.rows(x.dtype)
-                layer = DenseLayer(self.data.features, self.columns, rows, x.dtype)
-            blocks.scratch[x.dtype] = layer
-        layer.load(x)
-        return layer
+    def _make_model(self, rows: int, dtype: np.dtype[Any]) -> Model:
+        if is_sparse(self.data.x):
+            return SparseLayer(self.columns)
+        return DenseLayer(self.data.features, self.columns, rows, dtype)
 
 
 class Softmax(Linear):
@@ -150,21 +75,7 @@ class Softmax(Linear):
         return data.classes
 
     def _residual(self, z: Array, y: Indices, derivative: bool) -> float:
-        z -= z.max(axis=0)
-        flat = z.reshape(-1)
-        at = y * z.shape[1]
-        at += np.arange(y.size)
-        picked = flat[at]
-        np.exp(z, out=z)
-        norm = z.sum(axis=0)
-        if derivative:
-            z /= norm
-            flat[at] -= 1
-        return float(np.sum(np.log(norm) - picked, dtype=np.float64))
-
-    def _predict(self, z: Array) -> Indices:
-        guess: Indices = np.argmax(z, axis=0)
-        return guess
+        return losses.softmax(z, y, derivative)
 
 
 class Logistic(Linear):
@@ -181,14 +92,7 @@ class Logistic(Linear):
         return 1
 
     def _residual(self, z: Array, y: Indices, derivative: bool) -> float:
-        sign = (2 * y - 1).astype(z.dtype)
-        z *= sign
-        decay = np.exp(-np.abs(z))  # never overflows
-        losses = np.log1p(decay) - np.minimum(z[0], 0)
-        if derivative:
-            z[:] = np.where(z > 0, decay, 1) / (1 + decay)
-            z *= -sign
-        return float(np.sum(losses, dtype=np.float64))
+        return losses.signed(z, (2 * y - 1).astype(z.dtype), derivative)
 
     def _predict(self, z: Array) -> Indices:
         guess: Indices = (z[0] > 0).astype(np.int64)

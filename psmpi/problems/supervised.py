@@ -1,4 +1,4 @@
-"""What every problem with data shares: shards, scaling, start, ridge, digest."""
+"""What every problem with data shares: loss, gradient, shards, start, digest."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import abc
 import copy
 import hashlib
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from psmpi.base import ConfigError, Problem, Vector
+from psmpi.base import ConfigError, Indices, Problem, Vector
 from psmpi.problems.blocks import Blocks
 from psmpi.problems.dataset import Dataset
 from psmpi.problems.draws import START, generator
+from psmpi.problems.layer import Array, Model
 from psmpi.problems.partition import split
 from psmpi.problems.spec import nearest
 
@@ -31,6 +32,8 @@ class Supervised(Problem):
 
     An object keeps scratch buffers: use it from one thread at a time.
     """
+
+    width = 0  # numbers per sample that the model keeps, where they may be many
 
     def __init__(
         self,
@@ -66,13 +69,33 @@ class Supervised(Problem):
     def _take(self, data: Dataset) -> None:
         self.data = data
         self.samples = data.samples
-        self._train = Blocks(data.x, data.divisor)
-        self._test = None if data.x_test is None else Blocks(data.x_test, data.divisor)
+        self._train = Blocks(data.x, data.divisor, self.width)
+        self._test = (
+            None
+            if data.x_test is None
+            else Blocks(data.x_test, data.divisor, self.width)
+        )
 
     @property
     def sample_weight(self) -> float:
         """What one sample's loss counts in f_m: M/N."""
         return self.workers / self._whole
+
+    @abc.abstractmethod
+    def _make_model(self, rows: int, dtype: np.dtype[Any]) -> Model:
+        """Return the model of blocks of at most ``rows`` rows; it is loaded later."""
+
+    @abc.abstractmethod
+    def _residual(self, z: Array, y: Indices, derivative: bool) -> float:
+        """Return sum_i l_i of scores ``z``, shape (columns, samples), in float64.
+
+        With ``derivative``, overwrite ``z`` with dl_i/dz; without, it is scratch.
+        """
+
+    def _predict(self, z: Array) -> Indices:
+        """Return the class indices that scores ``z`` stand for."""
+        guess: Indices = np.argmax(z, axis=0)
+        return guess
 
     @property
     @abc.abstractmethod
@@ -96,6 +119,72 @@ class Supervised(Problem):
             x[at : at + size] = draw.uniform(-limit, limit, size)
             at += size + outputs
         return x
+
+    def loss(self, x: Vector) -> float:
+        """Return f_m(x) over all samples of the shard, summed in float64."""
+        return self._evaluate(x, None, None)
+
+    def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
+        """Write the gradient at ``x`` into ``out``; return the loss it belongs to.
+
+        ``x`` and ``out`` have shape (dim,) and one dtype, float32 or float64, in which
+        the products are done; they share no memory. ``batch`` holds indices into the
+        shard's samples, repeats allowed; None takes them all. Raises ``ConfigError``
+        for vectors of another shape or dtype and for indices out of range.
+        """
+        if out.shape != x.shape or out.dtype != x.dtype:
+            raise ConfigError(
+                f"out: must match x, {x.shape} of {x.dtype}, got {out.shape} of "
+                f"{out.dtype}"
+            )
+        return self._evaluate(x, out, batch)
+
+    def accuracy(self, x: Vector) -> float | None:
+        """Return the share of test samples that ``x`` predicts right; None without."""
+        if self._test is None or self.data.y_test is None:
+            return None
+        model = self._model(x, self._test)
+        model.load(x)
+        right = 0
+        for where, block in self._test.walk(x.dtype):
+            guess = self._predict(model.scores(block))
+            right += int(np.count_nonzero(guess == self.data.y_test[where]))
+        return right / self.data.y_test.size
+
+    def _evaluate(self, x: Vector, out: Vector | None, batch: Indices | None) -> float:
+        weight = self.sample_weight
+        if batch is not None:
+            weight *= self.samples / max(batch.size, 1)
+        model = self._model(x, self._train)
+        model.load(x, out, weight)
+        total = 0.0
+        for where, block in self._train.walk(x.dtype, batch):
+            z = model.scores(block)
+            y = self.data.y[where if batch is None else batch[where]]
+            total += self._residual(z, y, out is not None)
+            if out is not None:
+                model.add(block, z)
+        model.store()
+        return weight * total + self._ridge(x, out)
+
+    def _ridge(self, x: Vector, out: Vector | None) -> float:
+        """Return (l2/2) ||x||^2, in float64, and add its gradient to ``out``."""
+        if out is not None and self.l2:
+            out += x.dtype.type(self.l2) * x
+        return 0.5 * self.l2 * float(np.sum(np.square(x, dtype=np.float64)))
+
+    def _model(self, x: Vector, blocks: Blocks) -> Model:
+        """Return the model for parameters like ``x``, kept for its buffers."""
+        if x.shape != (self.dim,) or x.dtype not in (np.float32, np.float64):
+            raise ConfigError(
+                f"x: must be a float32 or float64 vector of {self.dim}, got {x.shape} "
+                f"of {x.dtype}"
+            )
+        model: Model | None = blocks.scratch.get(x.dtype)
+        if model is None:
+            model = self._make_model(blocks.rows(x.dtype), x.dtype)
+            blocks.scratch[x.dtype] = model
+        return model
 
     def shard(self, worker: int, workers: int) -> Self:
         """Return f_m of worker ``worker`` (0-based) of ``workers``.
