@@ -7,18 +7,26 @@ import difflib
 from typing import Any
 
 from psmpi.base import Codec, ConfigError
+from psmpi.codecs.adacomp import AdaComp
 from psmpi.codecs.bernoulli import Bernoulli
 from psmpi.codecs.dense import Dense
+from psmpi.codecs.nonzeros import Sparse
+from psmpi.codecs.qtopk import QTopK
 from psmpi.codecs.sign import Sign
+from psmpi.codecs.signtopk import SignTopK
 from psmpi.codecs.stochastic import Stochastic
 from psmpi.codecs.topk import TopK
 from psmpi.codecs.uniform import Uniform
 from psmpi.codecs.wangni import Wangni
 
 CODECS: dict[str, type[Codec]] = {
+    "adacomp": AdaComp,
     "bernoulli": Bernoulli,
     "dense": Dense,
+    "qtopk": QTopK,
     "sign": Sign,
+    "signtopk": SignTopK,
+    "sparse": Sparse,
     "stochastic": Stochastic,
     "topk": TopK,
     "uniform": Uniform,
@@ -27,10 +35,14 @@ CODECS: dict[str, type[Codec]] = {
 
 __all__ = [
     "CODECS",
+    "AdaComp",
     "Bernoulli",
     "Codec",
     "Dense",
+    "QTopK",
     "Sign",
+    "SignTopK",
+    "Sparse",
     "Stochastic",
     "TopK",
     "Uniform",

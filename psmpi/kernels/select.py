@@ -62,6 +62,15 @@ def from_bin(x: Vector, least: np.uint64, room: int) -> np.ndarray:
 
 
 @kernel
+def all_from(x: Vector, least: np.uint64) -> np.ndarray:
+    """Return the ascending indices (uint32) of all magnitudes >= ``least``."""
+    room = 0
+    for i in range(x.size):
+        room += signed(np.uint64(magnitude(x[i])) >= least)
+    return from_bin(x, least, room)
+
+
+@kernel
 def top_k(x: Vector, k: int, least: np.uint64) -> np.ndarray:
     """Return the ascending indices (uint32) of the k largest magnitudes.
 

@@ -27,9 +27,7 @@ FLOAT32_LIMIT = (2 - 2.0**-24) * 2.0**127  # from here on, float32 rounds to inf
 
 
 @kernel
-def values_ok(
-    frame: Frame, at: int, count: int, wide: bool, least: np.uint32
-) -> bool:
+def values_ok(frame: Frame, at: int, count: int, wide: bool, least: np.uint32) -> bool:
     """Return whether all bit patterns of |value| are ``least`` or more, and finite.
 
     The values are float64 (``wide``) or float32.
