@@ -78,6 +78,24 @@ def uniform(codec, x, key):
     return f32(radius) + to_bytes(bits)
 
 
+def upper32(norm):
+    norm32 = np.float32(float(norm))
+    # sqrt is rounded to float64 before it is compared with its float32
+    if float(norm32) < float(norm):
+        norm32 = np.nextafter(norm32, np.float32(np.inf))
+    return float(norm32)
+
+
+def rounded(v, norm, bits, dtype, word):
+    """A level at random, by 31 bits of a random word."""
+    top = 2**bits - 1
+    snap = 2.0**-23 if dtype == np.float32 else 2.0**-50
+    ratio = top / norm
+    chance = (word >> 1) / 2**31
+    level = abs(v) * ((1 + snap) * ratio) + chance * (1 - abs(v) * (2 * snap * ratio))
+    return min(math.floor(level), top)
+
+
 def stochastic(codec, x, key):
     if codec.norm == "l2":
         norm = exact_norm(x)
@@ -85,27 +103,23 @@ def stochastic(codec, x, key):
         norm = max((abs(Fraction(v)) for v in x.tolist()), default=Fraction(0))
     if norm == 0:
         return f32(0.0)
-    norm32 = np.float32(float(norm))
-    # sqrt is rounded to float64 before it is compared with its float32
-    if float(norm32) < float(norm):
-        norm32 = np.nextafter(norm32, np.float32(np.inf))
-    top = 2**codec.bits - 1
-    snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
-    ratio = top / float(norm32)
+    norm = upper32(norm)
     bits = []
     for i, v in enumerate(x.tolist()):
-        chance = (word32(key, i) >> 1) / 2**31
-        level = abs(v) * ((1 + snap) * ratio) + chance * (
-            1 - abs(v) * (2 * snap * ratio)
-        )
-        bits += [*code_bits(min(math.floor(level), top), codec.bits), int(v < 0)]
-    return f32(float(norm32)) + to_bytes(bits)
+        level = rounded(v, norm, codec.bits, x.dtype, word32(key, i))
+        bits += [*code_bits(level, codec.bits), int(v < 0)]
+    return f32(norm) + to_bytes(bits)
+
+
+def blocks(codec, x):
+    """(first, last) of every block"""
+    bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
+    return list(itertools.pairwise(bounds))
 
 
 def sign(codec, x, key):
-    bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
     scales = b""
-    for first, last in itertools.pairwise(bounds):
+    for first, last in blocks(codec, x):
         mean = math.fsum(abs(v) for v in x[first:last].tolist()) / (last - first)
         scales += f32(single(mean))
     return scales + to_bytes([int(v < 0) for v in x.tolist()])
@@ -116,10 +130,8 @@ def wanted(k, dim):
     return min(dim, math.ceil(Fraction(repr(k)) * dim) if k < 1 else k)
 
 
-def pairs(x, chosen):
-    """chosen: {index: value}"""
-    chosen = {i: single(v) for i, v in sorted(chosen.items()) if single(v) != 0}
-    indices, dim = list(chosen), x.size
+def coded(indices, dim):
+    """Header and stream of ascending indices."""
     streams = []
     for parameter in range(32):
         bits, following = [], 0
@@ -129,19 +141,93 @@ def pairs(x, chosen):
         streams.append(bits)
     width = math.ceil(math.log2(dim)) if dim > 1 else 0
     streams.append([bit for i in indices for bit in code_bits(i, width)])
-    streams.append([int(i in chosen) for i in range(dim)])
+    streams.append([int(i in indices) for i in range(dim)])
     mode = min(range(34), key=lambda mode: len(streams[mode]))
     header, rest = [mode], len(indices)
     while rest >= 128:
         header.append(rest % 128 + 128)
         rest //= 128
-    values = b"".join(f32(v) for v in chosen.values())
-    return bytes([*header, rest]) + values + to_bytes(streams[mode])
+    return bytes([*header, rest]), to_bytes(streams[mode])
+
+
+def pairs(x, chosen):
+    """chosen: {index: value}"""
+    chosen = {i: single(v) for i, v in sorted(chosen.items()) if single(v) != 0}
+    header, stream = coded(list(chosen), x.size)
+    return header + b"".join(f32(v) for v in chosen.values()) + stream
+
+
+def largest(codec, x):
+    """Per block the indices of the largest entries, ascending."""
+    for first, last in blocks(codec, x):
+        order = sorted(range(first, last), key=lambda i: (-abs(x[i]), i))
+        chosen = order[: wanted(codec.k, last - first)]
+        yield sorted(i for i in chosen if single(float(x[i])) != 0)
 
 
 def topk(codec, x, key):
-    order = sorted(range(x.size), key=lambda i: (-abs(x[i]), i))
-    return pairs(x, {i: float(x[i]) for i in order[: wanted(codec.k, x.size)]})
+    return pairs(x, {i: float(x[i]) for part in largest(codec, x) for i in part})
+
+
+def grouped(x, groups, width):
+    """groups: of every block a scale and {index: code}"""
+    filled = [(scale, codes) for scale, codes in groups if codes]
+    entries = [entry for _, codes in filled for entry in sorted(codes.items())]
+    header, stream = coded([i for i, _ in entries], x.size)
+    flags = [int(bool(codes)) for _, codes in groups]
+    flags = to_bytes(flags) if len(groups) > 1 and entries else b""
+    bits = [bit for _, code in entries for bit in code_bits(code, width)]
+    scales = b"".join(f32(scale) for scale, _ in filled)
+    return header + flags + scales + to_bytes(bits) + stream
+
+
+def signtopk(codec, x, key):
+    groups = []
+    for chosen in largest(codec, x):
+        total = math.fsum(abs(float(x[i])) for i in chosen)
+        codes = {i: int(x[i] < 0) for i in chosen}
+        groups.append((single(total / max(len(chosen), 1)), codes))
+    return grouped(x, groups, 1)
+
+
+def qtopk(codec, x, key):
+    groups, place = [], 0
+    for chosen in largest(codec, x):
+        norm, codes = upper32(exact_norm(x[chosen])), {}
+        for i in chosen:
+            word = word32(key, place)
+            level = rounded(float(x[i]), norm, codec.bits, x.dtype, word)
+            if level:
+                codes[i] = level + (int(x[i] < 0) << codec.bits)
+            place += 1
+        groups.append((norm, codes))
+    return grouped(x, groups, codec.bits + 1)
+
+
+def adacomp(codec, x, key, latest=None):
+    latest = x if latest is None else latest
+    groups = []
+    for first, last in blocks(codec, x):
+        edges = [*range(first, last, codec.bin), last]
+        bins = [range(a, b) for a, b in itertools.pairwise(edges)]
+        tops = [max(abs(float(x[i])) for i in part) for part in bins]
+        scale = single(math.fsum(tops) / len(tops))
+        codes = {
+            i: int(x[i] < 0)
+            for part, top in zip(bins, tops, strict=True)
+            for i in part
+            if scale and x[i] != 0 and abs(float(x[i]) + float(latest[i])) >= top
+        }
+        groups.append((scale, codes))
+    return grouped(x, groups, 1)
+
+
+def sparse(codec, x, key):
+    if codec.bits == 32:
+        return pairs(x, dict(enumerate(x.tolist())))
+    chosen = {i: v for i, v in enumerate(x.tolist()) if v != 0}
+    header, stream = coded(list(chosen), x.size)
+    return header + struct.pack(f"<{len(chosen)}d", *chosen.values()) + stream
 
 
 def wangni(codec, x, key):
@@ -173,9 +259,13 @@ def bernoulli(codec, x, key):
 
 
 ENCODERS = {
+    "adacomp": adacomp,
     "bernoulli": bernoulli,
     "dense": dense,
+    "qtopk": qtopk,
     "sign": sign,
+    "signtopk": signtopk,
+    "sparse": sparse,
     "stochastic": stochastic,
     "topk": topk,
     "uniform": uniform,

@@ -9,7 +9,20 @@ import pytest
 
 from psmpi import codecs
 from psmpi.base import Codec, ConfigError, FrameError
-from psmpi.codecs import Bernoulli, Dense, Sign, Stochastic, TopK, Uniform, Wangni
+from psmpi.codecs import (
+    AdaComp,
+    Bernoulli,
+    Dense,
+    QTopK,
+    Sign,
+    SignTopK,
+    Sparse,
+    Stochastic,
+    TopK,
+    Uniform,
+    Wangni,
+)
+from psmpi.codecs.blocks import Blockwise
 
 GOLDEN = Path(__file__).parent / "golden"
 DTYPES = (np.float32, np.float64)
@@ -31,13 +44,26 @@ TABLE = {
     "sign-block": Sign(block=7),
     "topk": TopK(0.05),
     "topk-half": TopK(0.5),
+    "topk-block": TopK(0.2, block=7),
+    "sparse": Sparse(),
+    "sparse64": Sparse(64),
+    "signtopk": SignTopK(0.05),
+    "signtopk-block": SignTopK(0.3, block=7),
+    "qtopk": QTopK(0.05),
+    "qtopk-unscaled": QTopK(0.05, scaled=False),
+    "qtopk-block": QTopK(0.3, bits=1, block=9),
+    "adacomp": AdaComp(),
+    "adacomp-block": AdaComp(5, block=17),
     "bernoulli": Bernoulli(),
     "bernoulli-few": Bernoulli(0.07),
     "wangni": Wangni(),
     "wangni-half": Wangni(0.5),
 }
 # Bits of a frame beyond the paper's and beyond seven of padding: a key, or a header.
-EXTRA = {"bernoulli": 64, "topk": 48, "wangni": 48}
+EXTRA = {"bernoulli": 64, "topk": 48, "sparse": 48, "wangni": 48}
+EXTRA |= dict.fromkeys(("signtopk", "qtopk", "adacomp"), 48 + 2 * 7)
+CODED = EXTRA.keys() - {"bernoulli"}  # indices in fewer bits than the paper's
+RANDOM_IDS = ("bernoulli", "qtopk", "stochastic", "wangni")
 
 codecs_ = pytest.mark.parametrize("codec", TABLE.values(), ids=TABLE)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -125,14 +151,19 @@ def test_paper_bits(codec, vector, dtype):
     frame = codec.encode(draw(vector, n, dtype), key=4)
     spare = 8 * frame.size - codec.paper_bits(frame, n)
     assert spare <= 7 + EXTRA.get(codec.id, 0)
-    assert spare >= 0 or codec.id in ("topk", "wangni")  # better than fixed width
+    assert spare >= 0 or codec.id in CODED
     nonzeros = np.count_nonzero(codec.decode(frame, n, dtype=np.float64))
     zero = not nonzeros
+    blocks = codec.blocks(n).size - 1 if isinstance(codec, Blockwise) else 0
     formula = {
         "dense": lambda: codec.bits * n,
         "uniform": lambda: 32 + (0 if zero else codec.bits * n),
         "stochastic": lambda: 32 + (0 if frame.size == 4 else (codec.bits + 1) * n),
-        "sign": lambda: n + 32 * (math.ceil(n / codec.block) if codec.block else 1),
+        "sign": lambda: n + 32 * blocks,
+        "signtopk": lambda: 32 * blocks + nonzeros * (1 + 10),
+        "qtopk": lambda: 32 * blocks + nonzeros * (codec.bits + 1 + 10),
+        "adacomp": lambda: 32 * blocks + nonzeros * 8,
+        "sparse": lambda: nonzeros * (codec.bits + 10),
         "topk": lambda: nonzeros * (32 + 10),
         "wangni": lambda: nonzeros * (32 + 10),
         "bernoulli": lambda: 8 * frame.size - 64,
@@ -153,13 +184,13 @@ def relative_error(codec, x, key):
 @pytest.mark.parametrize("n", [1, 17, 300])
 def test_error_is_never_exceeded(codec, vector, n, dtype):
     x = draw(vector, n, dtype)
-    keys = range(200 if codec.id in ("stochastic", "bernoulli", "wangni") else 1)
+    keys = range(200 if codec.id in RANDOM_IDS else 1)
     errors = [relative_error(codec, x, key) for key in keys]
     slack = 5 * np.std(errors) / len(errors) ** 0.5
     assert np.mean(errors) <= codec.error(n) * (1 + 1e-6) + slack + 1e-12
 
 
-RANDOM = {id: c for id, c in TABLE.items() if c.unbiased and c.id != "dense"}
+RANDOM = {id: c for id, c in TABLE.items() if c.unbiased and c.id in RANDOM_IDS}
 
 
 @pytest.mark.parametrize("codec", RANDOM.values(), ids=RANDOM)
@@ -280,7 +311,7 @@ def test_small_buffers_are_refused(codec):
     assert not out.any()
 
 
-NARROW = {id: c for id, c in TABLE.items() if id != "dense64"}
+NARROW = {id: c for id, c in TABLE.items() if id not in ("dense64", "sparse64")}
 
 
 @pytest.mark.parametrize("codec", NARROW.values(), ids=NARROW)
@@ -319,7 +350,7 @@ def test_damaged_frames_do_no_harm(codec, n):
         assert (memory[:32] == 3).all()
         assert (memory[-32:] == 3).all()
         # A float64 frame may be too large for this out; nothing else may.
-        assert np.isfinite(out).all() or codec == Dense(64)
+        assert np.isfinite(out).all() or codec in (Dense(64), Sparse(64))
         out[:] = 3
 
 
@@ -338,6 +369,12 @@ BAD_OPTIONS = [
     ("topk", {"k": 2.5}, "got 2.5"),
     ("topk", {"k": math.nan}, "got nan"),
     ("wangni", {"k": -1}, "got -1"),
+    ("sparse", {"bits": 33}, "32 or 64, got 33"),
+    ("signtopk", {"k": 0, "block": 5}, "k must be"),
+    ("signtopk", {"block": 2, "bounds": (0, 5)}, "give one"),
+    ("qtopk", {"bits": 17}, r"1..16, got 17"),
+    ("qtopk", {"scaled": 2}, "True or False, got 2"),
+    ("adacomp", {"bin": 0}, "bin must be at least 1, got 0"),
 ]
 
 
@@ -347,7 +384,7 @@ def test_bad_options_are_explained(id, options, message):
         codecs.make(id, **options)
 
 
-@pytest.mark.parametrize("codec", [TopK(8), Wangni(8), Bernoulli(8)])
+@pytest.mark.parametrize("codec", [TopK(8), Wangni(8), Bernoulli(8), SignTopK(8)])
 def test_a_count_above_the_length_is_refused(codec):
     with pytest.raises(ConfigError, match="at most 7"):
         codec.encode(np.ones(7, np.float32))

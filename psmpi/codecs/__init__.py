@@ -8,23 +8,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from psmpi.base import Codec, ConfigError
+from psmpi.codecs.adacomp import AdaComp
 from psmpi.codecs.bernoulli import Bernoulli
 from psmpi.codecs.blocks import Blockwise
 from psmpi.codecs.dense import Dense
+from psmpi.codecs.nonzeros import Sparse
 from psmpi.codecs.piecewise import Piecewise
+from psmpi.codecs.qtopk import QTopK
 from psmpi.codecs.scaled import Scaled
 from psmpi.codecs.sign import Sign
+from psmpi.codecs.signtopk import SignTopK
 from psmpi.codecs.stochastic import Stochastic
 from psmpi.codecs.topk import TopK
 from psmpi.codecs.uniform import Uniform
 from psmpi.codecs.wangni import Wangni
 
 CODECS: dict[str, type[Codec]] = {
+    "adacomp": AdaComp,
     "bernoulli": Bernoulli,
     "dense": Dense,
     "piecewise": Piecewise,
+    "qtopk": QTopK,
     "scaled": Scaled,
     "sign": Sign,
+    "signtopk": SignTopK,
+    "sparse": Sparse,
     "stochastic": Stochastic,
     "topk": TopK,
     "uniform": Uniform,
@@ -33,12 +41,16 @@ CODECS: dict[str, type[Codec]] = {
 
 __all__ = [
     "CODECS",
+    "AdaComp",
     "Bernoulli",
     "Codec",
     "Dense",
     "Piecewise",
+    "QTopK",
     "Scaled",
     "Sign",
+    "SignTopK",
+    "Sparse",
     "Stochastic",
     "TopK",
     "Uniform",

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from psmpi.base import ConfigError, Frame, FrameError, Vector
+from psmpi.base import ConfigError, Frame, FrameError, Indices, Vector
 from psmpi.kernels.sparse import FLOAT32_LIMIT as FLOAT32_LIMIT
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -62,10 +62,21 @@ def count(codec: str, k: int | float, dim: int) -> int:
         return max(1, math.ceil(k * dim * (1 - 2.0**-48)))
     if k > dim:
         raise ConfigError(
-            f"{codec}: k = {k} entries of a vector of {dim}; give a count of at most "
-            f"{dim}, or a fraction below 1"
+            f"{codec}: k = {k} entries of {dim}; give a count of at most {dim}, or a "
+            "fraction below 1"
         )
     return int(k)
+
+
+def counts(codec: str, k: int | float, sizes: Indices) -> Indices:
+    """Return how many entries the option ``k`` means in blocks of these sizes.
+
+    A count takes all of a shorter block, but some block must have as many.
+    """
+    if k < 1:
+        shares: Indices = np.ceil(k * sizes * (1 - 2.0**-48)).astype(np.int64)
+        return shares.clip(1)
+    return np.minimum(count(codec, k, int(sizes.max(initial=0))), sizes)
 
 
 def key64(codec: str, key: Any) -> np.uint64:

@@ -12,6 +12,9 @@ from psmpi.base import Codec, ConfigError, Frame, Vector
 from psmpi.codecs import door
 from psmpi.kernels.rounding import stochastic_add, stochastic_encode
 
+# By itemsize: rounding of x's type; for float64 also of the four operations on it.
+SNAP = {4: 2.0**-23, 8: 2.0**-50}
+
 
 @dataclass(frozen=True)
 class Stochastic(Codec):
@@ -108,9 +111,8 @@ class Stochastic(Codec):
         size = self.max_nbytes(x.size)
         frame = door.room(self.id, out, size)
         bits = np.uint64(self.bits)
-        # Rounding of x's type; for float64 also that of the four operations on it.
-        snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
-        norm = stochastic_encode(x, bits, self.norm == "max", snap, stream, frame)
+        maximum, snap = self.norm == "max", SNAP[x.itemsize]
+        norm = stochastic_encode(x, bits, maximum, snap, stream, frame)
         if not math.isfinite(norm):
             door.refuse(self.id, x, f"{self.norm} norm")
         return frame[: size if norm else 4]

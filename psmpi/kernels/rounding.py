@@ -70,14 +70,38 @@ def upper_float32(value: float) -> np.float32:
 
 
 @kernel
+def stochastic_codes(
+    x: Vector,
+    words: np.ndarray,
+    norm: float,
+    bits: np.uint64,
+    snap: float,
+    codes: np.ndarray,
+) -> None:
+    """Write per entry of ``x`` a level of ``bits`` bits with a sign on top.
+
+    With l = s |x_i| / norm and a chance u in [0, 1), the upper bits of the entry's
+    random word, the level is the whole part of l + u + snap l (1 - 2u): an l within the
+    relative distance ``snap`` of an integer always gives that integer, which bends the
+    mean by at most snap l.
+    """
+    top = real((U1 << bits) - U1)
+    factor = (1.0 + snap) * (top / norm)
+    shrink = 2.0 * snap * (top / norm)
+    negative = np.uint32(U1 << bits)
+    for j in range(x.size):
+        size = abs(real(x[j]))
+        chance = real(np.int32(words[j] >> ONE)) * 2.0**-31
+        level = size * factor + chance * (1.0 - size * shrink)
+        code = np.uint32(np.int32(top if level > top else level))
+        codes[j] = code | (negative if x[j] < 0 else ZERO)
+
+
+@kernel
 def stochastic_encode(
     x: Vector, bits: np.uint64, maximum: bool, snap: float, key: np.uint64, frame: Frame
 ) -> float:
-    """Write a float32 norm, then per entry a level of ``bits`` bits with a sign on top.
-
-    With l = s |x_i| / norm and a chance u in [0, 1) the level is the whole part of
-    l + u + snap l (1 - 2u): an l within the relative distance ``snap`` of an integer
-    always gives that integer, which bends the mean by at most snap l.
+    """Write a float32 norm, then the codes of ``stochastic_codes``.
 
     Returns the norm; where it isn't finite nothing is written, where it is 0 no codes.
     """
@@ -87,10 +111,6 @@ def stochastic_encode(
     store(frame, 0, np.float32(norm))
     if norm == 0.0:
         return norm
-    top = real((U1 << bits) - U1)
-    factor = (1.0 + snap) * (top / norm)
-    shrink = 2.0 * snap * (top / norm)
-    negative = np.uint32(U1 << bits)
     stream = start(key)
     codes = np.empty(CHUNK, np.uint32)
     words = np.empty(CHUNK, np.uint32)
@@ -98,12 +118,7 @@ def stochastic_encode(
     for first in range(0, x.size, CHUNK):
         part = x[first : first + CHUNK]
         draw_words(stream, np.uint64(first), words)
-        for j in range(part.size):
-            size = abs(real(part[j]))
-            chance = real(np.int32(words[j] >> ONE)) * 2.0**-31
-            level = size * factor + chance * (1.0 - size * shrink)
-            code = np.uint32(np.int32(top if level > top else level))
-            codes[j] = code | (negative if part[j] < 0 else ZERO)
+        stochastic_codes(part, words, norm, bits, snap, codes)
         pack(codes[: part.size], bits + U1, frame, at)
         at += CHUNK // 8 * signed(bits + U1)
     return norm

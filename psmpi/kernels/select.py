@@ -3,18 +3,20 @@
 A magnitude is its IEEE bit pattern, an unsigned integer. One histogram of the leading
 bits finds the bin of the k-th largest; only the entries from that bin up are looked at
 again, their next bits in further histograms, until the k-th largest is known exactly.
+Blocks of few entries, for which a histogram is too long, find it bit by bit.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from psmpi.base import Vector
-from psmpi.kernels.jit import kernel, magnitude, signed
+from psmpi.base import Indices, Vector
+from psmpi.kernels.jit import U0, U1, kernel, magnitude, signed
 
 DIGIT = np.uint64(11)
 BINS = 2048
 LAST = np.uint64(BINS - 1)
+FEW = 2048  # entries of a block that is counted bit by bit
 ROWS = 4  # histograms side by side: equal neighbours don't wait for each other
 
 
@@ -60,6 +62,15 @@ def from_bin(x: Vector, least: np.uint64, room: int) -> np.ndarray:
 
 
 @kernel
+def all_from(x: Vector, least: np.uint64) -> np.ndarray:
+    """Return the ascending indices (uint32) of all magnitudes >= ``least``."""
+    room = 0
+    for i in range(x.size):
+        room += signed(np.uint64(magnitude(x[i])) >= least)
+    return from_bin(x, least, room)
+
+
+@kernel
 def top_k(x: Vector, k: int, least: np.uint64) -> np.ndarray:
     """Return the ascending indices (uint32) of the k largest magnitudes.
 
@@ -92,3 +103,69 @@ def top_k(x: Vector, k: int, least: np.uint64) -> np.ndarray:
             found[count] = i
             count += 1
     return found[:count]
+
+
+@kernel
+def threshold(x: Vector, k: int) -> np.uint64:
+    """Return a bit pattern that k magnitudes reach; more only if the k-th has equals.
+
+    One bit a pass from the top, ended as soon as exactly k reach it; k <= x.size.
+    """
+    known = U0
+    bit = U1 << np.uint64(30 if x.itemsize == 4 else 62)
+    reaching = x.size
+    while bit and reaching != k:
+        trial = known | bit
+        count = 0
+        for i in range(x.size):
+            count += signed(np.uint64(magnitude(x[i])) >= trial)
+        if count >= k:
+            known, reaching = trial, count
+        bit >>= U1
+    return known
+
+
+@kernel
+def top_k_few(x: Vector, k: int, least: np.uint64, found: np.ndarray) -> int:
+    """Write what ``top_k`` returns to ``found``, and return the number of indices.
+
+    ``found`` has room for one more: every index is written, then kept.
+    """
+    known = max(threshold(x, k), least)
+    rank = k
+    for i in range(x.size):
+        rank -= signed(np.uint64(magnitude(x[i])) > known)
+    count = 0
+    for i in range(x.size):
+        bits = np.uint64(magnitude(x[i]))
+        found[count] = np.uint32(i)
+        equal = signed(bits == known and rank > 0)
+        rank -= equal
+        count += signed(bits > known) + equal
+    return count
+
+
+@kernel
+def top_k_blocks(
+    x: Vector, bounds: Indices, counts: Indices, least: np.uint64
+) -> np.ndarray:
+    """Return the ascending indices (uint32) of the largest magnitudes of every block.
+
+    ``counts[b]`` of ``x[bounds[b]:bounds[b + 1]]``, as ``top_k`` chooses them.
+    """
+    found = np.empty(np.sum(counts) + 1, np.uint32)
+    done = 0
+    for b in range(counts.size):
+        first = bounds[b]
+        part = x[first : bounds[b + 1]]
+        chosen = found[done : done + counts[b] + 1]
+        if part.size <= FEW:
+            count = top_k_few(part, counts[b], least, chosen)
+        else:
+            large = top_k(part, counts[b], least)
+            count = large.size
+            chosen[:count] = large
+        for j in range(count):
+            chosen[j] += np.uint32(first)
+        done += count
+    return found[:done]

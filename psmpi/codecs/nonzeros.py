@@ -1,0 +1,76 @@
+"""All entries that aren't zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import ConfigError, Frame, Vector
+from psmpi.codecs import door
+from psmpi.codecs.sparse import LEAST, SparseCodec
+from psmpi.kernels.reduce import max_abs
+from psmpi.kernels.select import all_from
+
+
+@dataclass(frozen=True)
+class Sparse(SparseCodec):
+    """Every non-zero entry as a float: a server's sum of its workers' sparse frames.
+
+    Parameters
+    ----------
+    bits : 32 or 64
+        Width of a float. 32 rounds a float64 vector to nearest, and leaves out what
+        that takes to 0.
+
+    Notes
+    -----
+    Lossless, but for zeros that lose their sign and float64 entries at 32 bits. The
+    bytes are those of ``psmpi.codecs.sparse``: header, values by ascending index, then
+    the shortest index stream, at worst a bitmap.
+
+    ``paper_bits`` = nnz (bits + ceil(log2 dim)). Refuses a float64 that overflows
+    float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0, -4, 0, 2, 0, 0, 0], np.float32)
+    >>> Sparse().encode(x).tobytes().hex(" ", -2)  # mode 0; gaps 1 and 1 as 01 01
+    '0002 0000 80c0 0000 0040 0a'
+    """
+
+    bits: int = 32
+
+    id: ClassVar[str] = "sparse"
+    wire_id: ClassVar[int] = 8
+    unbiased: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        bits = door.integer(self.id, "bits", self.bits, 32, 64)
+        if bits not in (32, 64):
+            raise ConfigError(f"sparse: bits must be 32 or 64, got {bits}")
+        object.__setattr__(self, "bits", bits)
+
+    @property
+    def wide(self) -> bool:
+        """Whether values are float64."""
+        return self.bits == 64
+
+    def error(self, dim: int) -> float:
+        """Return 0, or the squared relative rounding of float64 to float32.
+
+        That holds for normal float32 values.
+        """
+        return 0.0 if self.bits == 64 else 2.0**-48
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the non-zero entries of ``x``; see ``Codec.encode``."""
+        x = door.vector(self.id, x)
+        size = self.max_nbytes(x.size)
+        out = None if out is None else door.room(self.id, out, size)
+        if not max_abs(x) < (np.inf if self.wide else door.FLOAT32_LIMIT):
+            door.refuse(self.id, x)
+        chosen = all_from(x, LEAST[4 if self.wide else x.itemsize])
+        return self.write(x[chosen], chosen, x.size, out)

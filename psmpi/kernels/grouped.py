@@ -1,0 +1,137 @@
+"""Few entries, sorted into the blocks of their vector, with one scale per block.
+
+``starts`` are int64, one more than blocks: block b has entries ``starts[b]`` to
+``starts[b + 1] - 1`` of those that a frame holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from psmpi.base import Indices, Vector
+from psmpi.kernels.hash import draw_words, start
+from psmpi.kernels.jit import U1, kernel, real, signed
+from psmpi.kernels.reduce import max_abs, norm2, sum_abs
+from psmpi.kernels.rounding import stochastic_codes, upper_float32
+
+TINY = np.float32(2.0**-149)
+
+
+@kernel
+def group_starts(chosen: np.ndarray, bounds: Indices) -> np.ndarray:
+    """Return the ``starts`` of ascending indices below ``bounds[-1]``."""
+    starts = np.zeros(bounds.size, np.int64)
+    done = 0
+    for b in range(bounds.size - 1):
+        while done < chosen.size and chosen[done] < bounds[b + 1]:
+            done += 1
+        starts[b + 1] = done
+    return starts
+
+
+@kernel
+def group_means(values: Vector, starts: Indices) -> np.ndarray:
+    """Return the mean |value| of every block as float32, 0 for those without entries.
+
+    Values are such as float32 doesn't take for 0, and so are their means.
+    """
+    means = np.zeros(starts.size - 1, np.float32)
+    for b in range(means.size):
+        part = values[starts[b] : starts[b + 1]]
+        if part.size:
+            means[b] = max(np.float32(sum_abs(part) / part.size), TINY)
+    return means
+
+
+@kernel
+def group_levels(
+    values: Vector,
+    starts: Indices,
+    bits: np.uint64,
+    snap: float,
+    key: np.uint64,
+    codes: np.ndarray,
+) -> np.ndarray:
+    """Fill ``codes`` as ``stochastic_codes``; return every block's float32 l2 norm.
+
+    The random word is that of the entry's place among ``values``. A block without
+    entries has the norm 0, one whose norm isn't finite has no codes.
+    """
+    norms = np.zeros(starts.size - 1, np.float32)
+    words = np.empty(values.size + values.size % 2, np.uint32)
+    draw_words(start(key), np.uint64(0), words)
+    for b in range(norms.size):
+        first, last = starts[b], starts[b + 1]
+        norms[b] = upper_float32(norm2(values[first:last]))
+        if 0 < norms[b] < np.inf:
+            stochastic_codes(
+                values[first:last],
+                words[first:last],
+                real(norms[b]),
+                bits,
+                snap,
+                codes[first:last],
+            )
+    return norms
+
+
+@kernel
+def group_add(
+    codes: np.ndarray,
+    chosen: np.ndarray,
+    starts: Indices,
+    units: np.ndarray,
+    bits: np.uint64,
+    out: Vector,
+    scale: float,
+) -> None:
+    """Add ``scale * units[b] * (+ or - level)`` to the chosen entries of ``out``.
+
+    A code is a level of ``bits`` bits with the sign on top; without bits it is 1.
+    """
+    top = (U1 << bits) - U1
+    for b in range(starts.size - 1):
+        unit = units[b]
+        for j in range(starts[b], starts[b + 1]):
+            code = np.uint64(codes[j])
+            level = real(code & top) if top else 1.0
+            out[chosen[j]] += scale * (unit * (level if code <= top else -level))
+
+
+@kernel
+def bin_means(x: Vector, bounds: Indices, width: int) -> np.ndarray:
+    """Return per block the mean of the largest |x_i| of its bins, as float32.
+
+    The bins are of ``width`` entries, and begin anew with every block.
+    """
+    means = np.zeros(bounds.size - 1, np.float32)
+    for b in range(means.size):
+        total, bins = 0.0, 0
+        for first in range(bounds[b], bounds[b + 1], width):
+            total += max_abs(x[first : min(first + width, bounds[b + 1])])
+            bins += 1
+        means[b] = np.float32(total / bins)
+    return means
+
+
+@kernel
+def bin_choose(
+    g: Vector, latest: Vector, bounds: Indices, width: int, means: np.ndarray
+) -> np.ndarray:
+    """Return the ascending indices (uint32) with |g_i + latest_i| >= max |g| of a bin.
+
+    None where g_i = 0, and none of a block whose mean is 0.
+    """
+    found = np.empty(g.size + 1, np.uint32)
+    count = 0
+    for b in range(means.size):
+        if means[b] == 0:
+            continue
+        for first in range(bounds[b], bounds[b + 1], width):
+            last = min(first + width, bounds[b + 1])
+            top = max_abs(g[first:last])
+            for i in range(first, last):
+                found[count] = np.uint32(i)
+                ahead = abs(real(g[i]) + real(latest[i])) >= top
+                count += signed(ahead and g[i] != 0)
+    return found[:count]
