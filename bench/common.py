@@ -67,12 +67,17 @@ def spread(values: Sequence[float], form: str = "{:.0f}") -> str:
 
 
 def finished(
-    planned: Mapping[str, config.Run], folder: Path, *, report: bool = False
+    planned: Mapping[str, config.Run],
+    folder: Path,
+    *,
+    report: bool = False,
+    local: bool = False,
 ) -> dict[str, Result]:
     """Do the runs that ``folder`` doesn't hold yet, over mpiexec; return all it holds.
 
     They go in the order given, one job for each number of ranks in a row; a run that
-    was cut short is done again. ``report``: do none.
+    was cut short is done again. ``local``: in process, which gives the same bits.
+    ``report``: do none.
     """
     missing = {name: run for name, run in planned.items() if not _done(folder / name)}
     for _, group in itertools.groupby(
@@ -81,7 +86,11 @@ def finished(
         some = dict(group)
         for name in some:
             shutil.rmtree(folder / name, ignore_errors=True)
-        jobs.run_mpi(list(some.values()), [folder / name for name in some])
+        if local:
+            for name, run in some.items():
+                jobs.run_local(run, out=folder / name)
+        else:
+            jobs.run_mpi(list(some.values()), [folder / name for name in some])
     return {
         name: jobs.read_result(folder / name)
         for name in planned
