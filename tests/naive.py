@@ -104,11 +104,13 @@ def stochastic(codec, x, key):
 
 def sign(codec, x, key):
     bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
-    scales = b""
+    scales, bits = b"", []
     for first, last in itertools.pairwise(bounds):
-        mean = math.fsum(abs(v) for v in x[first:last].tolist()) / (last - first)
-        scales += f32(single(mean))
-    return scales + to_bytes([int(v < 0) for v in x.tolist()])
+        part = x[first:last].tolist()
+        scale = single(math.fsum(abs(v) for v in part) / len(part))
+        scales += f32(scale)
+        bits += [int(v < 0) for v in part if scale > 0]
+    return scales + to_bytes(bits)
 
 
 def wanted(k, dim):
