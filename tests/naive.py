@@ -113,6 +113,10 @@ def sign(codec, x, key):
     return scales + to_bytes(bits)
 
 
+def plane(codec, x, key):
+    return to_bytes([int(v < 0) for v in x.tolist()])
+
+
 def wanted(k, dim):
     """A fraction is meant as it is written: 0.07 of 100 is 7."""
     return min(dim, math.ceil(Fraction(repr(k)) * dim) if k < 1 else k)
@@ -177,6 +181,7 @@ def bernoulli(codec, x, key):
 ENCODERS = {
     "bernoulli": bernoulli,
     "dense": dense,
+    "plane": plane,
     "sign": sign,
     "stochastic": stochastic,
     "topk": topk,

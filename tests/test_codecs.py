@@ -9,7 +9,16 @@ import pytest
 
 from psmpi import codecs
 from psmpi.base import Codec, ConfigError, FrameError
-from psmpi.codecs import Bernoulli, Dense, Sign, Stochastic, TopK, Uniform, Wangni
+from psmpi.codecs import (
+    Bernoulli,
+    Dense,
+    Plane,
+    Sign,
+    Stochastic,
+    TopK,
+    Uniform,
+    Wangni,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 DTYPES = (np.float32, np.float64)
@@ -27,6 +36,7 @@ TABLE = {
     "stochastic16": Stochastic(16),
     "stochastic-max": Stochastic(7, "max"),
     "symmetric": Stochastic.symmetric(2),
+    "plane": Plane(),
     "sign": Sign(),
     "sign-block": Sign(block=7),
     "topk": TopK(0.05),
@@ -133,6 +143,7 @@ def test_paper_bits(codec, vector, dtype):
         "dense": lambda: codec.bits * n,
         "uniform": lambda: 32 + (0 if zero else codec.bits * n),
         "stochastic": lambda: 32 + (0 if frame.size == 4 else (codec.bits + 1) * n),
+        "plane": lambda: n,
         "sign": lambda: n + 32 * (math.ceil(n / codec.block) if codec.block else 1),
         "topk": lambda: nonzeros * (32 + 10),
         "wangni": lambda: nonzeros * (32 + 10),
@@ -281,7 +292,7 @@ def test_small_buffers_are_refused(codec):
     assert not out.any()
 
 
-NARROW = {id: c for id, c in TABLE.items() if id != "dense64"}
+NARROW = {id: c for id, c in TABLE.items() if id not in ("dense64", "plane")}
 
 
 @pytest.mark.parametrize("codec", NARROW.values(), ids=NARROW)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from psmpi.base import Codec, ConfigError, FrameError
-from psmpi.codecs import Sign
+from psmpi.codecs import Majority, Plane, Sign
 
 DTYPES = (np.float32, np.float64)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -129,3 +129,58 @@ def test_the_scales_say_how_many_signs_follow():
     minus_zero[3] = 0x80
     with pytest.raises(FrameError, match="negative"):
         codec.decode_add(minus_zero, x)
+
+
+@pytest.mark.parametrize("dim", [1, 7, 8, 63, 64, 65, 200, 4096, 9001])
+@pytest.mark.parametrize("votes", range(1, 10))
+def test_majority_is_what_counting_gives(votes, dim):
+    rng = np.random.default_rng(votes)
+    xs = rng.choice(np.array([-2, -0.0, 0, 1], np.float32), (votes, dim))
+    vote = Majority(dim, votes)
+    for _ in range(2):
+        for number, x in enumerate(xs):
+            negative = (xs[:number] < 0).sum(0)
+            so_far = Plane().decode(vote.result(), dim)
+            np.testing.assert_array_equal(so_far, 1 - 2 * (2 * negative > number))
+            vote.add(Plane().encode(x))
+        room = np.full(dim // 8 + 5, 0xA5, np.uint8)
+        frame = vote.result(room)
+        assert (room[frame.size :] == 0xA5).all()
+        wanted = np.where(2 * (xs < 0).sum(0) > votes, -1, 1)
+        np.testing.assert_array_equal(Plane().decode(frame, dim), wanted)
+        vote.reset()
+
+
+@pytest.mark.parametrize("votes", [2, 4, 6, 8])
+def test_ties_are_plus(votes):
+    vote = Majority(100, votes)
+    for number in range(votes):
+        vote.add(Plane().encode(np.full(100, (-1.0) ** number)))
+    assert not vote.result().any()
+
+
+def test_majority_takes_fewer_votes_than_it_has_room_for():
+    vote = Majority(10, 255)
+    for _ in range(200):
+        vote.add(Plane().encode(-np.ones(10)))
+    np.testing.assert_array_equal(Plane().decode(vote.result(), 10), -np.ones(10))
+
+
+def test_majority_refuses_damaged_frames_and_too_many():
+    vote = Majority(10, 1)
+    good = Plane().encode(-np.ones(10, np.float32))
+    for bad in (good[:1], np.append(good, good[:1]), good | np.uint8(4)):
+        with pytest.raises(FrameError, match=r"plane: .*not a frame"):
+            vote.add(bad)
+    assert vote.votes == 0
+    assert not vote.result().any()
+    vote.add(good)
+    with pytest.raises(ConfigError, match="1 votes already"):
+        vote.add(good)
+    assert vote.result().tobytes() == good.tobytes()
+    with pytest.raises(ConfigError, match="a frame is a uint8 array"):
+        vote.add(good.tobytes())
+    with pytest.raises(ConfigError, match="max_nbytes"):
+        vote.result(np.empty(1, np.uint8))
+    with pytest.raises(ConfigError, match="most_votes must be at least 1, got 0"):
+        Majority(10, 0)

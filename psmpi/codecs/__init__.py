@@ -9,6 +9,7 @@ from typing import Any
 from psmpi.base import Codec, ConfigError
 from psmpi.codecs.bernoulli import Bernoulli
 from psmpi.codecs.dense import Dense
+from psmpi.codecs.plane import Majority, Plane
 from psmpi.codecs.sign import Sign
 from psmpi.codecs.stochastic import Stochastic
 from psmpi.codecs.topk import TopK
@@ -18,6 +19,7 @@ from psmpi.codecs.wangni import Wangni
 CODECS: dict[str, type[Codec]] = {
     "bernoulli": Bernoulli,
     "dense": Dense,
+    "plane": Plane,
     "sign": Sign,
     "stochastic": Stochastic,
     "topk": TopK,
@@ -30,6 +32,8 @@ __all__ = [
     "Bernoulli",
     "Codec",
     "Dense",
+    "Majority",
+    "Plane",
     "Sign",
     "Stochastic",
     "TopK",

@@ -6,8 +6,8 @@ import numpy as np
 
 from psmpi.base import Frame, Indices, Vector
 from psmpi.kernels.bits import window
-from psmpi.kernels.jit import U0, U1, kernel, load, real, store
-from psmpi.kernels.reduce import LANES, add_abs, add_up, sum_abs
+from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store
+from psmpi.kernels.reduce import LANES, add_abs, add_up, max_abs, sum_abs
 
 CHUNK = 2048  # entries that stay in the first-level cache, a multiple of LANES
 
@@ -26,7 +26,7 @@ def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> int:
     if not _write_scales(scales, frame):
         return -1
     codes = frame[4 * scales.size :]
-    bit, word, first = 0, U0, 0
+    bit, word, first = signed(0), U0, signed(0)
     for b in range(scales.size):
         if scales[b] == 0:
             first = bounds[b + 1]
@@ -54,13 +54,28 @@ def sign_feedback(
     if not _write_scales(scales, frame):
         return -1
     codes = frame[4 * scales.size :]
-    bit, word = 0, U0
+    bit, word = signed(0), U0
     for b in range(scales.size):
         if scales[b] > 0:
             part = e[bounds[b] : bounds[b + 1]]
             word = _pack_signs(part, real(scales[b]), codes, bit, word)
             bit += part.size
     return 4 * scales.size + _finish(codes, bit, word)
+
+
+@kernel
+def plane_encode(x: Vector, frame: Frame) -> bool:
+    """Write the bits alone; False, with nothing written, if an entry isn't finite."""
+    if not max_abs(x) < np.inf:
+        return False
+    _finish(frame, x.size, _pack_signs(x, 0.0, frame, signed(0), U0))
+    return True
+
+
+@kernel
+def plane_add(frame: Frame, out: Vector, scale: float) -> None:
+    """Add ``scale * (+1 or -1)`` to ``out``; the frame has been checked."""
+    _add_signs(frame, signed(0), out, scale)
 
 
 @kernel
@@ -182,7 +197,7 @@ def sign_bits(frame: Frame, bounds: Indices) -> int:
 def sign_add(frame: Frame, bounds: Indices, out: Vector, scale: float) -> None:
     """Add ``scale * scales[b] * (+1 or -1)`` to ``out``; the frame has been checked."""
     codes = frame[4 * (bounds.size - 1) :]
-    bit = 0
+    bit = signed(0)
     for b in range(bounds.size - 1):
         value = real(load(frame, 4 * b, np.float32))
         if value > 0:

@@ -17,6 +17,7 @@ from psmpi.kernels import (
     signs,
     sparse,
     vector,
+    votes,
 )
 
 U = np.uint64
@@ -28,6 +29,7 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     frame = np.zeros(64, np.uint8)
     words = np.arange(8, dtype=np.uint32)
     bounds = np.array([0, 8])
+    planes = np.zeros((2, 1), np.uint64)
     least = U(1)
     return [
         (hash.mix, (U(1),)),
@@ -54,6 +56,8 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (signs.sign_feedback, (x.copy(), x, 1.0, bounds, frame)),
         (signs.sign_bits, (frame, bounds)),
         (signs.sign_add, (frame, bounds, x.copy(), 1.0)),
+        (signs.plane_encode, (x, frame)),
+        (signs.plane_add, (frame, x.copy(), 1.0)),
         (select.leading_histogram, (x, U(20 if x.itemsize == 4 else 52))),
         (select.from_top, (np.ones(select.BINS, np.int64), 1)),
         (select.from_bin, (x, least, x.size)),
@@ -74,6 +78,8 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (sparse.below_one, (x, 1.0)),
         (sparse.saturating_rate, (x, 2, 50)),
         (vector.add_scaled, (x.copy(), x, 1.0)),
+        (votes.vote_add, (planes, frame[:1], 8)),
+        (votes.vote_result, (planes, 1, frame[:1], 8)),
         (sparse.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
     ]
 
