@@ -118,11 +118,17 @@ def blocks(codec, x):
 
 
 def sign(codec, x, key):
-    scales = b""
+    scales, bits = b"", []
     for first, last in blocks(codec, x):
-        mean = math.fsum(abs(v) for v in x[first:last].tolist()) / (last - first)
-        scales += f32(single(mean))
-    return scales + to_bytes([int(v < 0) for v in x.tolist()])
+        part = x[first:last].tolist()
+        scale = single(math.fsum(abs(v) for v in part) / len(part))
+        scales += f32(scale)
+        bits += [int(v < 0) for v in part if scale > 0]
+    return scales + to_bytes(bits)
+
+
+def plane(codec, x, key):
+    return to_bytes([int(v < 0) for v in x.tolist()])
 
 
 def wanted(k, dim):
@@ -258,11 +264,29 @@ def bernoulli(codec, x, key):
     return struct.pack("<Q", key) + b"".join(f32(single(v)) for v in kept)
 
 
+def scaled(codec, x, key):
+    return encode(codec.codec, x, key)
+
+
+def piecewise(codec, x, key):
+    frame = b""
+    pieces = itertools.pairwise(codec.bounds)
+    for b, ((first, last), part) in enumerate(
+        zip(pieces, itertools.cycle(codec.parts))
+    ):
+        piece = encode(part, x[first:last], draw(key, b))
+        frame += struct.pack("<I", len(piece)) + piece
+    return frame
+
+
 ENCODERS = {
     "adacomp": adacomp,
     "bernoulli": bernoulli,
     "dense": dense,
+    "piecewise": piecewise,
+    "plane": plane,
     "qtopk": qtopk,
+    "scaled": scaled,
     "sign": sign,
     "signtopk": signtopk,
     "sparse": sparse,

@@ -26,6 +26,7 @@ from psmpi.algorithms.qsparse import (
     TopKSgd,
 )
 from psmpi.algorithms.sgd import CompressedGd, Gd, Qsgd, Sgd, Ssgd, TernGrad
+from psmpi.algorithms.signsgd import SignSgd, Signum
 from psmpi.base import Algorithm, ConfigError
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -53,6 +54,8 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         DistEfSgd,
         DistEfSgdm,
         DoubleSqueeze,
+        SignSgd,
+        Signum,
         EcqSgd,
         TernGrad,
         AdaCompSgd,

@@ -14,6 +14,7 @@ from psmpi.codecs.blocks import Blockwise
 from psmpi.codecs.dense import Dense
 from psmpi.codecs.nonzeros import Sparse
 from psmpi.codecs.piecewise import Piecewise
+from psmpi.codecs.plane import Majority, Plane
 from psmpi.codecs.qtopk import QTopK
 from psmpi.codecs.scaled import Scaled
 from psmpi.codecs.sign import Sign
@@ -28,6 +29,7 @@ CODECS: dict[str, type[Codec]] = {
     "bernoulli": Bernoulli,
     "dense": Dense,
     "piecewise": Piecewise,
+    "plane": Plane,
     "qtopk": QTopK,
     "scaled": Scaled,
     "sign": Sign,
@@ -45,7 +47,9 @@ __all__ = [
     "Bernoulli",
     "Codec",
     "Dense",
+    "Majority",
     "Piecewise",
+    "Plane",
     "QTopK",
     "Scaled",
     "Sign",

@@ -125,6 +125,26 @@ def target(codec: str, out: Any) -> Vector:
         raise ConfigError(str(error).replace(": x ", ": out ", 1)) from None
 
 
+def feedback(codec: str, e: Any, x: Any) -> tuple[Vector, Vector]:
+    """Return an error memory and what is added to it, of one type; no entries for None.
+
+    The memory is written to and can't be replaced by a copy.
+    """
+    try:
+        e = target(codec, e)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace(": out ", ": e ", 1)) from None
+    if x is None:
+        return e, e[:0]
+    x = vector(codec, x)
+    if x.dtype != e.dtype or x.size != e.size:
+        raise ConfigError(
+            f"{codec}: x must be like e, {e.size} entries of {e.dtype}; got {x.size} "
+            f"of {x.dtype}"
+        )
+    return e, x
+
+
 def received(codec: str, frame: Any) -> Frame:
     """Return a frame as kernels take it; what isn't bytes is the caller's error."""
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
@@ -142,11 +162,11 @@ def received(codec: str, frame: Any) -> Frame:
     return plain
 
 
-def factor(codec: str, scale: Any) -> float:
+def factor(codec: str, scale: Any, field: str = "scale") -> float:
     """Return ``scale`` as a finite float."""
     number = float(scale)
     if not math.isfinite(number):
-        raise ConfigError(f"{codec}: scale must be finite, got {number}")
+        raise ConfigError(f"{codec}: {field} must be finite, got {number}")
     return number
 
 

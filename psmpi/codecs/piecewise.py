@@ -105,7 +105,7 @@ class Piecewise(Codec):
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the parts' frames; see ``Codec.encode``."""
         x = door.vector(self.id, x)
-        stream = start(door.key64(self.id, key))
+        stream = np.uint64(start(door.key64(self.id, key)))
         frame = door.room(self.id, out, self.max_nbytes(x.size))
         if not np.isfinite(x).all():
             door.refuse(self.id, x)

@@ -10,7 +10,7 @@ import numpy as np
 from psmpi.base import Frame, Vector
 from psmpi.codecs import door
 from psmpi.codecs.blocks import Blockwise
-from psmpi.kernels.signs import sign_add, sign_encode
+from psmpi.kernels.signs import sign_add, sign_bits, sign_encode, sign_feedback
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,20 @@ class Sign(Blockwise):
     -----
     C(x)_i = (||x_b||_1 / d_b) sign(x_i) with sign(0) = sign(-0.0) = +1, so that exactly
     ||x - C(x)||^2 = ||x||^2 - sum_b ||x_b||_1^2 / d_b. The mean is taken in float64 and
-    cast once to float32.
+    cast once to float32. Blocks whose scale is 0 send nothing else and add nothing.
 
     ==========================  ====================================================
     bytes                       content
     ==========================  ====================================================
     0 .. 4B - 1                 scales of the B blocks, float32
-    4B .. 4B + ceil(d/8) - 1    d bits, 1 = negative, the least significant first,
-                                zero padding
+    4B .. 4B + ceil(n/8) - 1    one bit per entry of the blocks with scale > 0, n in
+                                all, in order, without gaps: 1 = negative, the least
+                                significant first, zero padding
     ==========================  ====================================================
 
-    ``paper_bits`` = d + 32 B. Source: Zheng, Huang, Kwok, dist-EF-SGD (NeurIPS 2019),
-    section 3.3; Karimireddy et al., EF-signSGD (ICML 2019), for B = 1.
+    ``paper_bits`` = d + 32 B, also where fewer bits are sent. Source: Zheng, Huang,
+    Kwok, dist-EF-SGD (NeurIPS 2019), section 3.3; Karimireddy et al., EF-signSGD (ICML
+    2019), for B = 1.
 
     Examples
     --------
@@ -58,7 +60,7 @@ class Sign(Blockwise):
     unbiased: ClassVar[bool] = False
 
     def max_nbytes(self, dim: int) -> int:
-        """Return the bytes of every frame."""
+        """Return the bytes of a frame without zero blocks."""
         return 4 * (self.blocks(dim).size - 1) + (dim + 7) // 8
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
@@ -66,16 +68,41 @@ class Sign(Blockwise):
         return dim + 32 * (self.blocks(dim).size - 1)
 
     def error(self, dim: int) -> float:
-        """Return 1 - 1 / max_b d_b, which a block with one non-zero entry attains."""
+        """Return 1 - 1 / max_b d_b, which a block with one non-zero entry attains.
+
+        Holds where the means of non-zero blocks are float32 above 0.
+        """
         return 1 - 1 / int(np.diff(self.blocks(dim)).max(initial=1))
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the scales and the signs of ``x``; see ``Codec.encode``."""
         x = door.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        frame = door.room(self.id, out, size)
-        if not sign_encode(x, self.blocks(x.size), frame) < np.inf:
+        frame = door.room(self.id, out, self.max_nbytes(x.size))
+        # A sum shows what isn't finite; one that overflows is beyond float32 anyway.
+        size = sign_encode(x, self.blocks(x.size), frame)
+        if size < 0:
             door.refuse(self.id, x, "mean magnitude of a block")
+        return frame[:size]
+
+    def encode_feedback(
+        self,
+        e: Vector,
+        x: Vector | None = None,
+        ratio: float = 1.0,
+        out: Frame | None = None,
+        key: int = 0,
+    ) -> Frame:
+        """Return the frame of p = ratio e + x, leave p - C(p) in ``e``, in two passes.
+
+        The bytes and ``e`` are those of the steps one by one, to the bit. Where p is
+        refused, ``e`` holds it.
+        """
+        e, x = door.feedback(self.id, e, x)
+        ratio = door.factor(self.id, ratio, "ratio")
+        frame = door.room(self.id, out, self.max_nbytes(e.size))
+        size = sign_feedback(e, x, ratio, self.blocks(e.size), frame)
+        if size < 0:
+            door.refuse(self.id, e, "mean magnitude of a block")
         return frame[:size]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
@@ -83,8 +110,11 @@ class Sign(Blockwise):
         frame, out = door.received(self.id, frame), door.target(self.id, out)
         scale = door.factor(self.id, scale)
         bounds = self.blocks(out.size)
-        if frame.size != 4 * (bounds.size - 1) + (out.size + 7) // 8:
-            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
-        door.check_padding(self.id, frame, out.size)
-        if not sign_add(frame, bounds, out, scale):
+        scales = 4 * (bounds.size - 1)
+        bits = sign_bits(frame, bounds) if frame.size >= scales else 0
+        if bits < 0:
             door.damaged(self.id, "a scale is negative or not finite")
+        if frame.size != scales + (bits + 7) // 8:
+            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+        door.check_padding(self.id, frame, bits)
+        sign_add(frame, bounds, out, scale)

@@ -29,9 +29,8 @@ def max_abs(x: Vector) -> float:
 
 
 @kernel
-def sum_abs(x: Vector) -> float:
-    """Return sum |x_i| in float64."""
-    lanes = np.zeros(LANES)
+def add_abs(x: Vector, lanes: np.ndarray) -> None:
+    """Add |x_i| to lane i mod 64; all pieces but the last are multiples of 64."""
     body = x.size - x.size % LANES
     for start in range(0, body, LANES):
         part = x[start : start + LANES]
@@ -39,10 +38,23 @@ def sum_abs(x: Vector) -> float:
             lanes[j] += abs(real(part[j]))
     for i in range(body, x.size):
         lanes[i - body] += abs(real(x[i]))
+
+
+@kernel
+def add_up(lanes: np.ndarray) -> float:
+    """Return the sum of the lanes, from the first to the last."""
     total = 0.0
     for j in range(LANES):
         total += lanes[j]
     return total
+
+
+@kernel
+def sum_abs(x: Vector) -> float:
+    """Return sum |x_i| in float64."""
+    lanes = np.zeros(LANES)
+    add_abs(x, lanes)
+    return add_up(lanes)
 
 
 @kernel
@@ -56,10 +68,7 @@ def sum_squares(x: Vector, factor: float) -> float:
             lanes[j] += (factor * part[j]) ** 2
     for i in range(body, x.size):
         lanes[i - body] += (factor * x[i]) ** 2
-    total = 0.0
-    for j in range(LANES):
-        total += lanes[j]
-    return total
+    return add_up(lanes)
 
 
 @kernel
@@ -73,10 +82,7 @@ def distance_squares(a: Vector, b: Vector) -> float:
             lanes[j] += (real(p[j]) - q[j]) ** 2
     for i in range(body, a.size):
         lanes[i - body] += (real(a[i]) - b[i]) ** 2
-    total = 0.0
-    for j in range(LANES):
-        total += lanes[j]
-    return total
+    return add_up(lanes)
 
 
 @kernel

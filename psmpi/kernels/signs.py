@@ -1,92 +1,231 @@
-"""One bit per entry and one scale per block."""
+"""One bit per entry, 1 for x_i < 0, with one scale per block or none."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from psmpi.base import Frame, Indices, Vector
-from psmpi.kernels.jit import U0, U1, kernel, load, real, store
-from psmpi.kernels.reduce import max_abs, sum_abs
+from psmpi.kernels.bits import window
+from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store
+from psmpi.kernels.reduce import LANES, add_abs, add_up, max_abs, sum_abs
+
+CHUNK = 2048  # entries that stay in the first-level cache, a multiple of LANES
 
 
 @kernel
-def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> float:
-    """Write one float32 scale mean |x_i| per block, then the bits, 1 for x_i < 0.
+def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> int:
+    """Write one float32 scale mean |x_i| per block, then the bits of those above 0.
 
-    Block b is ``x[bounds[b]:bounds[b + 1]]``. Returns the largest |x_i|, or infinity if
-    a scale overflows float32; where that isn't finite nothing is written.
+    Block b is ``x[bounds[b]:bounds[b + 1]]``. Returns the number of bytes, or -1, with
+    nothing written, if a scale isn't finite.
     """
-    top = max_abs(x)
-    if not top < np.inf:
-        return top
-    blocks = bounds.size - 1
-    scales = np.empty(blocks, np.float32)
-    for b in range(blocks):
-        size = bounds[b + 1] - bounds[b]
-        scales[b] = np.float32(sum_abs(x[bounds[b] : bounds[b + 1]]) / size)
-        if not scales[b] < np.inf:
-            return np.inf
-    for b in range(blocks):
-        store(frame, 4 * b, scales[b])
-    body = x.size - x.size % 64
-    at = 4 * blocks
-    for first in range(0, body, 64):
-        part = x[first : first + 64]
-        word = U0
-        for j in range(64):
-            word |= np.uint64(1 if part[j] < 0 else 0) << np.uint64(j)
-        store(frame, at, word)
-        at += 8
-    for first in range(body, x.size, 8):
-        part = x[first : first + 8]
-        word = U0
-        for j in range(part.size):
-            word |= np.uint64(1 if part[j] < 0 else 0) << np.uint64(j)
-        frame[at] = np.uint8(word)
-        at += 1
-    return top
+    scales = np.empty(bounds.size - 1, np.float32)
+    for b in range(scales.size):
+        part = x[bounds[b] : bounds[b + 1]]
+        scales[b] = np.float32(sum_abs(part) / part.size)
+    if not _write_scales(scales, frame):
+        return -1
+    codes = frame[4 * scales.size :]
+    bit, word, first = signed(0), U0, signed(0)
+    for b in range(scales.size):
+        if scales[b] == 0:
+            first = bounds[b + 1]
+        elif b + 1 == scales.size or scales[b + 1] == 0:  # the last of several
+            part = x[first : bounds[b + 1]]
+            word = _pack_signs(part, 0.0, codes, bit, word)
+            bit += part.size
+    return 4 * scales.size + _finish(codes, bit, word)
 
 
 @kernel
-def sign_add(frame: Frame, bounds: Indices, out: Vector, scale: float) -> bool:
-    """Add ``scale * scales[b] * (+1 or -1)`` to ``out``.
+def sign_feedback(
+    e: Vector, x: Vector, ratio: float, bounds: Indices, frame: Frame
+) -> int:
+    """Write the frame of p = ratio e + x, and p - C(p) into ``e``: two passes.
 
-    Returns False, with nothing added, if a scale is negative or isn't finite; the
-    frame's length has been checked.
+    The first leaves p in ``e`` and sums, the second packs and subtracts. An empty ``x``
+    stands for none. Returns what ``sign_encode`` does; with -1, ``e`` is p.
     """
-    blocks = bounds.size - 1
-    for b in range(blocks):
-        if not load(frame, 4 * b, np.uint32) < np.uint32(0x7F800000):
-            return False
-    codes = frame[4 * blocks :]
-    for b in range(blocks):
-        value = scale * real(load(frame, 4 * b, np.float32))
+    scales = np.empty(bounds.size - 1, np.float32)
+    for b in range(scales.size):
         first, last = bounds[b], bounds[b + 1]
-        # A block may begin and end inside a word of 64 bits.
-        while first < last:
-            room = min(64 - first % 64, last - first)
-            word = _word(codes, first // 64) >> np.uint64(first % 64)
-            part = out[first : first + room]
-            if room == 64:
-                for j in range(64):
-                    negative = (word >> np.uint64(j)) & U1
-                    part[j] += -value if negative else value
-            else:
-                for j in range(room):
-                    negative = (word >> np.uint64(j)) & U1
-                    part[j] += -value if negative else value
-            first += room
+        total = _feed(e[first:last], x[first:last], ratio)
+        scales[b] = np.float32(total / (last - first))
+    if not _write_scales(scales, frame):
+        return -1
+    codes = frame[4 * scales.size :]
+    bit, word = signed(0), U0
+    for b in range(scales.size):
+        if scales[b] > 0:
+            part = e[bounds[b] : bounds[b + 1]]
+            word = _pack_signs(part, real(scales[b]), codes, bit, word)
+            bit += part.size
+    return 4 * scales.size + _finish(codes, bit, word)
+
+
+@kernel
+def plane_encode(x: Vector, frame: Frame) -> bool:
+    """Write the bits alone; False, with nothing written, if an entry isn't finite."""
+    if not max_abs(x) < np.inf:
+        return False
+    _finish(frame, x.size, _pack_signs(x, 0.0, frame, signed(0), U0))
     return True
 
 
 @kernel
-def _word(codes: Frame, index: int) -> np.uint64:
-    """Return bytes 8 index to 8 index + 8, zeros past the end."""
-    at = 8 * index
-    if at + 8 <= codes.size:
-        whole: np.uint64 = load(codes, at, np.uint64)
-        return whole
-    word = U0
-    for j in range(codes.size - at):
-        word |= np.uint64(codes[at + j]) << np.uint64(8 * j)
+def plane_add(frame: Frame, out: Vector, scale: float) -> None:
+    """Add ``scale * (+1 or -1)`` to ``out``; the frame has been checked."""
+    _add_signs(frame, signed(0), out, scale)
+
+
+@kernel
+def _feed(e: Vector, x: Vector, ratio: float) -> float:
+    """Write p = ratio e + x into ``e``, rounded twice to its type; return sum |p_i|."""
+    factor = e.dtype.type(ratio)
+    lanes = np.zeros(LANES)
+    if x.size == 0:
+        for start in range(0, e.size, CHUNK):
+            part = e[start : start + CHUNK]
+            if ratio != 1.0:
+                for j in range(part.size):
+                    part[j] *= factor
+            add_abs(part, lanes)
+        return add_up(lanes)
+    body = e.size - e.size % LANES
+    for start in range(0, body, LANES):
+        part, more = e[start : start + LANES], x[start : start + LANES]
+        for j in range(LANES):
+            p = factor * part[j] + more[j]
+            part[j] = p
+            lanes[j] += abs(real(p))
+    for i in range(body, e.size):
+        e[i] = factor * e[i] + x[i]
+        lanes[i - body] += abs(real(e[i]))
+    return add_up(lanes)
+
+
+@kernel
+def _write_scales(scales: np.ndarray, frame: Frame) -> bool:
+    """Write all scales; False, with nothing written, if one isn't finite."""
+    for b in range(scales.size):
+        if not scales[b] < np.inf:
+            return False
+    for b in range(scales.size):
+        store(frame, 4 * b, scales[b])
+    return True
+
+
+@kernel
+def _pack_signs(
+    x: Vector, scale: float, codes: Frame, bit: int, word: np.uint64
+) -> np.uint64:
+    """Append the signs of ``x`` to ``bit`` bits; the last bit % 64 are in ``word``.
+
+    Writes whole words only and returns the bits of the last, unfinished one. Takes
+    ``scale`` times the signs off ``x``, in its type; 0 leaves it alone.
+    """
+    filled = bit % 64
+    head = min((64 - filled) % 64, x.size)  # up to the next word of the stream
+    at = bit // 64 * 8
+    if filled > 0:
+        word |= _few_signs(x[:head]) << np.uint64(filled)
+        _take(x[:head], scale)
+        if filled + head < 64:
+            return word
+        store(codes, at, word)
+        at += 8
+    body = x.size - (x.size - head) % 64
+    for first in range(head, body, 64):
+        part = x[first : first + 64]
+        word = U0
+        for j in range(64):
+            word |= np.uint64(1 if part[j] < 0 else 0) << np.uint64(j)
+        store(codes, at, word)
+        at += 8
+        _take(part, scale)
+    word = _few_signs(x[body:])
+    _take(x[body:], scale)
     return word
+
+
+@kernel
+def _take(x: Vector, scale: float) -> None:
+    """Subtract ``scale * (+1 or -1)`` from ``x``; scale 0 leaves it as it is."""
+    # float32 - float32 rounds as by way of float64, which is how decoding goes.
+    value = x.dtype.type(scale)
+    if scale > 0:
+        for j in range(x.size):
+            x[j] += value if x[j] < 0 else -value
+
+
+@kernel
+def _few_signs(x: Vector) -> np.uint64:
+    """Return the signs of up to 64 entries."""
+    word = U0
+    for j in range(x.size):
+        word |= np.uint64(1 if x[j] < 0 else 0) << np.uint64(j)
+    return word
+
+
+@kernel
+def _finish(codes: Frame, bits: int, word: np.uint64) -> int:
+    """Write the unfinished word, padding with zeros; return the bytes of ``bits``."""
+    size = (bits + 7) // 8
+    for at in range(bits // 64 * 8, size):
+        codes[at] = np.uint8(word)
+        word >>= np.uint64(8)
+    return size
+
+
+@kernel
+def sign_bits(frame: Frame, bounds: Indices) -> int:
+    """Return the bits that follow the scales, -1 if one is negative or not finite.
+
+    The frame holds at least the scales.
+    """
+    bits = 0
+    for b in range(bounds.size - 1):
+        scale = load(frame, 4 * b, np.uint32)
+        if not scale < np.uint32(0x7F800000):
+            return -1
+        if scale > 0:
+            bits += bounds[b + 1] - bounds[b]
+    return bits
+
+
+@kernel
+def sign_add(frame: Frame, bounds: Indices, out: Vector, scale: float) -> None:
+    """Add ``scale * scales[b] * (+1 or -1)`` to ``out``; the frame has been checked."""
+    codes = frame[4 * (bounds.size - 1) :]
+    bit = signed(0)
+    for b in range(bounds.size - 1):
+        value = real(load(frame, 4 * b, np.float32))
+        if value > 0:
+            part = out[bounds[b] : bounds[b + 1]]
+            _add_signs(codes, bit, part, scale * value)
+            bit += part.size
+
+
+@kernel
+def _add_signs(codes: Frame, bit: int, out: Vector, value: float) -> None:
+    """Add ``value``, or ``-value`` where the stream from ``bit`` on has a 1."""
+    # The entries may begin and end inside a word of 64 bits.
+    filled = bit % 64
+    head = min((64 - filled) % 64, out.size)
+    body = out.size - (out.size - head) % 64
+    word = window(codes, np.uint64(bit - filled)) >> np.uint64(filled)
+    _add_few(word, out[:head], value)
+    for first in range(head, body, 64):
+        word = window(codes, np.uint64(bit + first))
+        part = out[first : first + 64]
+        for j in range(64):
+            negative = (word >> np.uint64(j)) & U1
+            part[j] += -value if negative else value
+    _add_few(window(codes, np.uint64(bit + body)), out[body:], value)
+
+
+@kernel
+def _add_few(word: np.uint64, out: Vector, value: float) -> None:
+    for j in range(out.size):
+        negative = (word >> np.uint64(j)) & U1
+        out[j] += -value if negative else value

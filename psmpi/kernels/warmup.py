@@ -18,6 +18,7 @@ from psmpi.kernels import (
     signs,
     sparse,
     vector,
+    votes,
 )
 
 U = np.uint64
@@ -29,6 +30,7 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     frame = np.zeros(64, np.uint8)
     words = np.arange(8, dtype=np.uint32)
     bounds = np.array([0, 8])
+    planes = np.zeros((2, 1), np.uint64)
     least = U(1)
     return [
         (hash.mix, (U(1),)),
@@ -40,6 +42,8 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (bits.window, (frame, U(0))),
         (bits.unpack, (frame, 0, U(4), words.copy())),
         (reduce.max_abs, (x,)),
+        (reduce.add_abs, (x, np.zeros(reduce.LANES))),
+        (reduce.add_up, (np.zeros(reduce.LANES),)),
         (reduce.sum_abs, (x,)),
         (reduce.sum_squares, (x, 1.0)),
         (reduce.distance_squares, (x, x)),
@@ -51,7 +55,11 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (rounding.stochastic_encode, (x, U(4), True, 0.0, U(1), frame)),
         (rounding.stochastic_add, (frame, U(4), x.copy(), 1.0)),
         (signs.sign_encode, (x, bounds, frame)),
+        (signs.sign_feedback, (x.copy(), x, 1.0, bounds, frame)),
+        (signs.sign_bits, (frame, bounds)),
         (signs.sign_add, (frame, bounds, x.copy(), 1.0)),
+        (signs.plane_encode, (x, frame)),
+        (signs.plane_add, (frame, x.copy(), 1.0)),
         (select.leading_histogram, (x, U(20 if x.itemsize == 4 else 52))),
         (select.from_top, (np.ones(select.BINS, np.int64), 1)),
         (select.from_bin, (x, least, x.size)),
@@ -86,6 +94,8 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (vector.decay, (x.copy(), x.copy(), 0.5, 0.5, 0.5)),
         (vector.local_step, (x.copy(), x.copy(), x, 0.5)),
         (vector.nesterov, (x.copy(), x.copy(), 0.5)),
+        (votes.vote_add, (planes, frame[:1], 8)),
+        (votes.vote_result, (planes, 1, frame[:1], 8)),
         (sparse.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
     ]
 

@@ -1,0 +1,134 @@
+"""Signs alone, one bit each, and the majority of many: signSGD, Signum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.codecs import door
+from psmpi.kernels.signs import plane_add, plane_encode
+from psmpi.kernels.votes import vote_add, vote_result
+
+
+@dataclass(frozen=True)
+class Plane(Codec):
+    """The sign of every entry, +1 or -1, and no magnitude.
+
+    Notes
+    -----
+    C(x)_i = sign(x_i) with sign(0) = sign(-0.0) = +1. The bits are those of ``Sign``.
+    Frames of several senders are merged by ``Majority``.
+
+    ===================  ===============================================================
+    bytes                content
+    ===================  ===============================================================
+    0 .. ceil(d/8) - 1   d bits, 1 = negative, the least significant first, zero padding
+    ===================  ===============================================================
+
+    ``paper_bits`` = d. Source: Bernstein, Zhao, Azizzadenesheli, Anandkumar, signSGD
+    with majority vote (ICLR 2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame = Plane().encode(np.array([3.0, -1.0, 0.0, -4.0], np.float32))
+    >>> frame.tobytes().hex()
+    '0a'
+    >>> Plane().decode(frame, 4)
+    array([ 1., -1.,  1., -1.], dtype=float32)
+    """
+
+    id: ClassVar[str] = "plane"
+    wire_id: ClassVar[int] = 13
+    unbiased: ClassVar[bool] = False
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of every frame."""
+        return (door.length(self.id, dim) + 7) // 8
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return d."""
+        return dim
+
+    def error(self, dim: int) -> float:
+        """Return infinity: C(x) keeps its length sqrt(d) while x goes to zero."""
+        return math.inf
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the signs of ``x``; see ``Codec.encode``."""
+        x = door.vector(self.id, x)
+        size = self.max_nbytes(x.size)
+        frame = door.room(self.id, out, size)
+        if not plane_encode(x, frame):
+            door.refuse(self.id, x)
+        return frame[:size]
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the signs to ``out``; see ``Codec.decode_add``."""
+        out = door.target(self.id, out)
+        plane_add(checked(frame, out.size), out, door.factor(self.id, scale))
+
+
+def checked(frame: Frame, dim: int) -> Frame:
+    """Return a frame of ``Plane`` as kernels take it, or raise FrameError."""
+    frame = door.received(Plane.id, frame)
+    if frame.size != (dim + 7) // 8:
+        door.damaged(Plane.id, f"{frame.size} bytes for {dim} entries")
+    door.check_padding(Plane.id, frame, dim)
+    return frame
+
+
+class Majority:
+    """Merges frames of ``Plane`` into the frame of what most of them say, packed.
+
+    Entry i of the result is -1 if more than half of the frames have -1 there, else +1:
+    an even number of frames may tie, and a tie is +1, as sign(0) is.
+
+    The votes for -1 are counted in bit-sliced counters, ``most_votes.bit_length()``
+    planes of d bits. A frame costs O(d / 64 log M) word operations and so does the
+    result; nothing is unpacked.
+
+    >>> import numpy as np
+    >>> vote = Majority(4, most_votes=3)
+    >>> for signs in ([1, 1, -1, -1], [1, -1, -1, 1], [1, -1, 1, -1]):
+    ...     vote.add(Plane().encode(np.array(signs, np.float32)))
+    >>> Plane().decode(vote.result(), 4)
+    array([ 1., -1., -1., -1.], dtype=float32)
+    """
+
+    def __init__(self, dim: int, most_votes: int) -> None:
+        self.dim = door.length("majority", dim)
+        self.most_votes = door.integer("majority", "most_votes", most_votes, 1, None)
+        self.votes = 0
+        planes, words = self.most_votes.bit_length(), (self.dim + 63) // 64
+        self._counters = np.zeros((planes, words), np.uint64)
+
+    def add(self, frame: Frame) -> None:
+        """Count one frame; a damaged one raises FrameError and does not count."""
+        frame = checked(frame, self.dim)
+        if self.votes == self.most_votes:
+            raise ConfigError(
+                f"majority: there are {self.votes} votes already; give a larger "
+                "most_votes, or reset between rounds"
+            )
+        vote_add(self._counters, frame, self.dim)
+        self.votes += 1
+
+    def result(self, out: Frame | None = None) -> Frame:
+        """Return the majority's frame: a view of ``out``'s start, or of a new buffer.
+
+        All +1 without votes.
+        """
+        size = (self.dim + 7) // 8
+        frame = door.room("majority", out, size)
+        vote_result(self._counters, self.votes, frame, self.dim)
+        return frame[:size]
+
+    def reset(self) -> None:
+        """Forget all votes."""
+        self._counters[:] = 0
+        self.votes = 0
