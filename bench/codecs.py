@@ -12,7 +12,19 @@ import time
 import common
 import numpy as np
 
-from psmpi.codecs import Bernoulli, Dense, Sign, Stochastic, TopK, Uniform, Wangni
+from psmpi.codecs import (
+    AdaComp,
+    Bernoulli,
+    Dense,
+    QTopK,
+    Sign,
+    SignTopK,
+    Sparse,
+    Stochastic,
+    TopK,
+    Uniform,
+    Wangni,
+)
 
 CODECS = (
     Dense(),
@@ -24,6 +36,13 @@ CODECS = (
     Sign(block=4096),
     TopK(0.001),
     TopK(0.01),
+    TopK(0.01, block=65536),
+    SignTopK(0.01),
+    SignTopK(0.01, block=512),
+    QTopK(0.01),
+    AdaComp(),
+    Sparse(),
+    Sparse(64),
     Bernoulli(0.5),
     Wangni(0.01),
 )
@@ -44,6 +63,8 @@ def measure(dim, repeats):
     """Return one row of ns per element for every action."""
     x = np.random.default_rng(0).standard_normal(dim).astype(np.float32)
     out = np.zeros_like(x)
+    # What a server sums up: entries of a few workers, zero elsewhere.
+    few = TopK(0.01).decode(TopK(0.01).encode(x), dim)
     actions = {
         "read (max)": lambda: np.max(x),
         "copy": lambda: np.copyto(out, x),
@@ -51,10 +72,13 @@ def measure(dim, repeats):
     sizes = {}
     for codec in CODECS:
         buffer = np.zeros(codec.max_nbytes(dim), np.uint8)
-        frame = codec.encode(x, key=1).copy()
+        source = few if isinstance(codec, Sparse) else x
+        frame = codec.encode(source, key=1).copy()
         sizes[f"{codec} encode"] = frame.size
         # Bound now, not when called: the names change with the loop.
-        actions[f"{codec} encode"] = lambda c=codec, b=buffer: c.encode(x, b, 1)
+        actions[f"{codec} encode"] = lambda c=codec, b=buffer, s=source: c.encode(
+            s, b, 1
+        )
         actions[f"{codec} decode_add"] = lambda c=codec, f=frame: c.decode_add(f, out)
     rows = []
     for name, action in actions.items():

@@ -270,10 +270,8 @@ def scaled(codec, x, key):
 
 def piecewise(codec, x, key):
     frame = b""
-    pieces = itertools.pairwise(codec.bounds)
-    for b, ((first, last), part) in enumerate(
-        zip(pieces, itertools.cycle(codec.parts))
-    ):
+    for b, (first, last) in enumerate(itertools.pairwise(codec.bounds)):
+        part = codec.parts[b % len(codec.parts)]
         piece = encode(part, x[first:last], draw(key, b))
         frame += struct.pack("<I", len(piece)) + piece
     return frame

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,12 +52,17 @@ class Blockwise(Codec):
         Raises ConfigError for bounds that don't cover the vector.
         """
         dim = door.length(self.id, dim)
-        if self.bounds is None:
-            starts = np.arange(0, dim, self.block or max(dim, 1), dtype=np.int64)
-            return np.append(starts, np.int64(dim))
-        if self.bounds[-1] != dim:
+        if self.bounds is not None and self.bounds[-1] != dim:
             raise ConfigError(
                 f"{self.id}: bounds cover {self.bounds[-1]} entries, the vector has "
                 f"{dim}; end them with {dim}"
             )
-        return np.array(self.bounds, np.int64)
+        return _bounds(self.block, self.bounds, dim)
+
+
+@functools.lru_cache(maxsize=64)  # asked for by every message
+def _bounds(block: int | None, bounds: tuple[int, ...] | None, dim: int) -> Indices:
+    if bounds is not None:
+        return np.array(bounds, np.int64)
+    starts = np.arange(0, dim, block or max(dim, 1), dtype=np.int64)
+    return np.append(starts, np.int64(dim))

@@ -127,8 +127,7 @@ class QTopK(Largest, GroupedCodec):
 
     def units(self, scales: Scales, dim: int) -> NDArray[np.float64]:
         """Return norm / s, divided by 1 + beta where that is asked for."""
-        units: NDArray[np.float64] = scales.astype(np.float64)
-        units /= 2**self.bits - 1
+        units: NDArray[np.float64] = scales.astype(np.float64) / (2**self.bits - 1)
         if self.scaled:
             units /= 1 + self.beta(dim)
         return units

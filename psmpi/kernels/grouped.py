@@ -94,8 +94,9 @@ def group_add(
         unit = units[b]
         for j in range(starts[b], starts[b + 1]):
             code = np.uint64(codes[j])
-            level = real(code & top) if top else 1.0
-            out[chosen[j]] += scale * (unit * (level if code <= top else -level))
+            level = real(signed(code & top)) if top else 1.0
+            sign = 1.0 - 2.0 * real(signed(code >> bits))
+            out[chosen[j]] += scale * (unit * (level * sign))
 
 
 @kernel
@@ -133,5 +134,5 @@ def bin_choose(
             for i in range(first, last):
                 found[count] = np.uint32(i)
                 ahead = abs(real(g[i]) + real(latest[i])) >= top
-                count += signed(ahead and g[i] != 0)
+                count += signed(ahead) & signed(g[i] != 0)  # & takes no branch
     return found[:count]

@@ -14,6 +14,7 @@ from psmpi.kernels.jit import U0, U1, kernel, ones, signed, store, trailing_zero
 
 FIXED, BITMAP = 32, 33
 U32 = np.uint64(32)
+SPAN = np.uint64(56)  # bits that a window has besides the one that ends the zeros
 
 
 @kernel
@@ -163,7 +164,8 @@ def _read_rice(
         bit += zeros + U1
         if high > most or bit + parameter > size:
             return False
-        index = following + ((high << parameter) | (window(stream, bit) & low))
+        word = word >> zeros >> U1 if zeros < SPAN - parameter else window(stream, bit)
+        index = following + ((high << parameter) | (word & low))
         bit += parameter
         if index >= dim:
             return False

@@ -67,7 +67,7 @@ def all_from(x: Vector, least: np.uint64) -> np.ndarray:
     room = 0
     for i in range(x.size):
         room += signed(np.uint64(magnitude(x[i])) >= least)
-    return from_bin(x, least, room)
+    return from_bin(x, least, signed(room))
 
 
 @kernel
