@@ -229,8 +229,12 @@ class WorkerLink(abc.ABC):
     down: Codec
 
     @abc.abstractmethod
-    def rounds(self, state: Any) -> Iterator[int]:
-        """Yield round numbers from ``state.round`` on, until the plan's last."""
+    def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
+        """Yield round numbers from ``state.round`` on, until the plan's last.
+
+        Then waits for the end of the run, and raises ``Stopped``. ``until_told``: yields
+        for ever, where the server alone knows how often it will hear this worker.
+        """
 
     @abc.abstractmethod
     def pull(self) -> Frame | None:

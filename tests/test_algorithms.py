@@ -30,8 +30,8 @@ ROWS = [
     ("random-selection", {"lr": 0.1, "bits": 4, "probability": 0.5}, 1e-6),
     ("dynamic-averaging", {"lr": 0.1, "delta": 0.01, "batch": 20}, 1e-1),
     ("local-sgd", {"lr": 0.3, "local_steps": 4}, 1e-1),
-    ("topk-sgd", {"lr": 0.3, "k": 6}, 1e-3),
-    ("mem-sgd", {"lr": 0.3, "k": 6}, 1e-3),
+    ("topk-sgd", {"lr": 0.3, "k": 6}, 1e-2),
+    ("mem-sgd", {"lr": 0.3, "k": 6}, 1e-2),
     ("ef-signsgd", {"lr": 0.3}, 1e-2),
     ("qtopk", {"lr": 0.3, "k": 6}, 1e-2),
     ("signtopk", {"lr": 0.3, "k": 6}, 1e-2),
@@ -48,9 +48,9 @@ ROWS = [
 IDS = [row[0] for row in ROWS]
 
 
-def go(algorithm, *, schedule=None, problem=None, **given):
+def go(algorithm, *, turns=None, problem=None, **given):
     how = {"data": QUADRATIC, "workers": 3, "rounds": 60, "seed": 3} | given
-    return run_local(config.run(algorithm, **how), schedule=schedule, problem=problem)
+    return run_local(config.run(algorithm, **how), schedule=turns, problem=problem)
 
 
 def same(a, b):
@@ -72,7 +72,7 @@ def test_it_converges(algorithm, options, residual, dtype):
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("algorithm", "options", "residual"), ROWS, ids=IDS)
 def test_the_schedule_does_not_matter(algorithm, options, residual, seed):
-    plain, shuffled = go(algorithm, **options), go(algorithm, schedule=seed, **options)
+    plain, shuffled = go(algorithm, **options), go(algorithm, turns=seed, **options)
     assert same(plain, shuffled)
     for key in ("uploads", "paper_bits_up", "wire_bytes_up", "wire_bytes_down"):
         assert plain.summary[key] == shuffled.summary[key]
@@ -299,7 +299,7 @@ def test_paper_bits_are_those_of_the_formula():
         (
             "dist-ef-sgd",
             {"codec": "stochastic", "bits": 1},
-            r"may lose 5.48 .* --scaled",
+            r"^dist-ef-sgd: .* may lose 5.48 .*--scaled",
         ),
         ("dist-ef-sgd", {"codec": "plane"}, "may lose inf"),
         ("qtopk", {"k": 30, "bits": 1, "scaled": False}, "scaled"),
@@ -376,11 +376,12 @@ class Drifting(Quadratic):
         return super().grad(x, out, batch)
 
 
-@pytest.mark.parametrize("algorithm", ["dist-ef-sgd", "signum", "topk-sgd"])
+@pytest.mark.parametrize("algorithm", ["dist-ef-sgd", "signum", "sgd"])
 def test_models_that_differ_are_found(algorithm):
+    given = {"downlink": "update"} if algorithm == "sgd" else {}
     with pytest.raises(LinkError, match="round 15: the model of worker 2 is not the"):
-        go(algorithm, problem=Drifting(dim=30), check_every=5)
-    go(algorithm, problem=Drifting(dim=30), check_every=0)
+        go(algorithm, problem=Drifting(dim=30), check_every=5, **given)
+    go(algorithm, problem=Drifting(dim=30), check_every=0, **given)
 
 
 def test_models_are_compared_where_all_ranks_hold_one():
@@ -422,9 +423,7 @@ def test_piecewise_and_blocks_in_both_directions(blocks, down):
     options = {"codec": "signtopk:k=0.3+dense", "down_codec": down, "blocks": blocks}
     a = go("dist-ef-sgd", data=data, batch=10, lr=0.5, rounds=200, **options)
     assert a.summary["residual"] < 0.1
-    b = go(
-        "dist-ef-sgd", data=data, batch=10, lr=0.5, rounds=200, schedule=2, **options
-    )
+    b = go("dist-ef-sgd", data=data, batch=10, lr=0.5, rounds=200, turns=2, **options)
     assert same(a, b)
 
 

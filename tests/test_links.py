@@ -109,7 +109,7 @@ def echo_server(end):
 
 def echo_worker(end):
     x = np.zeros(DIM, np.float32)
-    for _ in end.rounds(State()):
+    for _ in end.rounds(State(), until_told=True):
         end.down.decode(end.pull(), DIM, x)
         end.push(None if end.worker == 1 else end.up.encode(x * 10**end.worker))
 
@@ -238,7 +238,7 @@ def async_server(updates):
 
 def async_worker(end):
     x = np.zeros(DIM, np.float32)
-    for _ in end.rounds(State()):
+    for _ in end.rounds(State(), until_told=True):
         end.down.decode(end.pull(), DIM, x)
         end.push(end.up.encode(x + end.worker + 1))
 
@@ -255,3 +255,53 @@ def test_a_replay_reproduces_an_asynchronous_run():
 def test_a_replay_that_is_too_short_says_so():
     with pytest.raises(LinkError, match="order of arrival is used up"):
         run(async_server(5), async_worker, wire=ADDRESSED, replay=[0, 1])
+
+
+def test_a_worker_ends_after_the_last_round():
+    def server(end):
+        for _ in end.rounds(State()):
+            list(end.gather())
+
+    def worker(end):
+        rounds = []
+        try:
+            for k in end.rounds(State()):
+                end.push(None)
+                rounds.append(k)
+        except Stopped:
+            end.leave()
+            return rounds
+
+    _, results, _ = run(server, worker, rounds=4)
+    assert results[1:] == [[0, 1, 2, 3]] * 3
+
+
+def test_a_server_that_goes_on_is_an_error():
+    def server(end):
+        for _ in end.rounds(State()):
+            list(end.gather())
+        end.bcast(end.down.encode(np.zeros(DIM, np.float32)))
+
+    def worker(end):
+        for _ in end.rounds(State()):
+            end.push(None)
+
+    with pytest.raises(LinkError, match="goes on after the last round"):
+        run(server, worker)
+
+
+def test_a_worker_of_another_round_is_named():
+    def server(end):
+        for _ in end.rounds(State()):
+            list(end.gather())
+
+    def worker(end):
+        state = State()
+        state.round = int(end.worker == 1)
+        for _ in end.rounds(state):
+            end.push(None)
+
+    with pytest.raises(
+        LinkError, match="worker 1: its message is of round 1, the serv"
+    ):
+        run(server, worker)

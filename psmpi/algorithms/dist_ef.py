@@ -70,9 +70,8 @@ class DistEfSgd(FeedbackSgd):
     default_downlink: ClassVar[str] = "feedback"
 
     def wire(self, plan: Plan) -> Wire:
-        wire = super().wire(plan)
-        require_contraction(wire.up, plan.dim, self.id)
-        return wire
+        require_contraction(self.up_codec(plan), plan.dim, self.id)
+        return super().wire(plan)
 
     def rescales(self) -> bool:
         return self.rescale

@@ -10,7 +10,7 @@ Learning by Dynamic Model Averaging", ECML PKDD 2018.
     server:    B = workers in violation; while ||avg(B) - r||^2 > Delta, ask one more
                send avg(B) to all of B;   if B is everybody, also r <- avg(B)
 
-Every round opens with a message to each worker. An empty frame says to keep the own
+Every round closes with a message to each worker. An empty frame says to keep the own
 model; a model replaces it; None before a model says that it is the new reference, too.
 A worker that has not sent its model in this round is asked for it by None.
 """
@@ -48,7 +48,6 @@ class AveragingWorker:
     x: Vector
     reference: Vector
     gradient: Vector
-    sent: bool = True  # its model, in the round before
     round: int = 0
 
 
@@ -114,7 +113,6 @@ class DynamicAveraging(Addressed):
     ) -> None:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
-            self._open_round(link, s)
             for h in range(self.local_steps):
                 step = k * self.local_steps + h
                 # w_m <- w_m - alpha grad f_m(w_m)
@@ -122,14 +120,14 @@ class DynamicAveraging(Addressed):
                 problem.grad(s.x, s.gradient, batch)
                 add_scaled(s.x, s.gradient, -alpha(step))
             # violation:  ||w_m - r||^2 > Delta
-            s.sent = float(distance_squares(s.x, s.reference)) > self.delta
-            link.push(link.up.encode(s.x) if s.sent else None)
+            violated = float(distance_squares(s.x, s.reference)) > self.delta
+            link.push(link.up.encode(s.x) if violated else None)
+            self._close_round(link, s, violated)
 
-    def _open_round(self, link: WorkerLink, s: AveragingWorker) -> None:
+    def _close_round(self, link: WorkerLink, s: AveragingWorker, sent: bool) -> None:
         frame = link.pull()
-        if frame is None and not s.sent:
+        if frame is None and not sent:
             link.push(link.up.encode(s.x))
-            s.sent = True
             frame = link.pull()
         new_reference = frame is None
         if new_reference:
@@ -144,7 +142,6 @@ class DynamicAveraging(Addressed):
     ) -> Iterator[Iterate]:
         s = state
         for k in link.rounds(s):
-            self._send_average(link, s)
             yield Iterate(k, s.x)
             s.balanced = []
             for m, frame in enumerate(link.gather()):
@@ -158,6 +155,7 @@ class DynamicAveraging(Addressed):
                 for frame in link.gather([m]):
                     self._take(link, s, m, frame)
             self._balance(s)
+            self._send_average(link, s)
 
     def _send_average(self, link: ServerLink, s: AveragingServer) -> None:
         everybody = len(s.balanced) == len(s.models)

@@ -37,14 +37,7 @@ class Blockwise(Codec):
             block = door.integer(self.id, "block", self.block, 1, None)
             object.__setattr__(self, "block", block)
         if self.bounds is not None:
-            bounds = tuple(
-                door.integer(self.id, "bounds", bound, 0, None) for bound in self.bounds
-            )
-            if bounds[:1] != (0,) or np.any(np.diff(bounds) <= 0):
-                raise ConfigError(
-                    f"{self.id}: bounds must start with 0 and ascend, got {bounds}"
-                )
-            object.__setattr__(self, "bounds", bounds)
+            object.__setattr__(self, "bounds", door.bounds(self.id, self.bounds))
 
     def blocks(self, dim: int) -> Indices:
         """Return the B + 1 bounds of the blocks of a vector of length ``dim``, int64.

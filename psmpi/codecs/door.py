@@ -35,6 +35,19 @@ def integer(codec: str, field: str, value: Any, low: int, high: int | None) -> i
     return number
 
 
+def bounds(codec: str, given: Any) -> tuple[int, ...]:
+    """Return the bounds of blocks as a tuple: from 0, ascending."""
+    try:
+        found = tuple(integer(codec, "bounds", bound, 0, None) for bound in given)
+    except TypeError:
+        found = ()
+    if found[:1] != (0,) or np.any(np.diff(found) <= 0):
+        raise ConfigError(
+            f"{codec}: bounds must start with 0 and ascend, got {given!r}"
+        )
+    return found
+
+
 def amount(codec: str, k: Any) -> int | float:
     """Return a ``k`` option: a fraction of dim as float, or a count as int."""
     try:

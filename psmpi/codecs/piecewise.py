@@ -57,13 +57,9 @@ class Piecewise(Codec):
 
     def __post_init__(self) -> None:
         parts = tuple(self.parts)
-        bounds = tuple(door.integer(self.id, "bounds", b, 0, None) for b in self.bounds)
+        bounds = door.bounds(self.id, self.bounds)
         if not parts or not all(isinstance(part, Codec) for part in parts):
             raise ConfigError(f"piecewise: parts must be codecs, got {parts!r}")
-        if bounds[:1] != (0,) or np.any(np.diff(bounds) <= 0):
-            raise ConfigError(
-                f"piecewise: bounds must start with 0 and ascend, got {bounds}"
-            )
         if (len(bounds) - 1) % len(parts):
             raise ConfigError(
                 f"piecewise: {len(parts)} codecs can't take turns over "

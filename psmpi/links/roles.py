@@ -77,6 +77,7 @@ class Worker(WorkerLink):
         self.meter = Meter(transport.now)
         self.round = 0  # of what is pushed
         self._heard = 0  # the round of the last message pulled
+        self._rounds = plan.rounds
         self.pulls = 0
         self._transport = transport
         self._wire = wire
@@ -85,15 +86,19 @@ class Worker(WorkerLink):
         self.up = MeteredCodec(wire.up, self.meter, self._out.space)
         self.down = MeteredCodec(wire.down, self.meter)
 
-    def rounds(self, state: Any) -> Iterator[int]:
-        """Yield round numbers for ever: the server ends a run, in ``pull``."""
-        while True:
+    def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
+        while until_told or state.round < self._rounds:
             # A worker that the server doesn't ask every round has heard of later ones.
             self.round = max(self.round, state.round)
             if self._check_every and state.round % self._check_every == 0:
                 self._send_checksum(state.x)
             yield state.round
             state.round += 1
+        self.pull()
+        raise LinkError(
+            f"worker {self.worker}: the server goes on after the last round; do all "
+            "ranks have the same number of rounds?"
+        )
 
     def pull(self) -> Frame | None:
         self._transport.release()
