@@ -232,8 +232,8 @@ class WorkerLink(abc.ABC):
     def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
         """Yield round numbers from ``state.round`` on, until the plan's last.
 
-        Then waits for the end of the run, and raises ``Stopped``. ``until_told``: yields
-        for ever, where the server alone knows how often it will hear this worker.
+        Then waits for the end of the run, and raises ``Stopped``. ``until_told``: goes
+        on for ever, where only the server knows how often it will hear this worker.
         """
 
     @abc.abstractmethod
