@@ -12,7 +12,17 @@ import time
 import common
 import numpy as np
 
-from psmpi.codecs import Bernoulli, Dense, Sign, Stochastic, TopK, Uniform, Wangni
+from psmpi.codecs import (
+    Bernoulli,
+    Dense,
+    Plane,
+    Sign,
+    Stochastic,
+    Ternary,
+    TopK,
+    Uniform,
+    Wangni,
+)
 
 CODECS = (
     Dense(),
@@ -20,8 +30,12 @@ CODECS = (
     Uniform(12),
     Stochastic(4),
     Stochastic(7, "max"),
+    Plane(),
     Sign(),
     Sign(block=4096),
+    Ternary(),
+    Ternary(2.5),
+    Ternary(block=4096),
     TopK(0.001),
     TopK(0.01),
     Bernoulli(0.5),

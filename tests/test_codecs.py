@@ -15,6 +15,7 @@ from psmpi.codecs import (
     Plane,
     Sign,
     Stochastic,
+    Ternary,
     TopK,
     Uniform,
     Wangni,
@@ -39,6 +40,9 @@ TABLE = {
     "plane": Plane(),
     "sign": Sign(),
     "sign-block": Sign(block=7),
+    "ternary": Ternary(),
+    "ternary-block": Ternary(block=7),
+    "ternary-clip": Ternary(2.5),
     "topk": TopK(0.05),
     "topk-half": TopK(0.5),
     "bernoulli": Bernoulli(),
@@ -135,16 +139,18 @@ def test_paper_bits(codec, vector, dtype):
     frame = codec.encode(draw(vector, n, dtype), key=4)
     spare = 8 * frame.size - codec.paper_bits(frame, n)
     assert spare <= 7 + EXTRA.get(codec.id, 0)
-    # Better than fixed width; zero blocks send no signs.
-    assert spare >= 0 or codec.id in ("sign", "topk", "wangni")
+    # Better than fixed width; zero blocks send no signs; trits take 1.6 bits of 2.
+    assert spare >= 0 or codec.id in ("sign", "ternary", "topk", "wangni")
     nonzeros = np.count_nonzero(codec.decode(frame, n, dtype=np.float64))
     zero = not nonzeros
+    blocks = math.ceil(n / (getattr(codec, "block", None) or n))
     formula = {
         "dense": lambda: codec.bits * n,
         "uniform": lambda: 32 + (0 if zero else codec.bits * n),
         "stochastic": lambda: 32 + (0 if frame.size == 4 else (codec.bits + 1) * n),
         "plane": lambda: n,
-        "sign": lambda: n + 32 * (math.ceil(n / codec.block) if codec.block else 1),
+        "sign": lambda: n + 32 * blocks,
+        "ternary": lambda: 32 * blocks + (0 if zero else 2 * n),
         "topk": lambda: nonzeros * (32 + 10),
         "wangni": lambda: nonzeros * (32 + 10),
         "bernoulli": lambda: 8 * frame.size - 64,
@@ -165,7 +171,8 @@ def relative_error(codec, x, key):
 @pytest.mark.parametrize("n", [1, 17, 300])
 def test_error_is_never_exceeded(codec, vector, n, dtype):
     x = draw(vector, n, dtype)
-    keys = range(200 if codec.id in ("stochastic", "bernoulli", "wangni") else 1)
+    random = ("bernoulli", "stochastic", "ternary", "wangni")
+    keys = range(200 if codec.id in random else 1)
     errors = [relative_error(codec, x, key) for key in keys]
     slack = 5 * np.std(errors) / len(errors) ** 0.5
     assert np.mean(errors) <= codec.error(n) * (1 + 1e-6) + slack + 1e-12
@@ -298,7 +305,7 @@ NARROW = {id: c for id, c in TABLE.items() if id not in ("dense64", "plane")}
 @pytest.mark.parametrize("codec", NARROW.values(), ids=NARROW)
 def test_overflow_of_float32_is_refused(codec):
     with pytest.raises(ConfigError, match="does not fit into a float32"):
-        codec.encode(np.full(20, 1e300))
+        codec.encode(np.resize([1e300, -1e300], 20))
 
 
 def damaged(frame, rng):
@@ -346,6 +353,9 @@ BAD_OPTIONS = [
     ("sign", {"block": 0}, "block must be at least 1, got 0"),
     ("sign", {"bounds": (0, 5, 5)}, "ascend"),
     ("sign", {"block": 2, "bounds": (0, 5)}, "give one"),
+    ("ternary", {"clip": -1}, r"clip must be 0 \(none\) or .*, got -1"),
+    ("ternary", {"clip": math.inf}, "clip must be 0"),
+    ("ternary", {"clip": "few"}, "got 'few'"),
     ("topk", {"k": 0}, "k must be"),
     ("topk", {"k": 2.5}, "got 2.5"),
     ("topk", {"k": math.nan}, "got nan"),

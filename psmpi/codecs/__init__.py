@@ -12,6 +12,7 @@ from psmpi.codecs.dense import Dense
 from psmpi.codecs.plane import Majority, Plane
 from psmpi.codecs.sign import Sign
 from psmpi.codecs.stochastic import Stochastic
+from psmpi.codecs.ternary import Ternary
 from psmpi.codecs.topk import TopK
 from psmpi.codecs.uniform import Uniform
 from psmpi.codecs.wangni import Wangni
@@ -22,6 +23,7 @@ CODECS: dict[str, type[Codec]] = {
     "plane": Plane,
     "sign": Sign,
     "stochastic": Stochastic,
+    "ternary": Ternary,
     "topk": TopK,
     "uniform": Uniform,
     "wangni": Wangni,
@@ -36,6 +38,7 @@ __all__ = [
     "Plane",
     "Sign",
     "Stochastic",
+    "Ternary",
     "TopK",
     "Uniform",
     "Wangni",

@@ -8,6 +8,7 @@ from psmpi.base import Frame, Indices, Vector
 from psmpi.kernels.bits import window
 from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store
 from psmpi.kernels.reduce import LANES, add_abs, add_up, max_abs, sum_abs
+from psmpi.kernels.scales import write_scales
 
 CHUNK = 2048  # entries that stay in the first-level cache, a multiple of LANES
 
@@ -23,7 +24,7 @@ def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> int:
     for b in range(scales.size):
         part = x[bounds[b] : bounds[b + 1]]
         scales[b] = np.float32(sum_abs(part) / part.size)
-    if not _write_scales(scales, frame):
+    if not write_scales(scales, frame):
         return -1
     codes = frame[4 * scales.size :]
     bit, word, first = signed(0), U0, signed(0)
@@ -51,7 +52,7 @@ def sign_feedback(
         first, last = bounds[b], bounds[b + 1]
         total = _feed(e[first:last], x[first:last], ratio)
         scales[b] = np.float32(total / (last - first))
-    if not _write_scales(scales, frame):
+    if not write_scales(scales, frame):
         return -1
     codes = frame[4 * scales.size :]
     bit, word = signed(0), U0
@@ -102,17 +103,6 @@ def _feed(e: Vector, x: Vector, ratio: float) -> float:
         e[i] = factor * e[i] + x[i]
         lanes[i - body] += abs(real(e[i]))
     return add_up(lanes)
-
-
-@kernel
-def _write_scales(scales: np.ndarray, frame: Frame) -> bool:
-    """Write all scales; False, with nothing written, if one isn't finite."""
-    for b in range(scales.size):
-        if not scales[b] < np.inf:
-            return False
-    for b in range(scales.size):
-        store(frame, 4 * b, scales[b])
-    return True
 
 
 @kernel
@@ -175,22 +165,6 @@ def _finish(codes: Frame, bits: int, word: np.uint64) -> int:
         codes[at] = np.uint8(word)
         word >>= np.uint64(8)
     return size
-
-
-@kernel
-def sign_bits(frame: Frame, bounds: Indices) -> int:
-    """Return the bits that follow the scales, -1 if one is negative or not finite.
-
-    The frame holds at least the scales.
-    """
-    bits = 0
-    for b in range(bounds.size - 1):
-        scale = load(frame, 4 * b, np.uint32)
-        if not scale < np.uint32(0x7F800000):
-            return -1
-        if scale > 0:
-            bits += bounds[b + 1] - bounds[b]
-    return bits
 
 
 @kernel
