@@ -94,11 +94,11 @@ def main():
     rows = measure(options.dim, options.repeats)
     lines = [
         f"one thread; float32, dim {options.dim}; {options.repeats} times",
-        f"{'ns per element':46}{'min':>8}{'median':>8}{'max':>8}",
+        f"{'ns per element':56}{'min':>8}{'median':>8}{'max':>8}",
     ]
     for row in rows:
         figures = "".join(f"{row[key]:8.3f}" for key in ("min", "median", "max"))
-        lines.append(f"{row['name']:46}{figures}")
+        lines.append(f"{row['name']:56}{figures}")
     common.save("codecs", "\n".join(lines), {"dim": options.dim, "rows": rows})
 
 
