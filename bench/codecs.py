@@ -16,11 +16,13 @@ from psmpi.codecs import (
     AdaComp,
     Bernoulli,
     Dense,
+    Plane,
     QTopK,
     Sign,
     SignTopK,
     Sparse,
     Stochastic,
+    Ternary,
     TopK,
     Uniform,
     Wangni,
@@ -32,8 +34,12 @@ CODECS = (
     Uniform(12),
     Stochastic(4),
     Stochastic(7, "max"),
+    Plane(),
     Sign(),
     Sign(block=4096),
+    Ternary(),
+    Ternary(2.5),
+    Ternary(block=4096),
     TopK(0.001),
     TopK(0.01),
     TopK(0.01, block=65536),
@@ -104,11 +110,11 @@ def main():
     rows = measure(options.dim, options.repeats)
     lines = [
         f"one thread; float32, dim {options.dim}; {options.repeats} times",
-        f"{'ns per element':46}{'min':>8}{'median':>8}{'max':>8}",
+        f"{'ns per element':56}{'min':>8}{'median':>8}{'max':>8}",
     ]
     for row in rows:
         figures = "".join(f"{row[key]:8.3f}" for key in ("min", "median", "max"))
-        lines.append(f"{row['name']:46}{figures}")
+        lines.append(f"{row['name']:56}{figures}")
     common.save("codecs", "\n".join(lines), {"dim": options.dim, "rows": rows})
 
 

@@ -127,6 +127,34 @@ def sign(codec, x, key):
     return scales + to_bytes(bits)
 
 
+def ternary(codec, x, key):
+    bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
+    snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
+    scales, trits = b"", []
+    for first, last in itertools.pairwise(bounds):
+        part = x[first:last].tolist()
+        scale = max(abs(v) for v in part)
+        if codec.clip:
+            mean = sum(map(Fraction, part)) / len(part)
+            variance = sum((v - mean) ** 2 for v in part) / len(part)
+            scale = min(scale, codec.clip * math.sqrt(variance))
+        scale32 = np.float32(scale)
+        if float(scale32) < scale:
+            scale32 = np.nextafter(scale32, np.float32(np.inf))
+        scale = float(scale32)
+        scales += f32(scale)
+        for i, v in enumerate(part if scale else [], first):
+            chance = (word32(key, i) >> 1) / 2**31
+            size = min(abs(v), scale)
+            level = size * ((1 + snap) / scale) + chance * (
+                1 - size * (2 * snap / scale)
+            )
+            trits.append((2 if v < 0 else 1) if level >= 1 else 0)
+    trits += [0] * (-len(trits) % 5)
+    values = (trits[i : i + 5] for i in range(0, len(trits), 5))
+    return scales + bytes(sum(t * 3**j for j, t in enumerate(five)) for five in values)
+
+
 def plane(codec, x, key):
     return to_bytes([int(v < 0) for v in x.tolist()])
 
@@ -289,6 +317,7 @@ ENCODERS = {
     "signtopk": signtopk,
     "sparse": sparse,
     "stochastic": stochastic,
+    "ternary": ternary,
     "topk": topk,
     "uniform": uniform,
     "wangni": wangni,

@@ -19,6 +19,7 @@ from psmpi.codecs import (
     SignTopK,
     Sparse,
     Stochastic,
+    Ternary,
     TopK,
     Uniform,
     Wangni,
@@ -44,6 +45,9 @@ TABLE = {
     "plane": Plane(),
     "sign": Sign(),
     "sign-block": Sign(block=7),
+    "ternary": Ternary(),
+    "ternary-block": Ternary(block=7),
+    "ternary-clip": Ternary(2.5),
     "topk": TopK(0.05),
     "topk-half": TopK(0.5),
     "topk-block": TopK(0.2, block=7),
@@ -64,9 +68,9 @@ TABLE = {
 # Bits of a frame beyond the paper's and beyond seven of padding: a key, or a header.
 EXTRA = {"bernoulli": 64, "topk": 48, "sparse": 48, "wangni": 48}
 EXTRA |= dict.fromkeys(("signtopk", "qtopk", "adacomp"), 48 + 2 * 7)
-# Indices in fewer bits than the paper, and no signs of zero blocks.
-CODED = EXTRA.keys() - {"bernoulli"} | {"sign"}
-RANDOM_IDS = ("bernoulli", "qtopk", "stochastic", "wangni")
+# Indices in fewer bits than the paper; no signs of zero blocks; trits in 1.6 bits.
+CODED = EXTRA.keys() - {"bernoulli"} | {"sign", "ternary"}
+RANDOM_IDS = ("bernoulli", "qtopk", "stochastic", "ternary", "wangni")
 
 codecs_ = pytest.mark.parametrize("codec", TABLE.values(), ids=TABLE)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -169,6 +173,7 @@ def test_paper_bits(codec, vector, dtype):
         "adacomp": lambda: 32 * blocks + nonzeros * 8,
         "sparse": lambda: nonzeros * (codec.bits + 10),
         "plane": lambda: n,
+        "ternary": lambda: 32 * blocks + (0 if zero else 2 * n),
         "topk": lambda: nonzeros * (32 + 10),
         "wangni": lambda: nonzeros * (32 + 10),
         "bernoulli": lambda: 8 * frame.size - 64,
@@ -323,7 +328,7 @@ NARROW = {id: c for id, c in TABLE.items() if id not in WIDE}
 @pytest.mark.parametrize("codec", NARROW.values(), ids=NARROW)
 def test_overflow_of_float32_is_refused(codec):
     with pytest.raises(ConfigError, match="does not fit into a float32"):
-        codec.encode(np.full(20, 1e300))
+        codec.encode(np.resize([1e300, -1e300], 20))
 
 
 def damaged(frame, rng):
@@ -371,6 +376,9 @@ BAD_OPTIONS = [
     ("sign", {"block": 0}, "block must be at least 1, got 0"),
     ("sign", {"bounds": (0, 5, 5)}, "ascend"),
     ("sign", {"block": 2, "bounds": (0, 5)}, "give one"),
+    ("ternary", {"clip": -1}, r"clip must be 0 \(none\) or .*, got -1"),
+    ("ternary", {"clip": math.inf}, "clip must be 0"),
+    ("ternary", {"clip": "few"}, "got 'few'"),
     ("topk", {"k": 0}, "k must be"),
     ("topk", {"k": 2.5}, "got 2.5"),
     ("topk", {"k": math.nan}, "got nan"),

@@ -1,10 +1,11 @@
 """What is particular to sign, plane and ternary: feedback in place, votes, trits."""
 
+import naive
 import numpy as np
 import pytest
 
 from psmpi.base import Codec, ConfigError, FrameError
-from psmpi.codecs import Majority, Plane, Sign
+from psmpi.codecs import Majority, Plane, Sign, Ternary
 
 DTYPES = (np.float32, np.float64)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -184,3 +185,95 @@ def test_majority_refuses_damaged_frames_and_too_many():
         vote.result(np.empty(1, np.uint8))
     with pytest.raises(ConfigError, match="most_votes must be at least 1, got 0"):
         Majority(10, 0)
+
+
+@dtypes
+@pytest.mark.parametrize("clip", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("n", [1, 6, 1281, 4000])
+def test_trits_of_uneven_blocks_equal_naive(n, clip, dtype):
+    x = np.random.default_rng(n).standard_normal(n).astype(dtype)
+    x[2:5], x[n // 2 : n // 2 + 40] = 0.0, -0.0
+    bounds = (0, *sorted({1, 2, 5, n // 3 + 1, n // 2, n // 2 + 40} - {0, 1, n}), n)
+    codec = Ternary(clip, bounds=tuple(b for b in bounds if b <= n))
+    assert codec.encode(x, key=n).tobytes() == naive.encode(codec, x, n)
+    wide = codec.decode(codec.encode(x, key=n), n, dtype=np.float64)
+    scales = np.repeat(codec.encode(x)[: 4 * len(codec.bounds) - 4].view("<f4"),
+                       np.diff(codec.bounds))  # fmt: skip
+    assert np.isin(wide, [0, *scales, *-scales]).all()
+    assert (wide * x >= 0).all()
+
+
+@dtypes
+def test_the_largest_entry_of_a_block_is_always_sent(dtype):
+    x = np.random.default_rng(5).standard_normal(60).astype(dtype)
+    codec = Ternary(block=20)
+    tops = abs(x).reshape(3, 20).argmax(1) + 20 * np.arange(3)
+    for key in range(2000):
+        decoded = codec.decode(codec.encode(x, key=key), 60, dtype=np.float64)
+        np.testing.assert_allclose(decoded[tops], x[tops], rtol=2**-23)
+
+
+@dtypes
+def test_the_mean_of_clipped_trits_is_the_clipped_vector(dtype):
+    x = np.random.default_rng(6).standard_normal(40).astype(dtype)
+    codec, keys = Ternary(1.2), 4000
+    limit = 1.2 * np.std(x.astype(float))
+    mean = (
+        sum(
+            codec.decode(codec.encode(x, key=key), 40, dtype=np.float64)
+            for key in range(keys)
+        )
+        / keys
+    )
+    assert abs(mean - np.clip(x, -limit, limit)).max() < 5 * limit / 2 / keys**0.5
+    assert not codec.unbiased
+    assert Ternary().unbiased
+
+
+@pytest.mark.parametrize("d", [1, 2, 16, 400])
+def test_ternary_error_is_attained(d):
+    x = np.full(d, 1 / (1 + d**0.5))
+    x[d // 2] = -1
+    errors = [
+        (
+            (Ternary().decode(Ternary().encode(x, key=key), d, dtype=float) - x) ** 2
+        ).sum()
+        for key in range(3000)
+    ]
+    slack = 5 * np.std(errors) / len(errors) ** 0.5 + 1e-6
+    assert abs(np.mean(errors) / (x @ x) - Ternary().error(d)) <= slack / (x @ x)
+    assert Ternary(2.5).error(d) == max(1, Ternary().error(d))
+
+
+@dtypes
+def test_zero_blocks_of_trits_cost_their_scale_and_touch_nothing(dtype):
+    codec = Ternary(block=10)
+    x = np.random.default_rng(1).standard_normal(35).astype(dtype)
+    x[10:20] = -0.0
+    frame = codec.encode(x)
+    assert frame.size == 4 * 4 + 5
+    assert codec.paper_bits(frame, 35) == 4 * 32 + 70
+    out = np.full(35, -0.0, dtype)
+    codec.decode_add(frame, out)
+    assert np.signbit(out[10:20]).all()
+    silent = codec.encode(np.zeros(35, dtype))
+    assert silent.size == 16
+    assert codec.paper_bits(silent, 35) == 4 * 32
+    equal = Ternary(2.5, block=7).encode(np.full(35, 0.1, dtype))
+    assert not equal.any()  # no deviation: all is cut off
+
+
+def test_what_is_no_trit_is_refused():
+    x = np.array([1, -1, 1, -1, 1, -1, 1], np.float32)
+    frame = Ternary().encode(x)
+    np.testing.assert_array_equal(Ternary().decode(frame, 7), x)
+    assert frame[4:].tolist() == [1 + 6 + 9 + 54 + 81, 2 + 3]
+    for at, byte in ((4, 243), (4, 255), (5, 9), (5, 242)):
+        bad = frame.copy()
+        bad[at] = byte
+        with pytest.raises(FrameError, match="trits"):
+            Ternary().decode_add(bad, x)
+    for bad in (frame[:5], frame[:4], frame[:3], np.append(frame, frame[:1])):
+        with pytest.raises(FrameError, match="bytes for 7"):
+            Ternary().decode_add(bad, x)
+    np.testing.assert_array_equal(x, [1, -1, 1, -1, 1, -1, 1])

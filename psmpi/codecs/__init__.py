@@ -20,6 +20,7 @@ from psmpi.codecs.scaled import Scaled
 from psmpi.codecs.sign import Sign
 from psmpi.codecs.signtopk import SignTopK
 from psmpi.codecs.stochastic import Stochastic
+from psmpi.codecs.ternary import Ternary
 from psmpi.codecs.topk import TopK
 from psmpi.codecs.uniform import Uniform
 from psmpi.codecs.wangni import Wangni
@@ -36,6 +37,7 @@ CODECS: dict[str, type[Codec]] = {
     "signtopk": SignTopK,
     "sparse": Sparse,
     "stochastic": Stochastic,
+    "ternary": Ternary,
     "topk": TopK,
     "uniform": Uniform,
     "wangni": Wangni,
@@ -56,6 +58,7 @@ __all__ = [
     "SignTopK",
     "Sparse",
     "Stochastic",
+    "Ternary",
     "TopK",
     "Uniform",
     "Wangni",

@@ -10,7 +10,8 @@ import numpy as np
 from psmpi.base import Frame, Vector
 from psmpi.codecs import door
 from psmpi.codecs.blocks import Blockwise
-from psmpi.kernels.signs import sign_add, sign_bits, sign_encode, sign_feedback
+from psmpi.kernels.scales import entries_sent
+from psmpi.kernels.signs import sign_add, sign_encode, sign_feedback
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Sign(Blockwise):
         scale = door.factor(self.id, scale)
         bounds = self.blocks(out.size)
         scales = 4 * (bounds.size - 1)
-        bits = sign_bits(frame, bounds) if frame.size >= scales else 0
+        bits = entries_sent(frame, bounds) if frame.size >= scales else 0
         if bits < 0:
             door.damaged(self.id, "a scale is negative or not finite")
         if frame.size != scales + (bits + 7) // 8:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from psmpi.base import Frame, Indices, Vector
-from psmpi.kernels.bits import window
 from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store
 from psmpi.kernels.reduce import LANES, add_abs, add_up, max_abs, sum_abs
+from psmpi.kernels.scales import write_scales
 
 CHUNK = 2048  # entries that stay in the first-level cache, a multiple of LANES
 
@@ -23,7 +23,7 @@ def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> int:
     for b in range(scales.size):
         part = x[bounds[b] : bounds[b + 1]]
         scales[b] = np.float32(sum_abs(part) / part.size)
-    if not _write_scales(scales, frame):
+    if not write_scales(scales, frame):
         return -1
     codes = frame[4 * scales.size :]
     bit, word, first = signed(0), U0, signed(0)
@@ -51,7 +51,7 @@ def sign_feedback(
         first, last = bounds[b], bounds[b + 1]
         total = _feed(e[first:last], x[first:last], ratio)
         scales[b] = np.float32(total / (last - first))
-    if not _write_scales(scales, frame):
+    if not write_scales(scales, frame):
         return -1
     codes = frame[4 * scales.size :]
     bit, word = signed(0), U0
@@ -75,7 +75,7 @@ def plane_encode(x: Vector, frame: Frame) -> bool:
 @kernel
 def plane_add(frame: Frame, out: Vector, scale: float) -> None:
     """Add ``scale * (+1 or -1)`` to ``out``; the frame has been checked."""
-    _add_signs(frame, signed(0), out, scale)
+    _add_signs(frame, np.array([0, out.size]), np.ones(1), out, scale)
 
 
 @kernel
@@ -102,17 +102,6 @@ def _feed(e: Vector, x: Vector, ratio: float) -> float:
         e[i] = factor * e[i] + x[i]
         lanes[i - body] += abs(real(e[i]))
     return add_up(lanes)
-
-
-@kernel
-def _write_scales(scales: np.ndarray, frame: Frame) -> bool:
-    """Write all scales; False, with nothing written, if one isn't finite."""
-    for b in range(scales.size):
-        if not scales[b] < np.inf:
-            return False
-    for b in range(scales.size):
-        store(frame, 4 * b, scales[b])
-    return True
 
 
 @kernel
@@ -178,54 +167,54 @@ def _finish(codes: Frame, bits: int, word: np.uint64) -> int:
 
 
 @kernel
-def sign_bits(frame: Frame, bounds: Indices) -> int:
-    """Return the bits that follow the scales, -1 if one is negative or not finite.
-
-    The frame holds at least the scales.
-    """
-    bits = 0
-    for b in range(bounds.size - 1):
-        scale = load(frame, 4 * b, np.uint32)
-        if not scale < np.uint32(0x7F800000):
-            return -1
-        if scale > 0:
-            bits += bounds[b + 1] - bounds[b]
-    return bits
-
-
-@kernel
 def sign_add(frame: Frame, bounds: Indices, out: Vector, scale: float) -> None:
     """Add ``scale * scales[b] * (+1 or -1)`` to ``out``; the frame has been checked."""
-    codes = frame[4 * (bounds.size - 1) :]
-    bit = signed(0)
-    for b in range(bounds.size - 1):
-        value = real(load(frame, 4 * b, np.float32))
-        if value > 0:
-            part = out[bounds[b] : bounds[b + 1]]
-            _add_signs(codes, bit, part, scale * value)
-            bit += part.size
+    values = np.empty(bounds.size - 1)
+    for b in range(values.size):
+        values[b] = real(load(frame, 4 * b, np.float32))
+    _add_signs(frame[4 * values.size :], bounds, values, out, scale)
 
 
 @kernel
-def _add_signs(codes: Frame, bit: int, out: Vector, value: float) -> None:
-    """Add ``value``, or ``-value`` where the stream from ``bit`` on has a 1."""
-    # The entries may begin and end inside a word of 64 bits.
-    filled = bit % 64
-    head = min((64 - filled) % 64, out.size)
-    body = out.size - (out.size - head) % 64
-    word = window(codes, np.uint64(bit - filled)) >> np.uint64(filled)
-    _add_few(word, out[:head], value)
-    for first in range(head, body, 64):
-        word = window(codes, np.uint64(bit + first))
-        part = out[first : first + 64]
-        for j in range(64):
-            negative = (word >> np.uint64(j)) & U1
-            part[j] += -value if negative else value
-    _add_few(window(codes, np.uint64(bit + body)), out[body:], value)
+def _add_signs(
+    codes: Frame, bounds: Indices, values: np.ndarray, out: Vector, scale: float
+) -> None:
+    """Add ``scale * values[b]`` to block b, minus it at 1s; blocks of 0 have no bits.
+
+    All blocks in one call, which would take longer than to add a few entries.
+    """
+    silent = signed(0)  # entries so far that have no bit
+    for b in range(values.size):
+        value = scale * values[b]
+        first, last = bounds[b], bounds[b + 1]
+        if values[b] == 0:
+            silent += last - first
+            continue
+        # A block may begin and end inside a word of 64 bits.
+        while first < last:
+            filled = (first - silent) % 64
+            room = min(64 - filled, last - first)
+            word = _word(codes, (first - silent) // 64) >> np.uint64(filled)
+            part = out[first : first + room]
+            if room == 64:
+                for j in range(64):
+                    negative = (word >> np.uint64(j)) & U1
+                    part[j] += -value if negative else value
+            else:
+                for j in range(room):
+                    negative = (word >> np.uint64(j)) & U1
+                    part[j] += -value if negative else value
+            first += room
 
 
 @kernel
-def _add_few(word: np.uint64, out: Vector, value: float) -> None:
-    for j in range(out.size):
-        negative = (word >> np.uint64(j)) & U1
-        out[j] += -value if negative else value
+def _word(codes: Frame, index: int) -> np.uint64:
+    """Return bytes 8 index to 8 index + 8, zeros past the end."""
+    at = 8 * index
+    if at + 8 <= codes.size:
+        whole: np.uint64 = load(codes, at, np.uint64)
+        return whole
+    word = U0
+    for j in range(codes.size - at):
+        word |= np.uint64(codes[at + j]) << np.uint64(8 * j)
+    return word
