@@ -128,16 +128,15 @@ def sign(codec, x, key):
 
 
 def ternary(codec, x, key):
-    bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
     snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
     scales, trits = b"", []
-    for first, last in itertools.pairwise(bounds):
+    for first, last in blocks(codec, x):
         part = x[first:last].tolist()
         scale = max(abs(v) for v in part)
         if codec.clip:
             mean = sum(map(Fraction, part)) / len(part)
             variance = sum((v - mean) ** 2 for v in part) / len(part)
-            scale = min(scale, codec.clip * math.sqrt(variance))
+            scale = min(scale, codec.clip * math.sqrt(variance) or scale)
         scale32 = np.float32(scale)
         if float(scale32) < scale:
             scale32 = np.nextafter(scale32, np.float32(np.inf))

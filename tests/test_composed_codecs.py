@@ -201,6 +201,8 @@ def test_blocks_go_where_they_fit():
         ("topk", {"bits": 3}, "no option 'bits'"),
         ("sign", {"scaled": True}, "takes an unbiased codec"),
         ("topk:k=0", {}, "k must be"),
+        ("piecewise", {}, "joined by + are piecewise"),
+        ("scaled", {}, "NAME:scaled divides"),
     ],
 )
 def test_words_that_mean_nothing(spec, options, message):

@@ -129,13 +129,18 @@ def build(
 
     >>> build("sign:block=64", {})
     Sign(block=64, bounds=None)
-    >>> build("topk:k=5+dense", {"k": 9}, tensors=(0, 30, 33)).parts
-    (TopK(k=5), Dense(bits=32))
+    >>> build("sign+dense", {}, tensors=(0, 30, 33)).parts
+    (Sign(block=None, bounds=None), Dense(bits=32))
     """
     pieces = [piece.partition(":") for piece in spec.split("+")]
     unused = set(options)
     parts = []
     for name, _, text in pieces:
+        if find(name) in (Piecewise, Scaled):
+            raise ConfigError(
+                f"codec: {name} is not written by its name; several codecs joined by + "
+                "are piecewise, and NAME:scaled divides an unbiased one"
+            )
         known = {*option_names(find(name)), "scaled"}
         own = _values(name, text)
         shared = {**(defaults or {}), **options}

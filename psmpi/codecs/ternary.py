@@ -23,7 +23,8 @@ class Ternary(Blockwise):
     ----------
     clip : float
         Entries beyond this many standard deviations of their block, about its mean, are
-        cut off there first; 0 leaves them. The source takes 2.5.
+        cut off there first; 0 leaves them, and so do blocks of equal entries. The
+        source takes 2.5.
     block : int, optional
         Entries per block; the last block may be shorter. Without it, and without
         ``bounds``, the vector is one block.
@@ -35,8 +36,7 @@ class Ternary(Blockwise):
     -----
     Without clipping E[C(x)] = x over keys, up to the 2^-31 and 2^-23 (2^-50) of
     ``Stochastic``, whose rule for entries that lie on the grid makes |x_i| = s sure.
-    s is rounded up to float32. Blocks of scale 0 send nothing else and add nothing;
-    with clipping these include blocks of equal entries, such as those of one entry.
+    s is rounded up to float32. Blocks of scale 0 send nothing else and add nothing.
 
     ==========================  ====================================================
     bytes                       content

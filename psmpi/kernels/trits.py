@@ -65,12 +65,12 @@ def ternary_encode(
 
 @kernel
 def _top(x: Vector, clip: float) -> float:
-    """Return max |x_i|, but at most ``clip`` standard deviations (no limit for 0)."""
+    """Return max |x_i|, but at most ``clip`` standard deviations, unless that is 0."""
     top = max_abs(x)
     if clip == 0:
         return top
     limit = clip * _deviation(x)
-    return limit if limit < top else top
+    return limit if 0.0 < limit < top else top
 
 
 @kernel
