@@ -30,7 +30,7 @@ from psmpi.driver import Result
 
 P, K, WORKERS, STEPS, LOOK = 7850, 40, 15, 4800, 16
 ERRORS = (0.1, 0.09)
-GRID = (0.05, 0.1, 0.2, 0.4, 0.8)
+GRID = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 TUNING_SEED = 1000
 
 
