@@ -20,8 +20,8 @@ import threadpoolctl
 from psmpi import config, driver, kernels, problems
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.driver import Job, Summary
-from psmpi.links import envelope
 from psmpi.links.mpi import MpiTransport
+from psmpi.links.roles import longest
 from psmpi.links.world import World
 from psmpi.record import RunWriter, read_run, versions
 from psmpi.report import console, table
@@ -79,10 +79,7 @@ def _serve(
 
 
 def _transport(world: World, job: Job) -> MpiTransport:
-    up, down = (
-        envelope.NBYTES + codec.max_nbytes(job.plan.dim)
-        for codec in (job.wire.up, job.wire.down)
-    )
+    up, down = longest(job.wire, job.plan)
     return world.transport(up, down, broadcast=job.run.how.broadcast)
 
 

@@ -36,14 +36,14 @@ ROWS = [
     ("qtopk", {"lr": 0.3, "k": 6}, 1e-2),
     ("signtopk", {"lr": 0.3, "k": 6}, 1e-2),
     ("qsparse-local-sgd", {"lr": 0.1, "k": 10, "local_steps": 4}, 1e-1),
-    ("dist-ef-sgd", {"lr": 0.3}, 1e-2),
-    ("dist-ef-sgdm", {"lr": 0.03}, 1e-2),
-    ("doublesqueeze", {"lr": 0.3}, 1e-2),
-    ("signsgd", {"lr": 0.01}, 1.0),
-    ("signum", {"lr": 0.01}, 1.0),
-    ("ecq-sgd", {"lr": 0.1, "bits": 4}, 1e-1),
-    ("terngrad", {"lr": 0.05}, 1.0),
-    ("adacomp", {"lr": 0.1, "bin": 5}, 1e-1),
+    ("dist-ef-sgd", {"lr": 0.3, "batch": 20}, 1e-2),
+    ("dist-ef-sgdm", {"lr": 0.03, "batch": 20}, 1e-2),
+    ("doublesqueeze", {"lr": 0.3, "batch": 20}, 1e-2),
+    ("signsgd", {"lr": 0.01, "batch": 20}, 1.0),
+    ("signum", {"lr": 0.01, "batch": 20}, 1.0),
+    ("ecq-sgd", {"lr": 0.1, "bits": 4, "batch": 20}, 1e-1),
+    ("terngrad", {"lr": 0.05, "batch": 20}, 1.0),
+    ("adacomp", {"lr": 0.1, "bin": 5, "batch": 20}, 1e-1),
 ]
 IDS = [row[0] for row in ROWS]
 

@@ -28,6 +28,12 @@ def test_points(mpiexec, checks):
     assert ended.output == "".join(f"{check} holds\n" for check in checks)
 
 
+def test_the_virtual_sequences_move_by_the_plain_gradients(mpiexec):
+    ended = mpiexec("invariants.py", ranks=4, limit=100)
+    assert ended.status == 0, ended.output
+    assert ended.output == "6 identities hold\n"
+
+
 @pytest.mark.skipif(
     os.environ.get("PSMPI_TEST_HUGE") != "1",
     reason="needs 5 GB of memory; set PSMPI_TEST_HUGE=1",

@@ -37,6 +37,12 @@ from psmpi.links.transport import Transport
 _CHECKSUM = struct.Struct("<I")
 
 
+def longest(wire: Wire, plan: Plan) -> tuple[int, int]:
+    """Return the bytes of the longest message up, and down, envelope included."""
+    up, down = (codec.max_nbytes(plan.dim) for codec in (wire.up, wire.down))
+    return envelope.NBYTES + max(up, _CHECKSUM.size), envelope.NBYTES + down
+
+
 def checksum(x: Vector) -> int:
     """Return the CRC-32 of a model's bytes."""
     return zlib.crc32(x.view(np.uint8).data)

@@ -7,13 +7,12 @@ import numpy as np
 
 from psmpi import config
 from psmpi.base import Plan, Stopped
-from psmpi.links import envelope
-from psmpi.links.roles import Server
+from psmpi.links.roles import longest
 from psmpi.links.world import World
 from psmpi.problems import make_problem
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from play import Diary, WritingWorker
+from play import CountingServer, Diary, WritingWorker
 
 DATA = "synthetic:quadratic,dim=37,condition=20,heterogeneity=1,noise=0.3"
 SCHEDULE = "warmup0:5+drop:0.1@300,600+drop:7@800"
@@ -27,20 +26,9 @@ RUNS = [
 ]
 
 
-class Counting(Server):
-    """Counts what it took of each worker."""
-
-    def gather(self, workers=None):
-        workers = range(self.workers) if workers is None else workers
-        for worker, frame in zip(workers, super().gather(workers), strict=True):
-            self.taken[worker] += 1
-            yield frame
-
-
 def serve(world, transport, algorithm, problem, plan):
     """Return x_0 - x, less what the server owes its workers."""
-    server = Counting(transport, algorithm.wire(plan), plan)
-    server.taken = [0] * plan.workers
+    server = CountingServer(transport, algorithm.wire(plan), plan)
     state = algorithm.server_state(server, problem, plan)
     start = state.x.copy()
     for _ in algorithm.server(server, plan, state):
@@ -90,9 +78,7 @@ def check(world, name, options):
         seed=5,
         check_every=10,
     )
-    wire = algorithm.wire(plan)
-    up, down = (envelope.NBYTES + c.max_nbytes(plan.dim) for c in (wire.up, wire.down))
-    transport = world.transport(up, down)
+    transport = world.transport(*longest(algorithm.wire(plan), plan))
     role = work if world.rank else serve
     mine = role(world, transport, algorithm, problem, plan)
     moved, taken = world.allgather(None if world.rank else mine)[0]
