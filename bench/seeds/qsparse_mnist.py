@@ -140,7 +140,11 @@ def main() -> None:
     text = "\n\n".join(
         [table(found, rates, error) for error in ERRORS] + [sizes(found), cards(found)]
     )
-    data = {name: [r.summary for r in runs] for name, runs in found.items()}
+    kept = ("name", "seed", "rounds", "uploads", "reached", "options")
+    data = {
+        name: [{key: r.summary[key] for key in kept} for r in runs]
+        for name, runs in found.items()
+    }
     common.save("qsparse_mnist", text, {"lr": rates, "summaries": data})
 
 
@@ -154,7 +158,8 @@ def table(found: dict[str, list[Result]], rates: dict[str, float], error: float)
     """Return bits, rounds and ratios to SGD at an error."""
     lines = [
         f"to a test error of {error:g}: mean (min-max) over n seeds; bits by the "
-        "papers' formulas, ratio = SGD's uplink bits over the method's",
+        "papers' formulas, ratio = SGD's uplink bits over the method's; * at the edge "
+        "of the grid",
         f"{'':22}{'n':>3}{'lr':>6}{'steps':>22}{'uplink bits':>30}{'ratio':>8}"
         f"{'published':>11}{'up+down ratio':>15}{'wire ratio':>12}",
     ]
@@ -174,7 +179,7 @@ def table(found: dict[str, list[Result]], rates: dict[str, float], error: float)
             continue
         both = ("paper_bits_up", "paper_bits_down")
         lines.append(
-            f"{method.name:22}{len(runs):>3}{rates[method.name]:>6g}"
+            f"{method.name:22}{len(runs):>3}{_marked(rates[method.name]):>6}"
             f"{common.spread([s * method.local_steps for s in steps]):>22}"
             f"{common.spread(bits, '{:.3g}'):>30}"
             f"{cost(sgd, both[0]) / cost(runs, both[0]):>8.1f}{method.published:>11}"
@@ -182,6 +187,10 @@ def table(found: dict[str, list[Result]], rates: dict[str, float], error: float)
             f"{cost(sgd, 'wire_bytes_up') / cost(runs, 'wire_bytes_up'):>12.1f}"
         )
     return "\n".join(lines)
+
+
+def _marked(lr: float) -> str:
+    return f"{lr:g}*" if lr in (GRID[0], GRID[-1]) else f"{lr:g}"
 
 
 def sizes(found: dict[str, list[Result]]) -> str:

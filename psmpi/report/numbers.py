@@ -38,7 +38,7 @@ def totals(run: Run) -> Json:
 
 
 def ratio(total: Json) -> float | None:
-    """Return how many times more bits GD or SGD sends up in as many rounds."""
+    """Return how many times more bits GD or SGD sends up in as many steps."""
     dense, sent = total.get("dense_bits_up"), total.get("paper_bits_up")
     return dense / sent if dense and sent else None
 

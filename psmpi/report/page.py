@@ -113,7 +113,7 @@ def _numbers(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
         '<p class="soft">Up is from the workers to the server. Paper: bits by the '
         "papers' formulas. Wire: bytes measured where messages are handed to MPI, "
         "control messages included. Ratio: the bits that gradient descent sends up in "
-        "as many rounds (32 bits × entries × workers × rounds) over paper up. Exact "
+        "as many steps (32 bits × entries × workers × steps) over paper up. Exact "
         "numbers show where the pointer rests on a cell.</p>",
     ]
 

@@ -54,7 +54,7 @@ def table(runs: Sequence[Run]) -> RenderableType:
 
 LEGEND = (
     "up: workers to server. paper: bits by the papers' formulas; wire: bytes handed to "
-    "MPI, control messages included. ratio: 32 bits x entries x workers x rounds over "
+    "MPI, control messages included. ratio: 32 bits x entries x workers x steps over "
     "paper up. Shares: of a worker's time, on average; wait includes the server's "
     "evaluations."
 )
