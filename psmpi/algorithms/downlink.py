@@ -6,7 +6,6 @@ sent through a lossy codec: workers then compute at what they received.
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,13 +28,18 @@ from psmpi.momentum import check
 DOWNLINKS = ("model", "update", "feedback")
 
 
-class Downlink(abc.ABC):
-    """Both ends of one downlink; ``memory`` is what its sender remembers."""
+class Downlink:
+    """Both ends of one downlink; ``memory`` is what its sender remembers.
 
-    def __init__(self, memory: Memory) -> None:
+    ``updates``: it sends C(update), and the server does to its own model what that
+    tells the workers. Without, it sends the model, through a lossy codec the innovation
+    on the last one.
+    """
+
+    def __init__(self, memory: Memory, *, updates: bool) -> None:
         self.memory = memory
+        self.updates = updates
 
-    @abc.abstractmethod
     def step(
         self,
         link: ServerLink,
@@ -51,60 +55,24 @@ class Downlink(abc.ABC):
 
         ``eta`` is the step size that the memory scales what it carries by.
         """
-
-    @abc.abstractmethod
-    def receive(self, link: WorkerLink, x: Vector, alpha: float) -> None:
-        """The same at a worker."""
-
-
-class SendModel(Downlink):
-    """The server sends its model; a lossy codec gets the innovation on the last one."""
-
-    def step(
-        self,
-        link: ServerLink,
-        x: Vector,
-        update: Vector,
-        alpha: float,
-        *,
-        key: int = 0,
-        eta: float = 1.0,
-        to: Sequence[int] | None = None,
-    ) -> None:
-        add_scaled(x, update, -alpha)
-        frame = self.memory.encode(x, key, eta)
+        if not self.updates:
+            add_scaled(x, update, -alpha)
+        frame = self.memory.encode(update if self.updates else x, key, eta)
         self.memory.commit()
         if to is None:
             link.bcast(frame)
         else:
             for worker in to:
                 link.send(worker, frame)
+        if self.updates:
+            link.down.decode_add(frame, x, -alpha)
 
     def receive(self, link: WorkerLink, x: Vector, alpha: float) -> None:
-        self.memory.accept(link.pull(), x)
-
-
-class SendUpdate(Downlink):
-    """The server sends C(update), and does to its model what that tells the workers."""
-
-    def step(
-        self,
-        link: ServerLink,
-        x: Vector,
-        update: Vector,
-        alpha: float,
-        *,
-        key: int = 0,
-        eta: float = 1.0,
-        to: Sequence[int] | None = None,
-    ) -> None:
-        frame = self.memory.encode(update, key, eta)
-        self.memory.commit()
-        link.bcast(frame)
-        link.down.decode_add(frame, x, -alpha)
-
-    def receive(self, link: WorkerLink, x: Vector, alpha: float) -> None:
-        link.down.decode_add(expected(link.pull()), x, -alpha)
+        """The same at a worker."""
+        if self.updates:
+            link.down.decode_add(expected(link.pull()), x, -alpha)
+        else:
+            self.memory.accept(link.pull(), x)
 
 
 def require_contraction(codec: Codec, dim: int, what: str) -> None:
@@ -190,11 +158,11 @@ class Replicated(Descent):
         """Return one end of the downlink; all ends start at ``x``."""
         match self.way_down():
             case "model":
-                return SendModel(self.down_memory(codec, x))
+                return Downlink(self.down_memory(codec, x), updates=False)
             case "update":
-                return SendUpdate(Direct(codec))
+                return Downlink(Direct(codec), updates=True)
             case _:
-                return SendUpdate(self.feedback(codec, x))
+                return Downlink(self.feedback(codec, x), updates=True)
 
     def feedback(self, codec: Codec, x: Vector) -> Memory:
         """Return the error feedback of one sender of vectors like ``x``."""

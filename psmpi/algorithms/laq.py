@@ -22,7 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi import steps
-from psmpi.algorithms.parts import Descent, ServerState, WorkerState
+from psmpi.algorithms.parts import Descent, FixedCodec, ServerState, WorkerState
 from psmpi.base import (
     ConfigError,
     Iterate,
@@ -166,7 +166,7 @@ class Laq(Qgd):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LagWk(Laq):
+class LagWk(FixedCodec, Laq):
     """LAG-WK: lazily aggregated floats (Chen, Giannakis, Sun, Yin, NeurIPS 2018).
 
     With LAQ's constants, as LAQ compares with it.
@@ -174,11 +174,6 @@ class LagWk(Laq):
 
     id: ClassVar[str] = "lag-wk"
     default_codec: ClassVar[str] = "dense"
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    blocks: int | str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
     error_weight: float | None = field(default=0.0, init=False)
 
 

@@ -180,14 +180,20 @@ class Descent(Algorithm):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Addressed(Descent):
-    """Floats both ways, and a server that speaks to one worker at a time."""
+class FixedCodec:
+    """Put before its base, it leaves a method no choice of the codec of uploads."""
 
     codec: str | None = field(default=None, init=False)
     bits: int | None = field(default=None, init=False)
     k: float | None = field(default=None, init=False)
     blocks: int | str | None = field(default=None, init=False)
     scaled: bool | None = field(default=None, init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addressed(FixedCodec, Descent):
+    """Floats both ways, and a server that speaks to one worker at a time."""
+
     down_codec: str | None = field(default=None, init=False)
     bits_down: int | None = field(default=None, init=False)
 

@@ -36,10 +36,10 @@ from psmpi import steps
 from psmpi.algorithms.downlink import (
     Downlink,
     Replicated,
-    SendModel,
     add_up,
     require_contraction,
 )
+from psmpi.algorithms.parts import FixedCodec
 from psmpi.base import (
     ConfigError,
     Iterate,
@@ -151,7 +151,7 @@ class QsparseLocalSgd(Replicated):
         down = self.down(link.down, x)
         return LocalWorker(
             x=x,
-            reference=None if isinstance(down, SendModel) else x.copy(),
+            reference=x.copy() if down.updates else None,
             gradient=np.zeros_like(x),
             momentum=Nesterov(x, self.momentum),
             up=ErrorFeedback(link.up, x.size, x.dtype, rescale=False),
@@ -222,15 +222,10 @@ class OneStep(QsparseLocalSgd):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalSgd(QsparseLocalSgd):
+class LocalSgd(FixedCodec, QsparseLocalSgd):
     """Local SGD: workers' models are averaged every H steps, as floats."""
 
     id: ClassVar[str] = "local-sgd"
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    blocks: int | str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "dense"
     default_downlink: ClassVar[str] = "model"
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from psmpi import steps
 from psmpi.algorithms.downlink import Downlink, Replicated, add_up
+from psmpi.algorithms.parts import FixedCodec
 from psmpi.base import Codec, Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
 from psmpi.memory import Direct, Memory
 from psmpi.momentum import Nesterov, WeightDecay
@@ -120,16 +121,11 @@ class Sgd(Replicated):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gd(Sgd):
+class Gd(FixedCodec, Sgd):
     """GD: every worker uploads its full gradient every round, as floats."""
 
     id: ClassVar[str] = "gd"
     batch: int | None = field(default=None, init=False)
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    blocks: int | str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)

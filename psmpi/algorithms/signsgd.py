@@ -22,6 +22,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.algorithms.downlink import Replicated
+from psmpi.algorithms.parts import FixedCodec
 from psmpi.base import (
     Codec,
     Iterate,
@@ -59,7 +60,7 @@ class VotingServer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignSgd(Replicated):
+class SignSgd(FixedCodec, Replicated):
     """signSGD: signs of minibatch gradients up, their majority down."""
 
     id: ClassVar[str] = "signsgd"
@@ -67,11 +68,6 @@ class SignSgd(Replicated):
     batch: int | None = 50
     momentum: float = field(default=0.0, init=False)
     reduce: str = field(default="mean", init=False)
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    blocks: int | str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
     downlink: str | None = field(default=None, init=False)
     down_codec: str | None = field(default=None, init=False)
     bits_down: int | None = field(default=None, init=False)
