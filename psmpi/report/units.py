@@ -43,8 +43,10 @@ def seconds(x: float) -> str:
 
 
 def share(x: float) -> str:
-    """Return a part of a whole in percent."""
+    """Return a part of a whole in percent, with two figures of it."""
     percent = 100 * x
+    if 0 < percent < 0.995:
+        return f"{percent:.2g} %"
     return f"{percent:.0f} %" if percent >= 9.95 else f"{percent:.1f} %"
 
 
