@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,11 +40,11 @@ class Largest(Blockwise):
 
     def counts(self, dim: int) -> Indices:
         """Return the k of every block, int64; a count above all lengths is refused."""
-        return door.counts(self.id, self.k, np.diff(self.blocks(dim)))
+        return _counts(self, dim)[0]
 
     def most(self, dim: int) -> int:
         """Return the largest number of entries of a frame."""
-        return int(self.counts(dim).sum())
+        return _counts(self, dim)[1]
 
     def shares(self, dim: int) -> np.ndarray:
         """Return k / length of every block: the least part of ||x_b||^2 in v_b."""
@@ -58,3 +59,9 @@ class Largest(Blockwise):
         return top_k_blocks(
             x, self.blocks(x.size), self.counts(x.size), LEAST[x.itemsize]
         )
+
+
+@functools.lru_cache(maxsize=64)  # asked for several times by every message
+def _counts(codec: Largest, dim: int) -> tuple[Indices, int]:
+    counts = door.counts(codec.id, codec.k, np.diff(codec.blocks(dim)))
+    return counts, int(counts.sum())
