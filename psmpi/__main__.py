@@ -20,9 +20,12 @@ def main() -> None:
     except PsmpiError as error:
         if os.environ.get("PSMPI_TRACEBACK"):
             raise
-        # Joined ranks all find the same, and ranks of a job have told it themselves.
-        if launcher.world_rank() in (None, 0) and not isinstance(error, jobs.Refused):
-            print(f"psmpi: {error}", file=sys.stderr)  # noqa: T201
+        # Ranks of a job have told it themselves; of those that joined each speaks, as
+        # their options may differ.
+        rank = launcher.world_rank()
+        if not isinstance(error, jobs.Refused):
+            who = "psmpi" if not rank else f"psmpi rank {rank}"
+            print(f"{who}: {error}", file=sys.stderr)  # noqa: T201
         status = error.exit_status
     except KeyboardInterrupt:
         status = 130

@@ -65,6 +65,11 @@ class Codec(abc.ABC):
     def unbiased(self) -> bool:
         """Whether the mean of C(x) over keys is x."""
 
+    @property
+    def few(self) -> bool:
+        """Whether most entries of C(x) are 0, so that sums are sent by the others."""
+        return False
+
     @abc.abstractmethod
     def max_nbytes(self, dim: int) -> int:
         """Bytes that no frame of a ``dim``-vector exceeds."""
@@ -108,7 +113,7 @@ class Codec(abc.ABC):
         """Error feedback: return the frame of p = ratio e + x, leave p - C(p) in ``e``.
 
         Without ``x``, p = ratio e. Both vectors have one dtype. A codec may do this in
-        fewer passes than by its parts, or look at ``x``, with equal results for C(p).
+        fewer passes than by its parts, or choose by ``x``, what is new, as well.
         """
         if ratio != 1.0:
             e *= ratio

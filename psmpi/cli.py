@@ -113,7 +113,7 @@ def _fields(cls: type, group: Group, names: Sequence[str]) -> list[inspect.Param
         about = Parameter(
             help=help_,
             group=group,
-            negative=None if kind is bool else (),
+            negative=None if kind in (bool, bool | None) else (),
             consume_multiple=True if multiple else None,
         )
         parameters.append(

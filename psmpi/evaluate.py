@@ -60,7 +60,8 @@ class Evaluation:
 
     def take(self, round_: int, x: Vector) -> bool:
         """Evaluate ``x``, record a row, and return whether the run may end here."""
-        with self._meter.phase("evaluate"):
+        quiet = np.errstate(over="ignore", invalid="ignore")  # told as Diverged
+        with self._meter.phase("evaluate"), quiet:
             row = self._row(round_, x)
         self.rows.append(row)
         self._on_row(row)

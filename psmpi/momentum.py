@@ -24,7 +24,7 @@ class Nesterov:
         self.velocity = np.zeros_like(x) if mu else None
 
     def add_to(self, gradient: Vector) -> None:
-        """M <- mu m + g, then g <- g + mu m, in place."""
+        """Do m <- mu m + g, then g <- g + mu m, in place."""
         if self.velocity is not None:
             nesterov(self.velocity, gradient, self.mu)
 
@@ -53,9 +53,11 @@ class WeightDecay:
 
     def __init__(self, x: Vector, rate: float, mu: float) -> None:
         self.rate, self.mu = rate, mu
-        self.velocity = np.zeros_like(x) if rate else None
+        self.velocity = np.zeros_like(x) if rate and mu else None
 
     def step(self, x: Vector, eta: float) -> None:
-        """V <- mu v + lambda x, then x <- x - eta (lambda x + mu v)."""
+        """Do v <- mu v + lambda x, then x <- x - eta (lambda x + mu v)."""
         if self.velocity is not None:
             decay(x, self.velocity, self.rate, self.mu, eta)
+        elif self.rate:
+            x *= 1 - eta * self.rate

@@ -126,7 +126,7 @@ def _compare(
         return type(error)(f"rank {rank} on {host}: {error}")
     first = everybody[0][2]
     for rank, (host, _, facts) in enumerate(everybody):
-        for name in first.keys() | facts.keys():
+        for name in {**first, **facts}:  # in their order: causes before consequences
             mine, theirs = first.get(name), facts.get(name)
             if mine == theirs:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,7 +65,8 @@ def schedule(lr: float, spec: str, horizon: int = 1) -> Schedule:
     """
     if not lr > 0 or not math.isfinite(lr):
         raise ConfigError(f"lr: must be a positive number, got {lr}")
-    factors = [_factor(part, horizon) for part in spec.split("+")]
+    parts = re.split(r"\+(?=\D)", spec)  # but not at the + of 1e+3
+    factors = [_factor(part, horizon) for part in parts]
     return lambda k: lr * math.prod(factor(k) for factor in factors)
 
 
@@ -78,7 +80,7 @@ def _factor(part: str, horizon: int) -> Schedule:
         if name == "horizon" and (not value or int(value) > 0):
             steps = int(value) if value else max(horizon, 1)
             return lambda k: 1 / math.sqrt(steps)
-        if name == "inverse" and float(value) > 0:
+        if name == "inverse" and 0 < float(value) < math.inf:
             a = float(value)
             return lambda k: a / (a + k)
         if name == "warmup" and int(value) > 0:
@@ -90,7 +92,7 @@ def _factor(part: str, horizon: int) -> Schedule:
         if name == "drop":
             by, _, at = value.partition("@")
             factor, rounds = float(by), [int(r) for r in at.split(",")]
-            if factor > 0:
+            if 0 < factor < math.inf and min(rounds) >= 0:
                 return lambda k: factor ** sum(r <= k for r in rounds)
     except ValueError:
         pass
@@ -163,6 +165,11 @@ class Window:
         return self.weight / known * float(self.changes.sum()) if known else 0.0
 
 
+def ratio(numerator: float, denominator: float) -> float:
+    """Return the quotient; infinity over 0."""
+    return numerator / denominator if denominator else math.inf
+
+
 @dataclass
 class Trigger:
     """Decides whether a worker uploads; this one always does."""
@@ -222,8 +229,9 @@ class LazyTrigger(Trigger):
     def fires(self, change_sq: float, error_sq: float, alpha: float, key: int) -> bool:
         # (7a)  ||Qhat - Q||^2 <= 1/(alpha^2 M^2) sum_d xi_d ||theta^{k+1-d} -
         #       theta^{k-d}||^2 + 3 (||eps||^2 + ||epshat||^2);  equality uploads
+        # A step of 0, in a warm-up, moves nothing: nothing is worth an upload.
         bound = (
-            self.window.value() / (alpha * self.workers) ** 2
+            ratio(self.window.value(), (alpha * self.workers) ** 2)
             + self.error_weight * (error_sq + self.uploaded_error_sq)
             + self.slack
         )

@@ -53,3 +53,82 @@ def laq(gradients, x, *, alpha, bits, D, weight, tbar, rounds):
         x = after
         iterates.append(x.copy())
     return iterates, uploads
+
+
+def signs(v, blocks=None):
+    """One scale a block, mean |v_i|, and signs with sign(0) = +1."""
+    out = np.empty_like(v)
+    for first, last in blocks or [(0, v.size)]:
+        part = v[first:last]
+        scale = np.float64(np.float32(np.abs(part).mean()))
+        out[first:last] = np.where(part < 0, -scale, scale)
+    return out
+
+
+def dist_ef(gradients, x, *, etas, mu, decay, blocks):
+    """Return the iterates of dist-EF-SGDM with the authors' weight decay."""
+    M = len(gradients)
+    x = x.astype(np.float64)
+    m = [np.zeros_like(x) for _ in gradients]
+    e = [np.zeros_like(x) for _ in gradients]
+    et, v = np.zeros_like(x), np.zeros_like(x)
+    before, iterates = 0.0, [x.copy()]
+    for eta in etas:
+        total = np.zeros_like(x)
+        for i in range(M):
+            g = gradients[i](x)
+            m[i] = mu * m[i] + g
+            p = g + mu * m[i] + before / eta * e[i]
+            delta = signs(p, blocks)
+            e[i] = p - delta
+            total = total + delta
+        pt = total / M + before / eta * et
+        step = signs(pt, blocks)
+        et = pt - step
+        v = mu * v + decay * x
+        x = x - eta * (decay * x + mu * v) - eta * step
+        before = eta
+        iterates.append(x.copy())
+    return iterates
+
+
+def signum(gradients, x, *, eta, mu, decay, rounds):
+    """Return the last iterate of Signum with majority vote; ties are +1."""
+    x = x.astype(np.float64)
+    m = [np.zeros_like(x) for _ in gradients]
+    for _ in range(rounds):
+        votes = np.zeros_like(x)
+        for i, gradient in enumerate(gradients):
+            m[i] = mu * m[i] + (1 - mu) * gradient(x)
+            votes += np.where(m[i] < 0, -1, 1)
+        x = x - eta * (np.where(votes < 0, -1, 1) + decay * x)
+    return x
+
+
+def top(v, k):
+    out = np.zeros_like(v)
+    chosen = np.lexsort((np.arange(v.size), -np.abs(v)))[:k]
+    out[chosen] = v[chosen].astype(np.float32)
+    return out
+
+
+def qsparse(gradients, x, *, eta, k, H, mu, decay, rounds):
+    """Return the last iterate of synchronous Qsparse-local-SGD with TopK."""
+    R = len(gradients)
+    x = x.astype(np.float64)
+    memory = [np.zeros_like(x) for _ in gradients]
+    velocity = [np.zeros_like(x) for _ in gradients]
+    for _ in range(rounds):
+        total = np.zeros_like(x)
+        for r in range(R):
+            local = x.copy()
+            for _ in range(H):
+                g = gradients[r](local) + decay * local
+                velocity[r] = mu * velocity[r] + g
+                local = local - eta * (g + mu * velocity[r])
+            u = memory[r] + x - local
+            sent = top(u, k)
+            memory[r] = u - sent
+            total = total + sent
+        x = x - total / R
+    return x

@@ -126,9 +126,101 @@ def test_laq_is_as_on_the_board(algorithm, bits, window):
     np.testing.assert_allclose(result.x, expected[-1], rtol=1e-6, atol=1e-9)
 
 
+def on_the_board(algorithm, **options):
+    return go(algorithm, dtype="float64", batch=None, **options).x
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@pytest.mark.parametrize("mu", [0.0, 0.7])
+def test_dist_ef_is_as_on_the_board(mu, decay):
+    whole, parts = gradients(3)
+    etas = [0.05 * (k + 1) / 4 for k in range(4)] + [0.05] * 10 + [0.005] * 10
+    blocks = [(0, 8), (8, 16), (16, 24), (24, 30)]
+    rule = {"etas": etas, "mu": mu, "decay": decay, "blocks": blocks}
+    expected = naive.dist_ef(parts, whole.start(3), **rule)[-1]
+    options = {"lr": 0.05, "lr_schedule": "warmup:4+drop:0.1@14", "rounds": 24}
+    options |= {"blocks": 8, "momentum": mu, "weight_decay": decay}
+    found = on_the_board("dist-ef-sgdm", **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("workers", [3, 4])
+def test_signum_is_as_on_the_board(workers):
+    whole, parts = gradients(workers)
+    rule = {"mu": 0.7, "decay": 0.05, "rounds": 60}
+    expected = naive.signum(parts, whole.start(3), eta=0.02, **rule)
+    options = {"momentum": 0.7, "weight_decay": 0.05, "workers": workers}
+    found = on_the_board("signum", lr=0.02, **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("downlink", ["model", "update"])
+def test_qsparse_is_as_on_the_board(downlink):
+    whole, parts = gradients(3)
+    rule = {"k": 7, "H": 3, "mu": 0.6, "decay": 0.05, "rounds": 20}
+    expected = naive.qsparse(parts, whole.start(3), eta=0.05, **rule)
+    options = {"k": 7, "local_steps": 3, "momentum": 0.6, "weight_decay": 0.05}
+    options |= {"codec": "topk", "downlink": downlink, "rounds": 20, "lr": 0.05}
+    found = on_the_board("qsparse-local-sgd", **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options"),
+    [
+        ("local-sgd", {"local_steps": 4}),
+        ("ef-signsgd", {}),
+        ("qsparse-local-sgd", {"downlink": "model", "k": 10}),
+        ("sgd", {"weight_decay": 0.1, "reduce": "mean"}),
+        ("dist-ef-sgdm", {"downlink": "model", "weight_decay": 0.1}),
+    ],
+)
+def test_a_fine_model_downlink_is_as_good_as_floats(algorithm, options):
+    options = {"lr": 0.05, "batch": 20, "rounds": 200, "dtype": "float64"} | options
+    exact = go(algorithm, **options)
+    fine = go(algorithm, down_codec="uniform", bits_down=16, **options)
+    distance = np.abs(exact.x - fine.x).max()
+    assert 0 < distance < 0.02 * np.abs(exact.x).max()
+
+
+def test_float32_models_of_a_float64_run_are_no_error():
+    for options in ({"bits_down": 32}, {"down_codec": "dense:bits=32"}):
+        run = go("sgd", dtype="float64", check_every=5, batch=20, lr=0.3, **options)
+        assert run.summary["residual"] < 1
+
+
+def test_bits_down_keeps_the_other_options_of_the_codec():
+    options = {"codec": "qtopk", "k": 0.5, "bits": 4}
+    one = go("dist-ef-sgd", **options).summary
+    two = go("dist-ef-sgd", bits_down=4, **options).summary
+    assert one["paper_bits_down"] == two["paper_bits_down"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sparse"),
+    [
+        ({"codec": "topk:k=0.1"}, True),
+        ({"codec": "bernoulli:k=0.1,scaled"}, True),
+        ({"codec": "topk:k=0.1+topk:k=0.1"}, True),
+        ({"codec": "stochastic:bits=6,scaled"}, False),
+    ],
+)
+def test_sums_of_few_entries_are_sent_as_their_union(options, sparse):
+    data = "synthetic:softmax,samples=120,features=40,classes=3"
+    s = go("qsparse-local-sgd", data=data, **options).summary
+    dense = 32 * 123 * 3 * 60
+    assert (s["paper_bits_down"] < 0.8 * dense) == sparse
+
+
+@pytest.mark.parametrize("algorithm", ["laq", "lag-wk", "slaq", "lag-ps"])
+def test_lazy_methods_take_a_step_of_zero(algorithm):
+    options = {"batch": 20} if algorithm == "slaq" else {}
+    run = go(algorithm, lr=0.3, lr_schedule="warmup0:3", rounds=300, **options)
+    assert run.summary["residual"] < 1e-2
+
+
 # Steps of a power of two, and as many workers: scaling gradients is exact.
 MEAN_OF_4 = ("sgd", {"reduce": "mean", "workers": 4, "batch": 8})
-DROP: dict = {}  # a constant step size: there is nothing to rescale
 FINE = {"bits": 8}  # omega < 1
 
 
@@ -170,7 +262,7 @@ FINE = {"bits": 8}  # omega < 1
         (("topk-sgd", {"k": 30, "workers": 4}), MEAN_OF_4),
         (("dist-ef-sgdm", {"momentum": 0.0}), ("dist-ef-sgd", {})),
         (("dist-ef-sgd", {"rescale": False}), ("doublesqueeze", {})),
-        (("dist-ef-sgd", DROP), ("doublesqueeze", {})),
+        (("dist-ef-sgd", {}), ("doublesqueeze", {})),  # nothing to rescale
         (("dist-ef-sgd", {"codec": "dense"}), ("sgd", {"reduce": "mean"})),
         (
             ("dist-ef-sgdm", {"codec": "dense", "weight_decay": 0.01}),
@@ -315,6 +407,17 @@ def test_paper_bits_are_those_of_the_formula():
         ("dist-ef-sgdm", {"momentum": 1.0}, "momentum: must be at least 0 and below"),
         ("dist-ef-sgdm", {"weight_decay": -1.0}, "weight-decay: must not be"),
         ("sgd", {"downlink": "tree"}, "downlink: must be one of model, update"),
+        ("ssgd", {"k": 1000}, "at most 30"),
+        ("ssgd", {"codec": "wangni", "k": 1000}, "at most 30"),
+        ("dist-ef-sgd", {"codec": "sign:block"}, "block must be an integer"),
+        ("sgd", {"batch": "3"}, "batch must be a whole number, got '3'"),
+        ("sgd", {"lr": None}, "lr must be a number, got None"),
+        ("qsparse-local-sgd", {"local_steps": 2.5}, "local-steps must be a whole"),
+        ("qsparse-local-sgd", {"local_steps": True}, "local-steps must be a whole"),
+        ("dist-ef-sgd", {"blocks": 2.5}, "blocks must be a whole number or text"),
+        ("dist-ef-sgd", {"codec": ["sign", "dense"]}, "codec must be text"),
+        ("sgd", {"lr_schedule": "drop:inf@3"}, "can't read"),
+        ("sgd", {"lr_schedule": "drop:0.1@-1"}, "can't read"),
     ],
 )
 def test_what_cannot_run_is_refused(algorithm, given, message):
@@ -388,7 +491,7 @@ def test_models_are_compared_where_all_ranks_hold_one():
     plain, compared = go("dist-ef-sgd", check_every=0), go("dist-ef-sgd", check_every=6)
     assert same(plain, compared)
     extra = compared.summary["wire_bytes_up"] - plain.summary["wire_bytes_up"]
-    assert extra == 3 * 10 * (16 + 4)
+    assert extra == 3 * 11 * (16 + 4)
     assert compared.summary["paper_bits_up"] == plain.summary["paper_bits_up"]
     assert compared.summary["uploads"] == plain.summary["uploads"]
     lazy = [go("laq", check_every=n).summary["wire_bytes_up"] for n in (0, 6)]

@@ -99,6 +99,8 @@ def test_dist_ef_moves_by_the_plain_gradients(options, momentum):
 def test_qsparse_moves_by_the_plain_gradients(schedule, options, seed):
     options = {"lr": 0.05, "lr_schedule": CHANGING, "batch": 10} | options
     options = {"local_steps": 3} | options
+    if seed is not None:
+        options["lr_schedule"] = "warmup0:5+drop:0.1@60,120+drop:7@200"
     rounds = ROUNDS if seed is None else 100
     play = played(
         "qsparse-local-sgd", schedule=schedule, seed=seed, rounds=rounds, **options

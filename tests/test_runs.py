@@ -38,12 +38,16 @@ def over_mpi(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     runs = {row[0]: made(row[0], row[1]) for row in ROWS}
     runs |= {way: made("laq", {"bits": 3}, broadcast=way) for way in WAYS}
+    local = {"local_steps": 3, "k": 0.3, "batch": 20}
+    runs["async"] = made("qsparse-local-sgd", local | {"schedule": "async"})
+    lossy = {"down_codec": "uniform", "downlink": "model", "weight_decay": 0.01}
+    runs["lossy"] = made("dist-ef-sgdm", lossy | {"batch": 20})
     runs["float64"] = made("laq", {"bits": 3}, dtype="float64")
     results = jobs.run_mpi(list(runs.values()), [folder / name for name in runs])
     return dict(zip(runs, results, strict=True)), runs
 
 
-@pytest.mark.parametrize("name", [*IDS, *WAYS, "float64"])
+@pytest.mark.parametrize("name", [*IDS, *WAYS, "float64", "async", "lossy"])
 def test_bits_are_those_of_the_run_in_process(over_mpi, name):
     results, runs = over_mpi
     there, here = results[name], run_local(runs[name])

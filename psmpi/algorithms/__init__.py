@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import numbers
+import typing
 from typing import Any
 
 from psmpi.algorithms.dist_ef import (
@@ -86,4 +88,31 @@ def make(id: str, **given: Any) -> Algorithm:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(names)}"
             raise ConfigError(f"{id}: has no option {name!r}; {hint}")
+    hints = typing.get_type_hints(cls)
+    for name, value in given.items():
+        if not _fits(value, hints[name]):
+            raise ConfigError(
+                f"{id}: {name.replace('_', '-')} must be {_spoken(hints[name])}, "
+                f"got {value!r}"
+            )
     return cls(**given)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Return whether a value is of one of the types that an option has."""
+    kinds = typing.get_args(hint) or (hint,)
+    if isinstance(value, bool) or value is None:
+        return type(value) in kinds
+    abstract = {int: numbers.Integral, float: numbers.Real}
+    return isinstance(value, tuple(abstract.get(kind, kind) for kind in kinds))
+
+
+def _spoken(hint: Any) -> str:
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        bool: "true or false",
+    }
+    kinds = typing.get_args(hint) or (hint,)
+    return " or ".join(names[kind] for kind in kinds if kind in names)

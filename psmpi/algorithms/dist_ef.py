@@ -98,7 +98,8 @@ class EcqSgd(FeedbackSgd):
     """ECQ-SGD: quantised gradients plus alpha times an error that fades by beta.
 
     Refused where alpha^2 omega + (beta - alpha)^2 >= 1, omega being the quantiser's
-    variance: the errors would grow without bound.
+    variance (for a biased codec the square of alpha sqrt(1 - delta) + |beta - alpha|):
+    the errors could grow without bound.
 
     Parameters
     ----------
@@ -126,12 +127,16 @@ class EcqSgd(FeedbackSgd):
     def wire(self, plan: Plan) -> Wire:
         wire = super().wire(plan)
         alpha, beta = self.feedback_weight, self.feedback_decay
-        growth = alpha**2 * wire.up.error(plan.dim) + (beta - alpha) ** 2
+        loss = wire.up.error(plan.dim)
+        if wire.up.unbiased:
+            growth = alpha**2 * loss + (beta - alpha) ** 2
+        else:  # what a biased codec leaves behind need not be at right angles to it
+            growth = (alpha * loss**0.5 + abs(beta - alpha)) ** 2
         if growth >= 1:
             raise ConfigError(
-                f"{self.id}: alpha^2 omega + (beta - alpha)^2 = {growth:.3g} is not "
-                f"below 1 for {wire.up} at dimension {plan.dim}; give it more bits, or "
-                "a smaller --feedback-weight"
+                f"{self.id}: errors could grow by a factor of {growth:.3g} a round, "
+                f"which is not below 1, with {wire.up} at dimension {plan.dim}; give "
+                "it more bits, or a smaller --feedback-weight"
             )
         return wire
 
@@ -155,6 +160,8 @@ class AdaCompSgd(FeedbackSgd):
 
     id: ClassVar[str] = "adacomp"
     bin: int = 500
+    codec: str | None = field(default=None, init=False)
+    scaled: bool | None = field(default=None, init=False)
     bits: int | None = field(default=None, init=False)
     k: float | None = field(default=None, init=False)
     momentum: float = field(default=0.0, init=False)

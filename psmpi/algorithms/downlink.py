@@ -40,6 +40,11 @@ class Downlink:
         self.memory = memory
         self.updates = updates
 
+    @property
+    def overwrites(self) -> bool:
+        """Whether a worker gets the whole model, whatever its own has become."""
+        return not self.updates and isinstance(self.memory, Direct)
+
     def step(
         self,
         link: ServerLink,
@@ -51,7 +56,7 @@ class Downlink:
         eta: float = 1.0,
         to: Sequence[int] | None = None,
     ) -> None:
-        """X <- x - alpha update at the server, and tell the workers ``to``, or all.
+        """Do x <- x - alpha update at the server; tell the workers ``to``, or all.
 
         ``eta`` is the step size that the memory scales what it carries by.
         """
@@ -83,7 +88,8 @@ def require_contraction(codec: Codec, dim: int, what: str) -> None:
     loss = codec.error(dim)
     if loss >= 1:
         remedy = (
-            "divide its output by 1 + omega (--scaled), or give it more bits or entries"
+            "divide its output by 1 + omega (NAME:scaled, or --scaled for uploads), or "
+            "give it more bits or entries"
             if codec.unbiased
             else "take another codec, or give it more bits or entries"
         )
@@ -117,11 +123,6 @@ class Replicated(Descent):
     default_downlink: ClassVar[str] = "model"
     default_down_codec: ClassVar[str | None] = None
 
-    # Uplink codecs whose sum over workers has zeros that are worth leaving out.
-    sparse: ClassVar[tuple[str, ...]] = (
-        *("adacomp", "bernoulli", "qtopk", "signtopk", "sparse", "topk", "wangni"),
-    )
-
     def __post_init__(self) -> None:
         super().__post_init__()
         check(self.momentum, self.weight_decay)
@@ -140,7 +141,7 @@ class Replicated(Descent):
         way = self.way_down()
         if way == "feedback":
             require_contraction(down, plan.dim, f"{self.id} --downlink feedback")
-        return Wire(up, down, replicated=way != "model" or down.id == "dense")
+        return Wire(up, down, replicated=way != "model" or self.exact_down(plan))
 
     def down_wire(self, plan: Plan | None) -> Codec:
         """Return the codec of what the server sends."""
@@ -148,17 +149,18 @@ class Replicated(Descent):
         if self.down_codec is None and way == "feedback":
             if self.bits_down is None:
                 return self.up_codec(plan)
-            return self._named_down(self.codec or self.default_codec, plan)
+            options = self.codec_options() | {"bits": self.bits_down}
+            return self._make(self.codec or self.default_codec, options, plan)
         if self.down_codec is None and way == "update":
-            sums = self.up_codec(plan).id in self.sparse
-            return self._named_down("sparse" if sums else "dense", plan)
+            few = self.up_codec(plan).few
+            return self._named_down("sparse" if few else "dense", plan)
         return super().down_wire(plan)
 
-    def down(self, codec: Codec, x: Vector) -> Downlink:
+    def down(self, codec: Codec, x: Vector, plan: Plan) -> Downlink:
         """Return one end of the downlink; all ends start at ``x``."""
         match self.way_down():
             case "model":
-                return Downlink(self.down_memory(codec, x), updates=False)
+                return Downlink(self.down_memory(codec, x, plan), updates=False)
             case "update":
                 return Downlink(Direct(codec), updates=True)
             case _:

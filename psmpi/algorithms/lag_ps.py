@@ -29,7 +29,7 @@ from psmpi.base import Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.memory import Direct, Innovation, expected
-from psmpi.steps import Window
+from psmpi.steps import Window, ratio
 
 
 @dataclass(kw_only=True)
@@ -128,6 +128,6 @@ class LagPs(Addressed):
     def _stale(self, s: LagPsServer, m: int, alpha: float) -> bool:
         # L_m^2 ||thetahat_m - theta^k||^2 >= 1/(alpha^2 M^2) sum_d xi_d ||...||^2
         distance_sq = float(distance_squares(s.stale[m], s.x))
-        bound = s.window.value() / (alpha * len(s.stale)) ** 2
+        bound = ratio(s.window.value(), (alpha * len(s.stale)) ** 2)
         # NaN, never asked before, is asked
         return not (s.smoothness[m] ** 2 * distance_sq < bound or distance_sq == 0)

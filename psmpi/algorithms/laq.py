@@ -67,7 +67,7 @@ class Qgd(Descent):
             x=x,
             gradient=np.zeros_like(x),
             up=Innovation(link.up, np.zeros_like(x)),
-            down=self.down_memory(link.down, x),
+            down=self.down_memory(link.down, x, plan),
             trigger=self.trigger(plan),
             previous=x.copy(),
         )
@@ -131,8 +131,8 @@ class Laq(Qgd):
     max_skip:
         tbar of (7b): rounds that a worker may skip in a row.
     error_weight:
-        Weight of the quantisation errors in (7a). Default: 3 for a quantiser, 0 for
-        floats and sparsifiers.
+        Weight of the quantisation errors in (7a). Default: 3 for the codecs uniform and
+        stochastic, 0 for others.
     slack:
         Constant added to the bound of (7a); the released SLAQ code has 0.2.
     """

@@ -91,7 +91,7 @@ class Descent(Algorithm):
 
     def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> Any:
         x = problem.start(plan.seed)
-        down = self.down_memory(link.down, x)
+        down = self.down_memory(link.down, x, plan)
         return ServerState(x=x, sum=np.zeros_like(x), down=down)
 
     def eta(self, plan: Plan) -> Schedule:
@@ -118,11 +118,16 @@ class Descent(Algorithm):
         key = steps.key(plan.seed, "batch", worker, step)
         return problem.batch(key, self.batch)
 
-    def down_memory(self, codec: Codec, x: Vector) -> Memory:
+    def down_memory(self, codec: Codec, x: Vector, plan: Plan) -> Memory:
         """Return the convention of a downlink of models; both ends start at ``x``."""
-        name = self.down_codec or "dense"
-        exact = name.partition(":")[0] == "dense"
+        exact = self.exact_down(plan)
         return Direct(codec) if exact else Innovation(codec, x.copy())
+
+    def exact_down(self, plan: Plan) -> bool:
+        """Return whether the codec of the downlink loses nothing of a model."""
+        down = self.down_wire(plan)
+        width = 8 * np.dtype(plan.dtype).itemsize
+        return isinstance(down, codecs.Dense) and down.bits >= width
 
     def codec_options(self) -> dict[str, Any]:
         """Return the options that a user gave for the codec of uploads."""
@@ -138,7 +143,7 @@ class Descent(Algorithm):
         codec = self._make(name, options, plan)
         if self.blocks not in (None, "none") and not codecs.has_blocks(codec):
             raise ConfigError(
-                f"blocks: {codec.id} treats all entries alike; leave --blocks out, or "
+                f"blocks: {name} treats all entries alike; leave --blocks out, or "
                 "take a codec that knows blocks, like sign"
             )
         return codec
@@ -156,9 +161,13 @@ class Descent(Algorithm):
         defaults = self._blocks(plan)
         if plan is None:
             return codecs.build(spec, options, defaults=defaults)
-        if spec in ("dense", "sparse"):
-            defaults["bits"] = 8 * np.dtype(plan.dtype).itemsize
-        return codecs.build(spec, options, defaults=defaults, tensors=plan.bounds)
+        return codecs.build(
+            spec,
+            options,
+            defaults=defaults,
+            tensors=plan.bounds,
+            float_bits=8 * np.dtype(plan.dtype).itemsize,
+        )
 
     def _blocks(self, plan: Plan | None) -> dict[str, Any]:
         """Return the options of blockwise codecs."""
@@ -168,10 +177,8 @@ class Descent(Algorithm):
         if blocks == "layers":
             assert plan is not None
             return {"bounds": plan.bounds}
-        try:
-            size = int(blocks)
-        except ValueError:
-            size = 0
+        whole = not isinstance(blocks, bool) and str(blocks).isdecimal()
+        size = int(blocks) if whole else 0
         if size < 1:
             raise ConfigError(
                 f"blocks: must be none, layers or a number of entries, got {blocks!r}"

@@ -15,7 +15,7 @@ from 1 .. H; the server divides by all R workers, and only who has sent receives
 round is H steps either way, and times are those of one clock, so a run is reproducible.
 
 ``up.e`` holds u: a local step adds its eta_t grad to it and takes it from xhat, which
-spares x_ref where the server sends models. x - (1/R) sum_r u_r moves by exactly
+spares x_ref where the server sends whole models. x - (1/R) sum_r u_r moves by exactly
 -(eta_t / R) sum_r grad_r at every step, and not at all when workers send. Errors are in
 units of the model: they contain the step size of their time, and are never rescaled.
 
@@ -61,7 +61,7 @@ class LocalWorker:
     """A worker between rounds: its model xhat, the last global one, what it owes."""
 
     x: Vector
-    reference: Vector | None  # x_ref; None where the server sends models
+    reference: Vector | None  # x_ref; None where the server sends whole models
     gradient: Vector
     momentum: Nesterov
     up: ErrorFeedback
@@ -128,7 +128,7 @@ class QsparseLocalSgd(Replicated):
         require_contraction(wire.up, plan.dim, self.id)
         if self.schedule == "sync":
             return wire
-        if wire.down.id != "dense":
+        if not self.exact_down(plan):
             raise ConfigError(
                 f"down-codec: async sends whole models, got {wire.down.id}; "
                 "leave it out, or use --schedule sync"
@@ -148,10 +148,10 @@ class QsparseLocalSgd(Replicated):
         self, link: WorkerLink, problem: Problem, plan: Plan
     ) -> LocalWorker:
         x = problem.start(plan.seed)
-        down = self.down(link.down, x)
+        down = self.down(link.down, x, plan)
         return LocalWorker(
             x=x,
-            reference=x.copy() if down.updates else None,
+            reference=None if down.overwrites else x.copy(),
             gradient=np.zeros_like(x),
             momentum=Nesterov(x, self.momentum),
             up=ErrorFeedback(link.up, x.size, x.dtype, rescale=False),
@@ -166,7 +166,7 @@ class QsparseLocalSgd(Replicated):
         return LocalServer(
             x=x,
             sum=np.zeros_like(x),
-            down=self.down(link.down, x),
+            down=self.down(link.down, x, plan),
             times=[self.times(plan, r) for r in range(plan.workers)],
         )
 

@@ -71,13 +71,16 @@ class Sgd(Replicated):
 
     def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> SgdWorker:
         x = problem.start(plan.seed)
+        down = self.down(link.down, x, plan)
+        # A model that comes down has the server's decay in it.
+        rate = self.weight_decay if down.updates else 0.0
         return SgdWorker(
             x=x,
             gradient=np.zeros_like(x),
             momentum=Nesterov(x, self.momentum),
-            decay=WeightDecay(x, self.weight_decay, self.momentum),
+            decay=WeightDecay(x, rate, self.momentum),
             up=self.up_memory(link.up, x),
-            down=self.down(link.down, x),
+            down=down,
         )
 
     def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> SgdServer:
@@ -86,7 +89,7 @@ class Sgd(Replicated):
             x=x,
             sum=np.zeros_like(x),
             decay=WeightDecay(x, self.weight_decay, self.momentum),
-            down=self.down(link.down, x),
+            down=self.down(link.down, x, plan),
         )
 
     def worker(
@@ -164,6 +167,8 @@ class TernGrad(Sgd):
 
     id: ClassVar[str] = "terngrad"
     clip: float = 2.5
+    codec: str | None = field(default=None, init=False)
+    scaled: bool | None = field(default=None, init=False)
     bits: int | None = field(default=None, init=False)
     k: float | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "ternary"

@@ -117,10 +117,10 @@ class SignSgd(FixedCodec, Replicated):
         for k in link.rounds(s):
             yield Iterate(k, s.x)
             # V = sign( sum_m sign(v_m) )
-            s.votes.reset()
             for frame in link.gather():
                 s.votes.add(expected(frame))
             frame = s.votes.result()
+            s.votes.reset()
             link.bcast(frame)
             # x <- x - eta (V + lambda x)
             s.decay.step(s.x, eta(k))

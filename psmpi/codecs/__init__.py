@@ -120,19 +120,21 @@ def build(
     *,
     defaults: Mapping[str, Any] | None = None,
     tensors: tuple[int, ...] | None = None,
+    float_bits: int | None = None,
 ) -> Codec:
     """Return the codec of ``NAME``, ``NAME:OPTION=VALUE,...``, or several joined by +.
 
     What ``spec`` says goes before ``options``, of which each must fit a codec in it,
     and those before ``defaults``, which go where they fit. Several codecs become
     ``Piecewise`` over ``tensors``; without these the first of them is returned.
+    ``float_bits`` is the width of floats that nothing else is said of.
 
     >>> build("sign:block=64", {})
     Sign(block=64, bounds=None)
     >>> build("sign+dense", {}, tensors=(0, 30, 33)).parts
     (Sign(block=None, bounds=None), Dense(bits=32))
     """
-    pieces = [piece.partition(":") for piece in spec.split("+")]
+    pieces = [piece.strip().partition(":") for piece in str(spec).split("+")]
     unused = set(options)
     parts = []
     for name, _, text in pieces:
@@ -151,6 +153,8 @@ def build(
             fitting.pop("block", None)
             fitting.pop("bounds", None)
         unused -= known
+        if float_bits is not None and find(name) in (Dense, Sparse):
+            own.setdefault("bits", fitting.pop("bits", float_bits))
         parts.append(make(name, **{**fitting, **own}))
     if unused:
         make(pieces[0][0], **{key: options[key] for key in unused})

@@ -59,6 +59,7 @@ class Bernoulli(Codec):
 
     id: ClassVar[str] = "bernoulli"
     wire_id: ClassVar[int] = 6
+    few: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -71,7 +72,8 @@ class Bernoulli(Codec):
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with all entries."""
-        return 8 + 4 * door.length(self.id, dim)
+        self._limit(door.length(self.id, dim))
+        return 8 + 4 * dim
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 nnz."""

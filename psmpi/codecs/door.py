@@ -25,6 +25,8 @@ def integer(codec: str, field: str, value: Any, low: int, high: int | None) -> i
     """Return ``value`` as int in [low, high], or say what it must be."""
     span = f"at least {low}" if high is None else f"{low}..{high}"
     try:
+        if isinstance(value, bool):
+            raise TypeError
         number = operator.index(value)
     except TypeError:
         raise ConfigError(
@@ -51,7 +53,7 @@ def bounds(codec: str, given: Any) -> tuple[int, ...]:
 def amount(codec: str, k: Any) -> int | float:
     """Return a ``k`` option: a fraction of dim as float, or a count as int."""
     try:
-        number = float(k)
+        number = math.nan if isinstance(k, bool) else float(k)
     except (TypeError, ValueError):
         number = math.nan
     if 0 < number < 1:

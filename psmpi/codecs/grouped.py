@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ Codes = NDArray[np.uint32]
 @dataclass(frozen=True)
 class GroupedCodec(Blockwise):
     """Everything about such a codec but the choice of entries, scales and codes."""
+
+    few: ClassVar[bool] = True
 
     @property
     def width(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,8 +12,10 @@ import numpy as np
 from psmpi.base import Codec, ConfigError, Frame, FrameError, Vector
 from psmpi.codecs import door
 from psmpi.kernels.hash import draw, start
+from psmpi.kernels.reduce import max_abs
 
 _LENGTH = np.dtype("<u4")
+_Encode = Callable[[Codec, int, int, Frame, int], Frame]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Piecewise(Codec):
         """Whether all parts are."""
         return all(part.unbiased for part in self.parts)
 
+    @property
+    def few(self) -> bool:
+        """Whether any part's entries are."""
+        return any(part.few for part in self.parts)
+
     def _pieces(self, dim: int) -> Iterator[tuple[Codec, int, int]]:
         if dim != self.bounds[-1]:
             raise ConfigError(
@@ -101,14 +108,37 @@ class Piecewise(Codec):
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the parts' frames; see ``Codec.encode``."""
         x = door.vector(self.id, x)
-        stream = np.uint64(start(door.key64(self.id, key)))
-        frame = door.room(self.id, out, self.max_nbytes(x.size))
-        if not np.isfinite(x).all():
+        if not max_abs(x) < np.inf:
             door.refuse(self.id, x)
+
+        def step(part: Codec, a: int, b: int, room: Frame, own: int) -> Frame:
+            return part.encode(x[a:b], room, own)
+
+        return self._join(step, x.size, out, key)
+
+    def encode_feedback(
+        self,
+        e: Vector,
+        x: Vector | None = None,
+        ratio: float = 1.0,
+        out: Frame | None = None,
+        key: int = 0,
+    ) -> Frame:
+        """Return the parts' frames, each by its own rule; see ``Codec``."""
+
+        def step(part: Codec, a: int, b: int, room: Frame, own: int) -> Frame:
+            new = None if x is None else x[a:b]
+            return part.encode_feedback(e[a:b], new, ratio, room, own)
+
+        return self._join(step, e.size, out, key)
+
+    def _join(self, encode: _Encode, dim: int, out: Frame | None, key: int) -> Frame:
+        stream = np.uint64(start(door.key64(self.id, key)))
+        frame = door.room(self.id, out, self.max_nbytes(dim))
         at = 0
-        for b, (part, first, last) in enumerate(self._pieces(x.size)):
+        for b, (part, first, last) in enumerate(self._pieces(dim)):
             own = int(draw(stream, np.uint64(b)))
-            piece = part.encode(x[first:last], frame[at + 4 :], own)
+            piece = encode(part, first, last, frame[at + 4 :], own)
             frame[at : at + 4].view(_LENGTH)[0] = piece.size
             at += 4 + piece.size
         return frame[:at]

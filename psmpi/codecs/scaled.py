@@ -48,6 +48,11 @@ class Scaled(Codec):
                 "not divided"
             )
 
+    @property
+    def few(self) -> bool:
+        """Whether the other codec's entries are."""
+        return self.codec.few
+
     def max_nbytes(self, dim: int) -> int:
         """Return the other codec's."""
         return self.codec.max_nbytes(dim)

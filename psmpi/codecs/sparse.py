@@ -13,6 +13,8 @@ Where a codec's values are float64 (``wide``), they take 8 count bytes.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from psmpi.base import Codec, Frame, Vector
@@ -27,6 +29,8 @@ LEAST = {4: np.uint64(1), 8: np.float64(2.0**-150).view(np.uint64) + np.uint64(1
 
 class SparseCodec(Codec):
     """Everything about such a codec but the choice of entries."""
+
+    few: ClassVar[bool] = True
 
     @property
     def wide(self) -> bool:

@@ -54,6 +54,11 @@ class Wangni(SparseCodec):
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", door.amount(self.id, self.k))
 
+    def most(self, dim: int) -> int:
+        """Return dim: k entries are only expected."""
+        door.count(self.id, self.k, dim)
+        return dim
+
     def error(self, dim: int) -> float:
         """Return omega = dim / k - 1.
 

@@ -57,6 +57,10 @@ class MeteredCodec(Codec):
     def unbiased(self) -> bool:
         return self.codec.unbiased
 
+    @property
+    def few(self) -> bool:
+        return self.codec.few
+
     def max_nbytes(self, dim: int) -> int:
         return self.codec.max_nbytes(dim)
 
@@ -113,12 +117,12 @@ class MeteredProblem(Problem):
             return self.problem.loss(x)
 
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
-        with self._meter.phase("compute"):
+        # What overflows is not finite, and is told in one line.
+        quiet = np.errstate(over="ignore", invalid="ignore")
+        with self._meter.phase("compute"), quiet:
             loss = self.problem.grad(x, out, batch)
             # A sum of squares costs no temporary; it can also overflow by itself.
-            with np.errstate(over="ignore", invalid="ignore"):
-                squares = np.dot(out, out)
-            if not math.isfinite(squares):
+            if not math.isfinite(np.dot(out, out)):
                 _refuse(out, batch)
         return loss
 

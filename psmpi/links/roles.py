@@ -48,6 +48,21 @@ def checksum(x: Vector) -> int:
     return zlib.crc32(x.view(np.uint8).data)
 
 
+def _compares(every: int, round_: int, last: int) -> bool:
+    """Return whether models are compared at the start of a round, or at the end."""
+    return bool(every) and (round_ % every == 0 or round_ == last)
+
+
+def _expect(opened: envelope.Opened, sender: str) -> envelope.Opened:
+    """Return what an algorithm may see, a frame or a skip; refuse anything else."""
+    if opened.kind not in (DATA, SKIP):
+        raise LinkError(
+            f"message from {sender}: kind {opened.kind} in round {opened.round}, where "
+            "a frame was due; do all ranks have the same options?"
+        )
+    return opened
+
+
 def _paper_bits(codec: Codec, frame: Frame | None, dim: int) -> int:
     """Return what the paper counts: signals, with an empty frame or none, are free."""
     return codec.paper_bits(frame, dim) if frame is not None and frame.size else 0
@@ -94,12 +109,10 @@ class Worker(WorkerLink):
 
     def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
         while until_told or state.round < self._rounds:
-            # A worker that the server doesn't ask every round has heard of later ones.
-            self.round = max(self.round, state.round)
-            if self._check_every and state.round % self._check_every == 0:
-                self._send_checksum(state.x)
+            self._begin(state)
             yield state.round
             state.round += 1
+        self._begin(state)
         self.pull()
         raise LinkError(
             f"worker {self.worker}: the server goes on after the last round; do all "
@@ -122,6 +135,7 @@ class Worker(WorkerLink):
             )
         if opened.kind == STOP:
             raise Stopped
+        _expect(opened, "the server")
         self.round = self._heard = opened.round
         self.pulls += 1
         return opened.frame
@@ -135,6 +149,12 @@ class Worker(WorkerLink):
         self.meter.uploads += frame is not None
         self.meter.paper_bits_up += bits
         self.meter.wire_bytes_up += message.size
+
+    def _begin(self, state: Any) -> None:
+        # A worker that the server doesn't ask every round has heard of later ones.
+        self.round = max(self.round, state.round)
+        if _compares(self._check_every, state.round, self._rounds):
+            self._send_checksum(state.x)
 
     def _send_checksum(self, x: Vector) -> None:
         self._transport.release()
@@ -170,11 +190,15 @@ class Server(ServerLink):
 
     def rounds(self, state: Any) -> Iterator[int]:
         while state.round < self._rounds:
-            self.round = state.round
-            if self._check_every and state.round % self._check_every == 0:
-                self._compare(state.x)
+            self._begin(state)
             yield state.round
             state.round += 1
+        self._begin(state)
+
+    def _begin(self, state: Any) -> None:
+        self.round = state.round
+        if _compares(self._check_every, state.round, self._rounds):
+            self._compare(state.x)
 
     def bcast(self, frame: Frame | None) -> None:
         if not self._wire.tree:
@@ -191,7 +215,7 @@ class Server(ServerLink):
         for worker in range(self.workers) if workers is None else workers:
             with self.meter.phase("wait"):
                 message = self._transport.recv(worker + 1)
-            opened = self._open(worker, message)
+            opened = _expect(self._open(worker, message), f"worker {worker}")
             if opened.round != self.round:
                 raise LinkError(
                     f"worker {worker}: its message is of round {opened.round}, "
@@ -204,7 +228,8 @@ class Server(ServerLink):
         with self.meter.phase("wait"):
             node, message = self._transport.recv_any()
         self.arrivals.append(node - 1)
-        return node - 1, self._open(node - 1, message).frame
+        opened = _expect(self._open(node - 1, message), f"worker {node - 1}")
+        return node - 1, opened.frame
 
     def _compare(self, x: Vector) -> None:
         """Take every worker's checksum of its model, and see that it is ours."""
@@ -214,11 +239,14 @@ class Server(ServerLink):
             with self.meter.phase("wait"):
                 message = self._transport.recv(worker + 1)
             opened = self._open(worker, message)
-            if opened.kind != CHECK or opened.frame is None or opened.frame.size != 4:
+            due = (CHECK, self.round)
+            frame = opened.frame
+            if (opened.kind, opened.round) != due or frame is None or frame.size != 4:
                 raise LinkError(
-                    f"worker {worker}: a checksum was expected in round {self.round}"
+                    f"worker {worker}: its model's checksum was expected in round "
+                    f"{self.round}, and another message of round {opened.round} came"
                 )
-            found = _CHECKSUM.unpack(opened.frame.tobytes())[0]
+            found = _CHECKSUM.unpack(frame.tobytes())[0]
             if found != own:
                 raise LinkError(
                     f"round {self.round}: the model of worker {worker} is not the "
