@@ -141,7 +141,8 @@ def test_dist_ef_is_as_on_the_board(mu, decay):
     options = {"lr": 0.05, "lr_schedule": "warmup:4+drop:0.1@14", "rounds": 24}
     options |= {"blocks": 8, "momentum": mu, "weight_decay": decay}
     found = on_the_board("dist-ef-sgdm", **options)
-    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    # The server's scales are those of sums, which round to other float32.
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("workers", [3, 4])

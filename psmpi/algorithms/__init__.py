@@ -112,7 +112,7 @@ def _spoken(hint: Any) -> str:
         int: "a whole number",
         float: "a number",
         str: "text",
-        bool: "true or false",
+        bool: "a bool",
     }
     kinds = typing.get_args(hint) or (hint,)
     return " or ".join(names[kind] for kind in kinds if kind in names)
