@@ -185,7 +185,10 @@ class Problem(abc.ABC):
 
     def smoothness(self) -> float:
         """Return an upper bound on the Lipschitz constant of f_m's gradient."""
-        raise ConfigError(f"{type(self).__name__}: its smoothness is not known")
+        raise ConfigError(
+            f"{type(self).__name__}: its smoothness is not known, which this algorithm "
+            "needs; take another one, like lag-wk"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import difflib
 import math
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -230,55 +230,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
-
-
-def comparison(table: Mapping[str, Any], source: str) -> list[Run]:
-    """Return the runs of a comparison: general keys, then one ``[[run]]`` each.
-
-    A run has ``algorithm``, perhaps ``name``, and options that override the general
-    ones.
-    """
-    table = dict(table)
-    entries = table.pop("run", None)
-    if not isinstance(entries, list) or not entries:
-        raise ConfigError(f"{source}: has no [[run]]; give one per algorithm")
-    runs = []
-    for entry in entries:
-        if "algorithm" not in entry:
-            raise ConfigError(f"{source}: a [[run]] has no algorithm: {dict(entry)}")
-        cls = algorithms.find(entry["algorithm"])
-        own = {field.name for field in algorithms.options(cls)}
-        general = {
-            key: value
-            for key, value in table.items()
-            if key.replace("-", "_") in own | _general()
-        }
-        runs.append(run(**{**general, **entry}))
-    _check_used(table, entries, source)
-    names = [r.name for r in runs]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"{source}: two runs are called {name!r}; give names")
-    return runs
-
-
-def _check_used(
-    table: Mapping[str, Any], entries: Iterable[Mapping[str, Any]], source: str
-) -> None:
-    """Refuse a general key that no run has an option for: it would be ignored."""
-    used = set(_general())
-    for entry in entries:
-        cls = algorithms.find(entry["algorithm"])
-        used |= {field.name for field in algorithms.options(cls)}
-    for key in table:
-        if key.replace("-", "_") not in used:
-            near = difflib.get_close_matches(key, used, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ConfigError(f"{source}: no run has an option {key!r}{hint}")
-
-
-def _general() -> set[str]:
-    return {field.name for field in dataclasses.fields(RunOptions)}
 
 
 def _at_least(name: str, value: int, least: int) -> None:

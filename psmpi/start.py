@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from psmpi import algorithms, config, jobs, launcher
+from psmpi import algorithms, comparison, config, jobs, launcher
 from psmpi import report as pictures
 from psmpi.base import ConfigError
 from psmpi.driver import UNMET, Result
@@ -191,12 +191,12 @@ def _comparison(what: str) -> tuple[str, list[config.Run]]:
         with resources.as_file(builtin[what]) as path:
             table = config.read_toml(path)
         source = f"the built-in comparison {what}"
-        return f"compare-{what}", config.comparison(table, source)
+        return f"compare-{what}", comparison.runs(table, source)
     if not Path(what).exists():
         raise ConfigError(
             f"{what}: is neither a file nor one of {', '.join(sorted(builtin))}"
         )
-    return Path(what).stem, config.comparison(config.read_toml(Path(what)), what)
+    return Path(what).stem, comparison.runs(config.read_toml(Path(what)), what)
 
 
 def _results(

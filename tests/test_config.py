@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from psmpi import algorithms, config
+from psmpi import algorithms, comparison, config
 from psmpi.base import ConfigError
 from psmpi.config import Target
 
@@ -85,17 +85,17 @@ TABLE = {"rounds": 5, "run": [{"algorithm": "gd"}, {"algorithm": "laq", "rounds"
 
 
 def test_a_comparison_shares_general_options():
-    runs = config.comparison(TABLE, "x")
+    runs = comparison.runs(TABLE, "x")
     assert [(r.name, r.how.rounds) for r in runs] == [("gd", 5), ("laq", 7)]
 
 
 def test_a_comparison_gives_options_to_those_that_have_them():
-    runs = config.comparison({**TABLE, "bits": 3}, "x")
+    runs = comparison.runs({**TABLE, "bits": 3}, "x")
     assert [dict(r.options) for r in runs] == [{}, {"bits": 3}]
 
 
 def test_a_comparison_takes_sizes_as_toml_has_them():
-    runs = config.comparison({**TABLE, "hidden": [8, 4], "activation": "tanh"}, "x")
+    runs = comparison.runs({**TABLE, "hidden": [8, 4], "activation": "tanh"}, "x")
     assert [r.how.hidden for r in runs] == [(8, 4), (8, 4)]
 
 
@@ -110,7 +110,7 @@ def test_a_comparison_takes_sizes_as_toml_has_them():
 )
 def test_bad_comparisons_are_refused(table, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
-        config.comparison(table, "x")
+        comparison.runs(table, "x")
 
 
 def test_a_file_that_is_not_toml_is_named(tmp_path):
