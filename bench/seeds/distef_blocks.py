@@ -278,9 +278,12 @@ def cards(found: Found) -> str:
     ratio = cost(found[SGDM.name]) / cost(found[BLOCK.name])
     what = f"{ratio:.2f} x fewer two-way bits than SGDM, at least 31"
     lines.append(common.card("goal", what, ratio >= 31))
-    gap = float(np.mean(hits[BLOCK.name]) - np.mean(hits[SGDM.name]))
-    what = f"final accuracy {gap:+.2f} points from SGDM's over {len(hits[BLOCK.name])} "
-    lines.append(common.card("goal", f"{what}seeds, at least -0.30", gap >= -0.3))
+    gap = np.subtract(hits[BLOCK.name], hits[SGDM.name])
+    what = (
+        f"final accuracy less SGDM's, by seed: {gap.mean():+.3f} points, s.e. "
+        f"{deviation(gap) / len(gap) ** 0.5:.3f}, n = {len(gap)}, at least -0.3"
+    )
+    lines.append(common.card("goal", what, bool(gap.mean() >= -0.3)))
     return "\n".join(lines)
 
 
