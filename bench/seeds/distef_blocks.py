@@ -269,8 +269,8 @@ def cards(found: Found) -> str:
             common.card("A7", f"{what}round, B = {blocks}, in every run", exact)
         )
     lines.append(
-        "A8    the invariant, through drops and rises: tests/test_invariants.py, "
-        "test_dist_ef_moves_by_the_plain_gradients"
+        "A8    asks for the invariant, which tests/test_invariants.py holds through "
+        "changes of the step size; what rescaling does to accuracy here:"
     )
     for tight, loose, what in ((BLOCK, LOOSE, "x 0.1"), (UP, LOOSE_UP, "x 10")):
         what = f"step size {what}, rescaled less as it is"
