@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from psmpi import config, jobs
 from psmpi.driver import Result
+from psmpi.evaluate import Diverged
 from psmpi.record import versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -96,6 +98,56 @@ def finished(
         for name in planned
         if _done(folder / name)
     }
+
+
+def tune(
+    make: Callable[[float], config.Run],
+    grid: Sequence[float],
+    folder: Path,
+    *,
+    score: Callable[[Result], float],
+    extend: bool = False,
+    report: bool = False,
+) -> dict[float, float]:
+    """Return the score of every step size of a grid, in process; -inf if it diverged.
+
+    ``extend``: while the best is at an end, the grid, in steps of 1-2-5, grows there.
+    ``report``: only of those that ``folder`` holds.
+    """
+    scores: dict[float, float] = {}
+    todo = list(grid)
+    while todo:
+        for lr in todo:
+            run = make(lr)
+            try:
+                done = finished({run.name: run}, folder, report=report, local=True)
+            except Diverged:
+                scores[lr] = -math.inf
+                continue
+            if done:
+                scores[lr] = score(done[run.name])
+        ends = {min(scores): -1, max(scores): 1} if extend and scores else {}
+        lr = best(scores) if scores else None
+        todo = [step(lr, ends[lr])] if lr in ends else []
+        todo = [lr for lr in todo if not report or _done(folder / make(lr).name)]
+    return scores
+
+
+def best(scores: Mapping[float, float]) -> float:
+    """Return the step size with the highest score; of equals the smallest."""
+    return max(sorted(scores), key=scores.__getitem__)
+
+
+def step(lr: float, by: int) -> float:
+    """Return the number ``by`` places after ``lr`` in ..., 0.1, 0.2, 0.5, 1, 2, ..."""
+    digit, _, exponent = f"{lr:.0e}".partition("e")
+    place = 3 * int(exponent) + (1, 2, 5).index(int(digit)) + by
+    return float(f"{(1, 2, 5)[place % 3]}e{place // 3}")
+
+
+def card(name: str, what: str, met: bool) -> str:
+    """Return the line that says what becomes of an acceptance card."""
+    return f"{name:6}{'met' if met else 'NOT MET':8}{what}"
 
 
 def _done(out: Path) -> bool:

@@ -140,7 +140,7 @@ def cards(found: Found) -> str:
     table_cases = [c for c in CASES if c.published]
     accuracies = [arrival(s, "accuracy") for c in table_cases for s in found[c.name]]
     lines = [
-        _card(
+        common.card(
             "A1",
             f"accuracies {min(accuracies):.4f} to {max(accuracies):.4f}, "
             "published .9082",
@@ -155,7 +155,7 @@ def cards(found: Found) -> str:
         few = f"; from {points} initial point(s), not 3" if points < 3 else ""
         off = mean[case.name, "round"] / case.iterations - 1
         lines.append(
-            _card(
+            common.card(
                 "A2",
                 f"{case.name}: Iter# {off:+.1%}, limit {limit:.0%}{few}",
                 abs(off) <= limit,
@@ -164,7 +164,7 @@ def cards(found: Found) -> str:
         off = mean[case.name, "uploads"] / case.uploads - 1
         if "D=2" not in case.name:
             lines.append(
-                _card(
+                common.card(
                     "A3",
                     f"{case.name}: Comm# {off:+.1%}, limit 30%{few}",
                     abs(off) <= 0.30,
@@ -172,11 +172,13 @@ def cards(found: Found) -> str:
             )
     gd, laq = mean["GD a=.02", "uploads"], mean["a=.02 D=10", "uploads"]
     lines.append(
-        _card("A3", f"LAQ uploads {laq / gd:.2%} of GD's, limit 4%", laq < 0.04 * gd)
+        common.card(
+            "A3", f"LAQ uploads {laq / gd:.2%} of GD's, limit 4%", laq < 0.04 * gd
+        )
     )
     jump = mean["a=.04 D=10", "uploads"] / laq
     lines.append(
-        _card(
+        common.card(
             "A3", f"uploads at a=.04 are {jump:.2f} x those at a=.02, limit 2", jump > 2
         )
     )
@@ -186,7 +188,7 @@ def cards(found: Found) -> str:
         if c.algorithm in ("laq", "qgd")
         for s in found[c.name]
     )
-    lines.append(_card("A4", "paper bits = (32 + 4 p) Comm# in every run", exact))
+    lines.append(common.card("A4", "paper bits = (32 + 4 p) Comm# in every run", exact))
     d2 = mean["a=.02 D=2", "uploads"]
     lines.append(
         f"A5    D=2: {d2:.0f} uploads are {d2 * (32 + 4 * P) / 1e7:.2f}e7 bits with "
@@ -194,10 +196,6 @@ def cards(found: Found) -> str:
         "(534 uploads would be 1.68, 2.67 would be 849 uploads)"
     )
     return "\n".join(lines)
-
-
-def _card(name: str, what: str, met: bool) -> str:
-    return f"{name}    {'met' if met else 'NOT MET':8}{what}"
 
 
 def main() -> None:

@@ -103,16 +103,23 @@ def reached(result: Result, error: float, key: str) -> float | None:
 def tune(folder: Path, report: bool) -> dict[str, float]:
     """Return every method's step size."""
     target = ERRORS[-1]
-    planned = {m.folder(lr, TUNING_SEED): (m, lr) for m in METHODS for lr in GRID}
-    runs = {name: m.run(lr, TUNING_SEED, [target]) for name, (m, lr) in planned.items()}
-    bits: dict[str, dict[float, float]] = {}
-    for name, result in common.finished(
-        runs, folder, report=report, local=True
-    ).items():
-        method, lr = planned[name]
-        found = reached(result, target, "paper_bits_up")
-        bits.setdefault(method.name, {})[lr] = np.inf if found is None else found
-    return {name: min(by_lr, key=by_lr.__getitem__) for name, by_lr in bits.items()}
+
+    def score(result: Result) -> float:
+        bits = reached(result, target, "paper_bits_up")
+        return -np.inf if bits is None else -bits
+
+    rates = {}
+    for m in METHODS:
+        scores = common.tune(
+            lambda lr, m=m: m.run(lr, TUNING_SEED, [target]),
+            GRID,
+            folder,
+            score=score,
+            report=report,
+        )
+        if scores:
+            rates[m.name] = common.best(scores)
+    return rates
 
 
 def main() -> None:
@@ -224,20 +231,18 @@ def cards(found: dict[str, list[Result]]) -> str:
     for error in ERRORS:
         bits = [mean(found[name], error, "paper_bits_up") for name in chain]
         met = all(a > b for a, b in itertools.pairwise(bits))
-        lines.append(
-            f"A6    {'met' if met else 'NOT MET':8}at {error:g}, ordering of uplink "
-            f"bits: {' > '.join(chain)}"
-        )
+        what = f"at {error:g}, ordering of uplink bits: {' > '.join(chain)}"
+        lines.append(common.card("A6", what, met))
         best = max(
             (bits[0] / mean(found[m.name], error, "paper_bits_up"), m.name)
             for m in METHODS
             if m.local_steps > 1 and m.name.startswith("SignTopK")
         )
-        lines.append(
-            f"goal  {'met' if best[0] >= 500 else 'NOT MET':8}at {error:g}, SignTopK "
-            f"with local steps: {best[0]:.0f} x fewer uplink bits than SGD "
-            f"({best[1]}), at least 500"
+        what = (
+            f"at {error:g}, SignTopK with local steps: {best[0]:.0f} x fewer uplink "
+            f"bits than SGD ({best[1]}), at least 500"
         )
+        lines.append(common.card("goal", what, best[0] >= 500))
     return "\n".join(lines)
 
 
