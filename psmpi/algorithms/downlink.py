@@ -176,7 +176,7 @@ class Replicated(Descent):
 
 
 def add_up(link: ServerLink, frames: Iterable[Frame | None], out: Vector) -> None:
-    """Out <- sum of the frames, in the order in which they are given."""
+    """Set ``out`` to the sum of the frames, in the order in which they are given."""
     out[:] = 0
     for frame in frames:
         link.up.decode_add(expected(frame), out)
