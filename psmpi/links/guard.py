@@ -12,7 +12,9 @@ import atexit
 import contextlib
 import ctypes
 import faulthandler
+import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -25,6 +27,7 @@ from psmpi.base import PsmpiError
 
 FAILED = 3  # exit status of a rank that failed for any reason but a usage error
 SOCKET = "PSMPI_LAUNCHER"  # environment: where the launcher listens, if it is ours
+_SPARE_FILES = 24  # numbers of files left above the launcher's connection
 _ABORT_SECONDS = 2.0  # an MPI_Abort that takes longer will not return
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
@@ -162,7 +165,21 @@ def _connect() -> socket.socket | None:
     except OSError:
         connection.close()
         return None
-    return connection
+    return _closed_first(connection)
+
+
+def _closed_first(connection: socket.socket) -> socket.socket:
+    """Return ``connection`` under a number above those that MPI's sockets get.
+
+    When a process ends, Linux lets go of its files from the highest number down. If
+    mpiexec heard of the end before the launcher did, it could have killed another rank
+    by then, which the launcher would take for the culprit.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    number = min(limit, 1024) - _SPARE_FILES
+    with connection:
+        high = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, number)
+    return socket.socket(fileno=high)
 
 
 def _report(error: BaseException, trace: TracebackType | None) -> str:
