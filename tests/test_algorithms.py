@@ -509,6 +509,13 @@ def test_an_asynchronous_worker_sends_within_the_gap():
     assert bits == 32 * 30 * run.summary["uploads"]
 
 
+@pytest.mark.parametrize("algorithm", ["local-sgd", "dynamic-averaging"])
+def test_the_horizon_counts_local_steps(algorithm):
+    how = {"local_steps": 4, "rounds": 16, "batch": 20}  # T = 64
+    a = go(algorithm, lr=0.4, lr_schedule="horizon", **how)
+    assert same(a, go(algorithm, lr=0.05, **how))
+
+
 def test_two_way_bits_of_dist_ef_are_the_formula():
     s = go("dist-ef-sgd", blocks=10).summary
     assert s["paper_bits_up"] == s["paper_bits_down"] == 60 * 3 * (30 + 3 * 32)

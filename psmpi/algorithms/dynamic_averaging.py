@@ -95,6 +95,9 @@ class DynamicAveraging(Addressed):
         if not self.delta >= 0:
             raise ConfigError(f"delta: must not be negative, got {self.delta}")
 
+    def steps_a_round(self) -> int:
+        return self.local_steps
+
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
     ) -> AveragingWorker:

@@ -96,7 +96,12 @@ class Descent(Algorithm):
 
     def eta(self, plan: Plan) -> Schedule:
         """Return the step size of each round, or local step."""
-        return steps.schedule(self.lr, self.lr_schedule, plan.rounds)
+        horizon = plan.rounds * self.steps_a_round()
+        return steps.schedule(self.lr, self.lr_schedule, horizon)
+
+    def steps_a_round(self) -> int:
+        """Return how many gradient steps a worker takes in a round."""
+        return 1
 
     def share(self, workers: int) -> float:
         """Return what the sum over workers is multiplied by: 1, or 1/M for the mean."""

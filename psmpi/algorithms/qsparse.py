@@ -53,7 +53,7 @@ from psmpi.base import (
 from psmpi.kernels.vector import add_scaled, local_step
 from psmpi.memory import ErrorFeedback
 from psmpi.momentum import Nesterov
-from psmpi.steps import Schedule, SyncTimes
+from psmpi.steps import SyncTimes
 
 
 @dataclass(kw_only=True)
@@ -135,9 +135,8 @@ class QsparseLocalSgd(Replicated):
             )
         return Wire(wire.up, wire.down, tree=False)
 
-    def eta(self, plan: Plan) -> Schedule:
-        horizon = plan.rounds * self.local_steps
-        return steps.schedule(self.lr, self.lr_schedule, horizon)
+    def steps_a_round(self) -> int:
+        return self.local_steps
 
     def times(self, plan: Plan, worker: int) -> SyncTimes:
         """Return I^(r) of a worker."""
