@@ -9,7 +9,7 @@ what a link needs besides (round, kind, length, checksum) is the link's own enve
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -202,30 +202,52 @@ class Plan:
     dtype: type[np.floating[Any]] = np.float32
     seed: int = 0
     check_every: int = 0  # rounds from one comparison of models to the next; 0: none
+    evaluate_every: int = 1  # rounds from one evaluation to the next
+    mean_speed: float | None = None  # samples per second, where speeds are set: mean
+    top_speed: float | None = None  # over workers, and the most that one can have
 
 
 @dataclass(frozen=True)
 class Wire:
     """What travels: the codec of each direction, and who gets a downlink message.
 
-    ``tree``: the server's messages go to all workers, along the broadcast tree; without
-    it they are addressed to single workers (``ServerLink.send``). ``replicated``: at
-    the start of a round ``state.x`` has the same bits on all ranks, which links then
-    check every so often.
+    ``tree``: the server's messages go to all workers, along the broadcast tree, and
+    ``pull`` hears them; without it ``pull`` hears what is addressed to the worker
+    (``ServerLink.send``), and ``pull_shared`` what is broadcast. ``replicated``: at the
+    start of a round ``state.x`` has the same bits on all ranks, which links then check
+    every so often.
+
+    ``peers[m]``: the workers that worker m exchanges frames of ``up`` with, ascending;
+    symmetric. Workers then show the server their models (``state.x``) now and then, and
+    its ``state.x`` is their mean; that is observation, not part of a method, and its
+    bytes and time are booked apart. ``relay``: the frames go through the server.
+    ``free``: workers don't wait for one another, so that their rounds differ.
     """
 
     up: Codec
     down: Codec
     tree: bool = True
     replicated: bool = False
+    peers: tuple[tuple[int, ...], ...] = ()
+    relay: bool = False
+    free: bool = False
+
+
+def _nothing() -> Mapping[str, Any]:
+    return {}
 
 
 @dataclass(frozen=True)
 class Iterate:
-    """What a server yields once a round, for whoever evaluates, records and stops."""
+    """What a server yields once a round, for whoever evaluates, records and stops.
+
+    ``more()`` is what the row of this round has besides; it is called only where there
+    is a row.
+    """
 
     round: int
     x: Vector
+    more: Callable[[], Mapping[str, Any]] = _nothing
 
 
 class WorkerLink(abc.ABC):
@@ -252,8 +274,46 @@ class WorkerLink(abc.ABC):
         """
 
     @abc.abstractmethod
+    def pull_shared(self) -> Frame | None:
+        """The same for the server's next broadcast."""
+
+    @abc.abstractmethod
     def push(self, frame: Frame | None) -> None:
         """Send a frame, or None to say that there is none this round (a skip)."""
+
+    @abc.abstractmethod
+    def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
+        """Send a frame to all peers; yield each peer and its frame, in peers' order.
+
+        All of them belong to this round. Take them all.
+        """
+
+    @abc.abstractmethod
+    def post(self, frame: Frame) -> None:
+        """Send a frame to all peers without waiting for any.
+
+        A peer that has not taken the one before gets only the newest, when it can.
+        """
+
+    @abc.abstractmethod
+    def latest(self) -> Iterator[tuple[int, Frame]]:
+        """Yield what has been posted since the last call, each with its peer.
+
+        The frames of a peer come in order, so that its last one is its newest.
+        """
+
+    @abc.abstractmethod
+    def until(self, deadline: float, samples: int, batch: int) -> Iterator[int]:
+        """Yield sizes of batches to be processed, until ``deadline`` seconds are over.
+
+        ``batch`` at a time and ``samples`` in all at most; where speeds are simulated,
+        at once all that this worker can do. Ends at the deadline, or after the batch
+        that passed it, which is counted as overshoot.
+        """
+
+    @abc.abstractmethod
+    def agree(self, number: float) -> tuple[float, float]:
+        """Tell the server a number; return the mean and the largest of all workers'."""
 
 
 class ServerLink(abc.ABC):
@@ -284,8 +344,28 @@ class ServerLink(abc.ABC):
         """
 
     @abc.abstractmethod
-    def recv(self) -> tuple[int, Frame | None]:
-        """Return the next message of any worker, fairly, with the worker's number."""
+    def recv(self, workers: Sequence[int] | None = None) -> tuple[int, Frame | None]:
+        """Return the next message of any of ``workers`` (default all), and whose it is.
+
+        Nobody is served twice while another waits. How many rounds lie between what the
+        worker answers and this round goes into the histogram of staleness.
+        """
+
+    @abc.abstractmethod
+    def discard(self, worker: int) -> None:
+        """Wait for a worker's next message, and count it as too late to be used."""
+
+    @abc.abstractmethod
+    def relay(self) -> None:
+        """Pass every worker's frame of this round on to its peers."""
+
+    @abc.abstractmethod
+    def observed(self) -> Mapping[str, float]:
+        """Return what workers' last reports say of their models and their time."""
+
+    @abc.abstractmethod
+    def agree(self) -> tuple[float, float]:
+        """Hear a number of every worker; return their mean and the largest, as told."""
 
 
 class Algorithm(abc.ABC):
@@ -298,9 +378,25 @@ class Algorithm(abc.ABC):
 
     id: ClassVar[str]
 
+    def timed(self) -> bool:
+        """Whether time decides what is computed, so that it has to be simulated."""
+        return False
+
     @abc.abstractmethod
     def wire(self, plan: Plan) -> Wire:
         """Return what travels; raises ``ConfigError`` for an illegal combination."""
+
+    def cautions(self, plan: Plan) -> Sequence[str]:
+        """Return what is allowed but likely not meant, a line each."""
+        return ()
+
+    def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
+        """Return what is kept in the run's directory besides, by file name."""
+        return {}
+
+    def record(self, state: Any) -> Mapping[str, Any]:
+        """Return what the summary holds of the server's last state, as plain data."""
+        return {}
 
     @abc.abstractmethod
     def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> Any:

@@ -112,6 +112,23 @@ class RunOptions:
         Threads of BLAS per rank.
     broadcast:
         How the server's messages reach all workers: tree, linear or mpi.
+    slow:
+        Workers that take longer for their gradients, on purpose: WORKER:FACTORx,...,
+        like 3:10x (workers count from 0).
+    speeds:
+        Samples per second, drawn anew for every worker and round: constant:V,
+        uniform:LOW,HIGH or exponential:MEAN. In one process they set a simulated clock;
+        over MPI workers sleep for the rest of the time.
+    link_rate:
+        Bits per second of a simulated network, in one process; 0: no limit.
+    link_latency:
+        Seconds that every message takes there besides.
+    link_sharing:
+        Whether every pair of ranks has such a line there, or every node one for all
+        that it sends, and one for all that it is sent: pair or node.
+    timeout:
+        Seconds after which a rank that waits in vain ends the run, and names whom it
+        has waited for; 0: never.
     optimum:
         Find the optimum of a convex problem first (cached per data set), for the
         residual.
@@ -134,6 +151,12 @@ class RunOptions:
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
     broadcast: Literal["tree", "linear", "mpi"] = "tree"
+    slow: str = ""
+    speeds: str = ""
+    link_rate: float = 0.0
+    link_latency: float = 0.0
+    link_sharing: Literal["pair", "node"] = "pair"
+    timeout: float = 0.0
     optimum: bool = True
 
     def __post_init__(self) -> None:
@@ -143,11 +166,17 @@ class RunOptions:
         _at_least("seed", self.seed, 0)
         _at_least("check_every", self.check_every, 0)
         hints = typing.get_type_hints(type(self))
-        for name in ("broadcast", "dtype", "activation", "loss"):
+        for name in ("broadcast", "dtype", "activation", "loss", "link_sharing"):
             given, choices = getattr(self, name), typing.get_args(hints[name])
             if given not in choices:
                 raise ConfigError(
                     f"{name}: must be one of {', '.join(choices)}, got {given!r}"
+                )
+        for name in ("link_rate", "link_latency", "timeout"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"{_flag(name)[2:]}: must be a number of at least 0, got "
+                    f"{getattr(self, name)}"
                 )
         for text in self.until:
             Target.parse(text)
@@ -162,6 +191,12 @@ class RunOptions:
     def targets(self) -> list[Target]:
         """``until``, parsed."""
         return [Target.parse(text) for text in self.until]
+
+    @property
+    def simulates(self) -> bool:
+        """Whether a run in one process has a simulated clock."""
+        network = self.link_rate or self.link_latency
+        return bool(self.slow or self.speeds or network)
 
     @property
     def scalar(self) -> type[np.floating[Any]]:

@@ -6,9 +6,12 @@ Over MPI the ranks do this in ``psmpi.rank``.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
 import resource
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,17 +21,29 @@ from typing import Any
 import numpy as np
 
 from psmpi import config, problems
-from psmpi.base import Algorithm, ConfigError, Plan, Problem, Stopped, Wire
+from psmpi.base import (
+    Algorithm,
+    ConfigError,
+    Iterate,
+    Plan,
+    Problem,
+    Stopped,
+    Wire,
+)
 from psmpi.base import Vector as Vector
 from psmpi.evaluate import Diverged, Evaluation, Row
-from psmpi.links.metering import Meter, MeteredProblem
-from psmpi.links.roles import Server, Worker
+from psmpi.links import pace
+from psmpi.links.clock import Network
+from psmpi.links.journal import Journal
+from psmpi.links.metering import MeteredProblem
+from psmpi.links.server import Server
 from psmpi.links.transport import Transport
+from psmpi.links.worker import Worker
+from psmpi.record import MODEL, RunWriter
 
 Summary = dict[str, Any]
 Loader = Callable[[str, Any], problems.Dataset]
 UNMET = 4  # exit status: a target was not reached
-MODEL = "model.npy"  # in a run directory: the final model, shape (dim,)
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,7 @@ def prepare(
             seed=how.seed,
             loader=loader,
         )
+    speeds, slow = _speeds(how)
     plan = Plan(
         workers=how.workers,
         rounds=how.rounds,
@@ -103,6 +119,9 @@ def prepare(
         dtype=how.scalar,
         seed=how.seed,
         check_every=how.check_every,
+        evaluate_every=how.evaluate_every,
+        mean_speed=pace.average(speeds, slow, how.workers),
+        top_speed=pace.fastest(speeds, slow, how.workers),
     )
     wire = algorithm.wire(plan)
     for codec in (wire.up, wire.down):
@@ -123,14 +142,33 @@ def shard(job: Job, worker: int) -> Problem:
     return part
 
 
+def _speeds(how: config.RunOptions) -> tuple[pace.Speeds | None, dict[int, float]]:
+    speeds = pace.Speeds.parse(how.speeds) if how.speeds else None
+    return speeds, pace.slowdowns(how.slow, how.workers)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the server's role leaves: rows and targets, its end, its last state."""
+
+    evaluation: Evaluation
+    link: Server
+    state: Any
+
+
 def serve(
     job: Job,
     transport: Transport,
     on_row: Callable[[Row], None],
     optimum: float | None,
-) -> tuple[Evaluation, Server, Vector]:
-    """Run the server's role to the end of the run, evaluation and farewell included."""
-    server = Server(transport, job.wire, job.plan)
+    journal: Journal | None = None,
+    stop_at: int | None = None,
+) -> Served:
+    """Run the server's role to the end of the run, evaluation and farewell included.
+
+    ``stop_at``: end in this round, whatever the targets say.
+    """
+    server = Server(transport, job.wire, job.plan, journal)
     state = job.algorithm.server_state(server, job.problem, job.plan)
     evaluation = Evaluation(
         job.problem, job.run.how, optimum, server.meter, transport.now, on_row
@@ -138,18 +176,26 @@ def serve(
     every = job.run.how.evaluate_every
     with _telling(lambda: f"the server, round {state.round}"):
         for iterate in job.algorithm.server(server, job.plan, state):
-            if iterate.round % every == 0 and evaluation.take(iterate.round, iterate.x):
+            due = iterate.round % every == 0
+            enough = due and evaluation.take(iterate)
+            if iterate.round == stop_at if stop_at is not None else enough:
                 break
         else:
-            evaluation.take(state.round, state.x)
+            facts = server.observed if job.wire.peers else dict
+            evaluation.take(Iterate(state.round, state.x, facts))
     server.stop()
-    return evaluation, server, state.x
+    return Served(evaluation, server, state)
 
 
-def work(job: Job, transport: Transport, part: Problem) -> Worker:
+def work(
+    job: Job, transport: Transport, part: Problem, journal: Journal | None = None
+) -> Worker:
     """Run a worker's role until the server ends the run."""
-    worker = Worker(transport, job.wire, job.plan)
-    metered = MeteredProblem(part, worker.meter)
+    number = transport.node - 1
+    speeds, slow = _speeds(job.run.how)
+    own = pace.Pace(number, job.plan.seed, speeds, slow.get(number, 1.0))
+    worker = Worker(transport, job.wire, job.plan, own, journal)
+    metered = MeteredProblem(part, worker.meter, worker.hold)
     state = job.algorithm.worker_state(worker, metered, job.plan)
     try:
         with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):
@@ -176,11 +222,40 @@ def find_optimum(job: Job) -> float | None:
     return optimum
 
 
+def network(how: config.RunOptions) -> Network:
+    """Return the simulated network of a run."""
+    rate = how.link_rate or math.inf
+    return Network(rate=rate, latency=how.link_latency, kind=how.link_sharing)
+
+
+def caution(job: Job) -> None:
+    """Say on stderr what is allowed but likely not meant."""
+    for line in job.algorithm.cautions(job.plan):
+        print(f"psmpi: warning: {line}", file=sys.stderr)  # noqa: T201
+
+
+def finish(
+    job: Job,
+    writer: RunWriter,
+    served: Served,
+    summary: Summary,
+    decisions: Sequence[Sequence[int]],
+) -> None:
+    """Write all that a run's directory has in the end; ``decisions`` of each rank."""
+    writer.save(MODEL, served.state.x)
+    for name, array in job.algorithm.arrays(job.plan).items():
+        writer.save(name, array)
+    writer.save_decisions(decisions)
+    writer.finish(summary)
+
+
 def rank_report(
-    rank: int, rounds: int, transport: Transport, meter: Meter
+    rank: int, transport: Transport, end: Server | Worker
 ) -> dict[str, Any]:
     """Return one rank's entry of the summary; bytes are as handed to the transport."""
-    return {
+    meter = end.meter
+    rounds = end.round if isinstance(end, Server) else end.rounds_done
+    entry = {
         "rank": rank,
         "host": socket.gethostname(),
         "rounds": rounds,
@@ -191,12 +266,19 @@ def rank_report(
         "cpu_seconds": meter.cpu_seconds,
         "max_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
+    if isinstance(end, Worker):
+        entry["samples"] = meter.samples
+        entry["overshoot"] = meter.overshoot
+        entry["behind"] = end.pace.behind
+        entry["superseded"] = transport.superseded
+    return entry
 
 
 def summarise(
-    job: Job, evaluation: Evaluation, meter: Meter, ranks: Sequence[dict[str, Any]]
+    job: Job, served: Served, ranks: Sequence[dict[str, Any]], *, clock: str = "real"
 ) -> Summary:
     """Return the contract's summary. Seconds by phase are means over the workers."""
+    evaluation, meter = served.evaluation, served.link.meter
     last = evaluation.rows[-1]
     phases = {
         name: float(np.mean([rank["seconds"][name] for rank in ranks[1:]]))
@@ -226,6 +308,27 @@ def summarise(
         "options": dict(job.run.as_dict()["options"]),
         "dtype": job.run.how.dtype,
         "seed": job.run.how.seed,
+        "clock": clock,
+        "wire_bytes_observed": meter.wire_bytes_observed,
+        "warnings": list(job.algorithm.cautions(job.plan)),
+        **_arrivals(served.link),
+        **job.algorithm.record(served.state),
+    }
+
+
+def _arrivals(link: Server) -> dict[str, Any]:
+    """Return how an asynchronous server was served: ages of frames, counts, bursts."""
+    if not link.arrivals:
+        return {}
+    counts = np.bincount(link.arrivals, minlength=link.workers)
+    bursts = [0] * link.workers
+    for worker, run in itertools.groupby(link.arrivals):
+        bursts[worker] = max(bursts[worker], sum(1 for _ in run))
+    return {
+        "staleness": {str(age): n for age, n in sorted(link.staleness.items())},
+        "arrivals": counts.tolist(),
+        "bursts": bursts,
+        "late": link.late,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.base import Problem, PsmpiError, Vector
+from psmpi.base import Iterate, Problem, PsmpiError, Vector
 from psmpi.config import BUDGETS, RunOptions, Target
 from psmpi.links.metering import Meter
 
@@ -58,11 +58,12 @@ class Evaluation:
         wants_gradient = any(t.metric == "gradient-norm" for t in self._targets)
         self._gradient = np.zeros(problem.dim, how.scalar) if wants_gradient else None
 
-    def take(self, round_: int, x: Vector) -> bool:
-        """Evaluate ``x``, record a row, and return whether the run may end here."""
+    def take(self, iterate: Iterate) -> bool:
+        """Evaluate it, record a row, and return whether the run may end here."""
+        round_ = iterate.round
         quiet = np.errstate(over="ignore", invalid="ignore")  # told as Diverged
         with self._meter.phase("evaluate"), quiet:
-            row = self._row(round_, x)
+            row = {**self._row(round_, iterate.x), **iterate.more()}
         self.rows.append(row)
         self._on_row(row)
         if not math.isfinite(row["loss"]):
@@ -91,6 +92,7 @@ class Evaluation:
 
     def _row(self, round_: int, x: Vector) -> Row:
         meter = self._meter
+        seconds = self._now() - self._start
         if self._gradient is None:
             loss, norm = self._problem.loss(x), None
         else:
@@ -107,7 +109,7 @@ class Evaluation:
             "paper_bits_down": meter.paper_bits_down,
             "wire_bytes_up": meter.wire_bytes_up,
             "wire_bytes_down": meter.wire_bytes_down,
-            "seconds": self._now() - self._start,
+            "seconds": seconds,
         }
 
 

@@ -18,10 +18,11 @@ import threadpoolctl
 
 from psmpi import config, driver, kernels, launcher
 from psmpi.base import ConfigError, Problem, PsmpiError
-from psmpi.driver import MODEL, Result
+from psmpi.driver import Result
 from psmpi.evaluate import Row
 from psmpi.links import local
-from psmpi.record import RunWriter, follow, read_run
+from psmpi.links.journal import Journal
+from psmpi.record import MODEL, Recorded, RunWriter, follow, read_run
 
 OnRow = Callable[[config.Run, Row], None]
 
@@ -77,22 +78,37 @@ def run_local(
     out: str | os.PathLike[str] | None = None,
     on_row: Callable[[Row], None] | None = None,
     schedule: int | None = None,
+    replay: Recorded | None = None,
 ) -> Result:
     """Run server and workers as threads of this process, one at a time.
 
     Synchronous algorithms give the same bits as over MPI. ``schedule`` seeds the order
-    in which ranks get their turn, which must not matter.
+    in which ranks get their turn, which must not matter to these. ``replay``: decide
+    all that depended on time as another run did.
     """
-    with threadpoolctl.threadpool_limits(run.how.threads):
+    how = run.how
+    with threadpoolctl.threadpool_limits(how.threads):
         job = driver.prepare(run, problem)
-        kernels.warmup((job.run.how.scalar,))
+        kernels.warmup((how.scalar,))
         optimum = driver.find_optimum(job)
-        shards = [driver.shard(job, m) for m in range(job.plan.workers)]
-        baton, transports = local.connect(job.plan.workers + 1, seed=schedule)
+        shards = [driver.shard(job, m) for m in range(how.workers)]
+        virtual = replay is None and (how.simulates or job.algorithm.timed())
+        baton, transports = local.connect(
+            how.workers + 1,
+            seed=schedule,
+            network=driver.network(how) if virtual else None,
+            measured=not how.speeds,
+            tree=how.broadcast == "tree",
+        )
+        journals: list[Journal | None] = [None] * (how.workers + 1)
+        if replay is not None:
+            journals = [Journal(entries) for entries in replay.decisions]
+        stop_at = None if replay is None else replay.rounds
         writer = None
         if out is not None:
             host = [socket.gethostname()]
             writer = RunWriter(out, run.as_dict(), hosts=host, digest=job.digest())
+        driver.caution(job)
 
         def record(row: Row) -> None:
             if writer is not None:
@@ -100,36 +116,34 @@ def run_local(
             if on_row is not None:
                 on_row(row)
 
-        ended = baton.run(
+        first, *others = transports
+        served, *workers = baton.run(
             [
-                partial(driver.serve, job, transports[0], record, optimum),
+                partial(
+                    driver.serve, job, first, record, optimum, journals[0], stop_at
+                ),
                 *(
-                    partial(driver.work, job, transport, part)
-                    for transport, part in zip(transports[1:], shards, strict=True)
+                    partial(driver.work, job, transport, part, journal)
+                    for transport, part, journal in zip(
+                        others, shards, journals[1:], strict=True
+                    )
                 ),
             ]
         )
-    evaluation, server, x = ended[0]
-    ranks = [
-        driver.rank_report(
-            0, evaluation.rows[-1]["round"], transports[0], server.meter
-        ),
-        *(
-            driver.rank_report(w.worker + 1, w.pulls, transports[w.worker + 1], w.meter)
-            for w in ended[1:]
-        ),
+    reports = [
+        driver.rank_report(rank, transport, end)
+        for rank, (transport, end) in enumerate(
+            zip(transports, [served.link, *workers], strict=True)
+        )
     ]
-    summary = driver.summarise(job, evaluation, server.meter, ranks)
+    clock = "simulated" if virtual else "real"
+    summary = driver.summarise(job, served, reports, clock=clock)
     if writer is not None:
-        np.save(writer.path / MODEL, x)
-        writer.finish(summary)
-    return Result(
-        summary,
-        evaluation.rows,
-        x,
-        None if writer is None else writer.path,
-        tuple(summary["unmet"]),
-    )
+        decisions = [end.journal.entries for end in (served.link, *workers)]
+        driver.finish(job, writer, served, summary, decisions)
+    path = None if writer is None else writer.path
+    unmet = tuple(summary["unmet"])
+    return Result(summary, served.evaluation.rows, served.state.x, path, unmet)
 
 
 def run_mpi(

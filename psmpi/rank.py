@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 import threadpoolctl
 
 from psmpi import config, driver, kernels, problems
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.driver import Job, Summary
+from psmpi.links.ends import longest
 from psmpi.links.mpi import MpiTransport
-from psmpi.links.roles import longest
 from psmpi.links.world import World
 from psmpi.record import RunWriter, read_run, versions
 from psmpi.report import console, table
@@ -43,9 +42,8 @@ def take_part(world: World, run: config.Run, out: Path | None) -> Summary | None
         if server:
             return _serve(world, job, transport, optimum, out)
         worker = driver.work(job, transport, part)
-        world.allgather(
-            driver.rank_report(world.rank, worker.pulls, transport, worker.meter)
-        )
+        report = driver.rank_report(world.rank, transport, worker)
+        world.allgather((report, worker.journal.entries))
         transport.close()
         return None
 
@@ -67,20 +65,27 @@ def _serve(
             mpi=world.library,
         )
     record = (lambda row: None) if writer is None else writer.append
-    evaluation, server, x = driver.serve(job, transport, record, optimum)
-    rounds = evaluation.rows[-1]["round"]
-    ranks = world.allgather(driver.rank_report(0, rounds, transport, server.meter))
+    driver.caution(job)
+    served = driver.serve(job, transport, record, optimum)
+    report = driver.rank_report(0, transport, served.link)
+    ranks = world.allgather((report, served.link.journal.entries))
     transport.close()
-    summary = driver.summarise(job, evaluation, server.meter, ranks)
+    summary = driver.summarise(job, served, [entry for entry, _ in ranks])
     if writer is not None:
-        np.save(writer.path / driver.MODEL, x)
-        writer.finish(summary)
+        decisions = [journal for _, journal in ranks]
+        driver.finish(job, writer, served, summary, decisions)
     return summary
 
 
 def _transport(world: World, job: Job) -> MpiTransport:
     up, down = longest(job.wire, job.plan)
-    return world.transport(up, down, broadcast=job.run.how.broadcast)
+    how = job.run.how
+    peers = []
+    if world.rank and job.wire.peers and not job.wire.relay:
+        peers = [peer + 1 for peer in job.wire.peers[world.rank - 1]]
+    return world.transport(
+        up, down, broadcast=how.broadcast, timeout=how.timeout or None, peers=peers
+    )
 
 
 def _prepare(world: World, run: config.Run) -> Job:

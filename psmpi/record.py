@@ -22,6 +22,7 @@ import json
 import math
 import os
 import platform
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,12 +31,15 @@ from types import TracebackType
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psmpi import __version__
 from psmpi.base import ConfigError
 
 FORMAT = 1  # of the directory; a reader refuses what is newer than itself
 MANIFEST, ROWS, SUMMARY = "manifest.json", "rows.jsonl", "summary.json"
+MODEL = "model.npy"  # the final model, shape (dim,)
+DECISIONS = "decisions.npz"  # what depended on time, by rank: int64, in order of making
 
 #: What every row has, and what is null in a row that comes without it.
 ROW_KEYS = (
@@ -158,6 +162,19 @@ class RunWriter:
         full = {**summary, "dense_bits_up": dense, "dense_bits_down": dense}
         _write(self.path / SUMMARY, full)
 
+    def save(self, name: str, array: NDArray[Any]) -> None:
+        """Write an array into the directory."""
+        np.save(self.path / name, array)
+
+    def save_decisions(self, decisions: Sequence[Sequence[int]]) -> None:
+        """Write what each rank decided by time, if any did."""
+        if any(decisions):
+            arrays: dict[str, Any] = {
+                f"rank{rank}": np.array(made, np.int64)
+                for rank, made in enumerate(decisions)
+            }
+            np.savez_compressed(self.path / DECISIONS, **arrays)
+
     def close(self) -> None:
         """Close the files; a second time does nothing."""
         self._rows.close()
@@ -187,6 +204,34 @@ class Run:
     rows: list[Json]
     summary: Json | None = None
     torn: int | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run decided by time: ``decisions`` of each rank, and how long it went."""
+
+    decisions: list[list[int]]
+    rounds: int
+
+
+def read_decisions(run: Run) -> Recorded:
+    """Return what a finished run decided by time; nothing, for a synchronous one."""
+    if run.summary is None:
+        raise ConfigError(
+            f"{run.path}: the run has not ended, so it can't be replayed; give one "
+            "that has a summary.json"
+        )
+    ranks = len(run.summary["ranks"])
+    decisions: list[list[int]] = [[] for _ in range(ranks)]
+    if (run.path / DECISIONS).exists():
+        try:
+            with np.load(run.path / DECISIONS) as found:
+                decisions = [found[f"rank{r}"].tolist() for r in range(ranks)]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ConfigError(
+                f"{run.path / DECISIONS}: broken ({error}); the run can't be replayed"
+            ) from None
+    return Recorded(decisions, int(run.summary["rounds"]))
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:

@@ -4,7 +4,8 @@ import numpy as np
 
 from psmpi.base import Problem, Stopped
 from psmpi.links import local
-from psmpi.links.roles import Server, Worker
+from psmpi.links.server import Server
+from psmpi.links.worker import Worker
 
 
 class Diary(Problem):

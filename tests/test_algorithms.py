@@ -11,7 +11,8 @@ from psmpi.base import Codec, ConfigError, LinkError, Plan, Stopped
 from psmpi.evaluate import Diverged
 from psmpi.jobs import run_local
 from psmpi.links import local
-from psmpi.links.roles import Server, Worker
+from psmpi.links.server import Server
+from psmpi.links.worker import Worker
 from psmpi.problems import Quadratic, make_problem
 
 QUADRATIC = "synthetic:quadratic,dim=30,condition=20,heterogeneity=1"

@@ -19,7 +19,7 @@ ALLOWED = {
     "topology": set(),
     "problems": {"kernels"},
     "algorithms": {"kernels", "codecs", "memory", "momentum", "steps", "topology"},
-    "links": {"topology"},
+    "links": {"topology", "steps"},
 }
 
 

@@ -4,16 +4,23 @@ A rank keeps the baton until it must wait; then the next rank that can go on get
 With a ``seed``, every send and receive is a place where the baton may change hands, so
 that tests can run the same program under many schedules. When nobody can go on, that is
 a deadlock, and each rank says what it waits for.
+
+On simulated clocks (``timed``) the rank that can go on at the earliest time is next,
+and every wait is handed in: so nothing is done that an earlier message of another rank
+could still change.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from psmpi.base import LinkError
+
+When = Callable[[], float | None]
 
 
 class _Given(Exception):
@@ -23,14 +30,18 @@ class _Given(Exception):
 class Baton:
     """Runs one function per rank, one at a time.
 
-    ``names`` are for messages; ``seed`` None gives the plainest schedule.
+    ``names`` are for messages; ``seed`` None gives the plainest schedule. A wait is
+    over at the time that its function returns, in seconds; None: nobody knows yet.
     """
 
-    def __init__(self, names: Sequence[str], seed: int | None = None) -> None:
+    def __init__(
+        self, names: Sequence[str], seed: int | None = None, *, timed: bool = False
+    ) -> None:
         self._names = names
-        self._random = None if seed is None else random.Random(seed)
+        self._random = None if seed is None or timed else random.Random(seed)
+        self._timed = timed
         self._turns = [threading.Semaphore(0) for _ in names]
-        self._waits: list[tuple[str, Callable[[], bool]] | None] = [None] * len(names)
+        self._waits: list[tuple[str, When] | None] = [None] * len(names)
         self._ended = [False] * len(names)
         self._error: BaseException | None = None
 
@@ -62,12 +73,12 @@ class Baton:
             raise self._error
         return results
 
-    def wait(self, rank: int, reason: str, ready: Callable[[], bool]) -> None:
-        """Let others run until ``ready()``; ``reason`` completes "x waits ..."."""
+    def wait(self, rank: int, reason: str, when: When) -> None:
+        """Let others run until ``when()`` has come; ``reason``: "x waits ..."."""
         self.pause(rank)
-        if ready():
+        if not self._timed and when() is not None:
             return
-        self._waits[rank] = reason, ready
+        self._waits[rank] = reason, when
         self._pass_on(rank)
         self._waits[rank] = None
 
@@ -89,15 +100,21 @@ class Baton:
             raise _Given
 
     def _next(self, rank: int) -> int | None:
-        """Return a rank that can go on, nearest after ``rank`` or at random."""
+        """Return who can go on first: the nearest after ``rank``, or one at random."""
         order = [(rank + 1 + i) % len(self._names) for i in range(len(self._names))]
         if self._random is not None:
             self._random.shuffle(order)
+        first, earliest = None, math.inf
         for other in order:
+            if self._ended[other]:
+                continue
             wait = self._waits[other]
-            if not self._ended[other] and (wait is None or wait[1]()):
-                return other
-        return None
+            time = 0.0 if wait is None else wait[1]()
+            if time is not None and time < earliest:
+                first, earliest = other, time
+                if not self._timed:
+                    break
+        return first
 
     def _diagnosis(self) -> str:
         parts = []

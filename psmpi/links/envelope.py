@@ -4,7 +4,7 @@
 offset  type    field
 ======  ======  =====================================================
 0       uint32  round: the server's round that the message belongs to
-4       uint8   kind: DATA, SKIP, STOP, BYE or CHECK
+4       uint8   kind: DATA, SKIP, STOP, BYE, CHECK, REPORT or ANSWER
 5       uint8   codec: ``wire_id`` of the frame's codec
 6       uint16  frame length in bytes, bits 32 to 47
 8       uint32  frame length in bytes, bits 0 to 31
@@ -26,8 +26,8 @@ from psmpi.base import Frame, LinkError
 
 ENVELOPE = struct.Struct("<IBBHII")
 NBYTES = ENVELOPE.size
-DATA, SKIP, STOP, BYE, CHECK = 1, 2, 3, 4, 5
-_KINDS = (DATA, SKIP, STOP, BYE, CHECK)
+DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER = 1, 2, 3, 4, 5, 6, 7
+_KINDS = (DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER)
 _CRC_AT = 12
 
 
@@ -77,7 +77,7 @@ def unseal(message: Frame, codec: int, sender: str) -> Opened:
         raise LinkError(f"message from {sender}: damaged on the way (CRC-32 differs)")
     if kind not in _KINDS:
         raise LinkError(f"message from {sender}: unknown kind {kind}")
-    if kind not in (DATA, CHECK):
+    if kind != DATA and message.size == NBYTES:
         return Opened(round_, kind, None)
     if kind == DATA and found != codec:
         raise LinkError(

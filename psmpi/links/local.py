@@ -6,58 +6,117 @@ than MPI: a frame that is used after its loan has ended reads 0xFF bytes.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from psmpi.base import Frame, LinkError
-from psmpi.links.baton import Baton
-from psmpi.links.transport import Transport
+from psmpi.links.baton import Baton, When
+from psmpi.links.clock import Clock, Network, VirtualClock
+from psmpi.links.transport import Transport, name
+from psmpi.topology import tree_children, tree_parent
 
 _POISON = 0xFF
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    """A message on its way: ``when`` it arrives, and how many were sent before it."""
+
+    when: float
+    number: int
+    message: Frame
+
+
+class _Office:
+    """What the nodes of one process share."""
+
+    def __init__(self, baton: Baton, network: Network | None, tree: bool) -> None:
+        self.baton, self.network, self.tree = baton, network, tree
+        self.nodes: list[LocalTransport] = []
+        self.sent = 0
+
+    def deliver(self, source: int, target: int, message: Frame, free: bool) -> None:
+        when = 0.0
+        if self.network is not None:
+            now = self.nodes[source].now()
+            when = now
+            if not free:
+                when = self.network.arrival(source, target, message.size, now)
+        parcel = _Parcel(when, self.sent, message.copy())
+        self.sent += 1
+        self.nodes[target]._inboxes[source].append(parcel)
 
 
 class LocalTransport(Transport):
     """One node's end; make all of them with ``connect``."""
 
-    def __init__(self, node: int, nodes: int, baton: Baton) -> None:
+    def __init__(self, node: int, nodes: int, office: _Office, clock: Clock) -> None:
         self.node = node
         self.nodes = nodes
-        self._baton = baton
-        self._peers: list[LocalTransport] = []
-        self._inboxes: list[deque[Frame]] = [deque() for _ in range(nodes)]
-        self._arrived: deque[int] = deque()  # sources, in the order of sending
+        self.virtual = clock.virtual
+        self._office = office
+        self._clock = clock
+        self._inboxes: list[deque[_Parcel]] = [deque() for _ in range(nodes)]
         self._lent: list[Frame] = []
-        self._order: deque[int] | None = None  # of a recorded run, to be replayed
 
-    def send(self, node: int, message: Frame) -> None:
-        self._peers[node]._deliver(self.node, message.copy())
+    def send(self, node: int, message: Frame, *, free: bool = False) -> None:
+        self._office.deliver(self.node, node, message, free)
         self.sent_bytes += message.size
         self.sent_messages += 1
-        self._baton.pause(self.node)
+        self._office.baton.pause(self.node)
+
+    def send_all(self, nodes: Sequence[int], message: Frame) -> None:
+        for node in nodes:
+            self.send(node, message)
+
+    def post(self, node: int, message: Frame) -> None:
+        self.send(node, message)
+
+    def flush(self) -> None:
+        pass  # what was sent is there
 
     def recv(self, node: int) -> Frame:
         inbox = self._inboxes[node]
-        self._baton.wait(self.node, f"for node {node}", lambda: bool(inbox))
-        self._arrived.remove(node)
+        self._wait(f"for {name(node)}", lambda: inbox[0].when if inbox else None)
         return self._lend(inbox.popleft())
 
-    def recv_any(self) -> tuple[int, Frame]:
-        if self._order is None:
-            self._baton.wait(self.node, "for any node", lambda: bool(self._arrived))
-            return self._arrived[0], self.recv(self._arrived[0])
-        if not self._order:
-            raise LinkError("replay: the recorded order of arrival is used up")
-        node = self._order.popleft()
-        return node, self.recv(node)
+    def recv_any(self, nodes: Sequence[int]) -> tuple[int, Frame]:
+        def head() -> tuple[float, int, int] | None:
+            waiting = (
+                (self._inboxes[node][0].when, self._inboxes[node][0].number, node)
+                for node in nodes
+                if self._inboxes[node]
+            )
+            return min(waiting, default=None)
+
+        def when() -> float | None:
+            first = head()
+            return None if first is None else first[0]
+
+        self._wait(f"for any of {', '.join(map(name, nodes))}", when)
+        first = head()
+        assert first is not None
+        return first[2], self._lend(self._inboxes[first[2]].popleft())
+
+    def poll(self, node: int) -> Frame | None:
+        # Everybody who is earlier goes first: what they send may be there in time.
+        self._wait("for its turn", lambda: 0.0)
+        inbox = self._inboxes[node]
+        if not inbox or inbox[0].when > self._clock.latest:
+            return None
+        return self._lend(inbox.popleft())
 
     def bcast(self, message: Frame | None) -> Frame:
-        if self.node != 0:
-            return self.recv(0)
-        if message is None:
+        parent, children = 0, list(range(1, self.nodes)) if self.node == 0 else []
+        if self._office.tree:
+            parent = tree_parent(self.node, self.nodes) or 0
+            children = tree_children(self.node, self.nodes)
+        if self.node:
+            message = self.recv(parent)
+        elif message is None:
             raise LinkError("bcast: node 0 has to give the message")
-        for node in range(1, self.nodes):
-            self.send(node, message)
+        self.send_all(children, message)
         return message
 
     def release(self) -> None:
@@ -66,32 +125,52 @@ class LocalTransport(Transport):
         self._lent.clear()
 
     def now(self) -> float:
-        return time.perf_counter()
+        return self._clock.now()
 
-    def _deliver(self, source: int, message: Frame) -> None:
-        self._inboxes[source].append(message)
-        self._arrived.append(source)
+    def spend(self, seconds: float) -> None:
+        self._clock.spend(seconds)
+        if self.virtual:
+            self._wait("for its clock", lambda: 0.0)
 
-    def _lend(self, message: Frame) -> Frame:
-        self.received_bytes += message.size
-        self._lent.append(message)
-        return message
+    def forgive(self) -> None:
+        self._clock.forgive()
+
+    def _wait(self, reason: str, when: When) -> None:
+        """Wait until ``when()``, or until the clock's own time if that is later."""
+        self._clock.now()  # in this thread, whose time it is
+
+        def ready() -> float | None:
+            moment = when()
+            return None if moment is None else max(moment, self._clock.latest)
+
+        self._office.baton.wait(self.node, reason, ready)
+
+    def _lend(self, parcel: _Parcel) -> Frame:
+        if isinstance(self._clock, VirtualClock):
+            self._clock.skip_to(parcel.when)
+        self.received_bytes += parcel.message.size
+        self._lent.append(parcel.message)
+        return parcel.message
 
 
 def connect(
-    nodes: int, seed: int | None = None, replay: Sequence[int] | None = None
+    nodes: int,
+    seed: int | None = None,
+    *,
+    network: Network | None = None,
+    measured: bool = True,
+    tree: bool = False,
 ) -> tuple[Baton, list[LocalTransport]]:
     """Return a baton and the transports of ``nodes`` nodes that share it.
 
-    ``seed`` chooses a schedule (see ``Baton``). ``replay`` is the order in which node 0
-    is to receive from the others with ``recv_any``: workers as ``Server.arrivals``
-    recorded them, 0-based.
+    ``seed`` chooses a schedule (see ``Baton``). With a ``network`` all clocks are
+    simulated; ``measured``: computing takes the time that it takes here, else only what
+    nodes ``spend``. ``tree``: broadcasts go along the tree.
     """
     names = ["the server", *(f"worker {m}" for m in range(nodes - 1))]
-    baton = Baton(names, seed)
-    transports = [LocalTransport(node, nodes, baton) for node in range(nodes)]
-    for transport in transports:
-        transport._peers = transports
-    if replay is not None:
-        transports[0]._order = deque(worker + 1 for worker in replay)
-    return baton, transports
+    baton = Baton(names, seed, timed=network is not None)
+    office = _Office(baton, network, tree)
+    for node in range(nodes):
+        clock = Clock() if network is None else VirtualClock(measured)
+        office.nodes.append(LocalTransport(node, nodes, office, clock))
+    return baton, office.nodes

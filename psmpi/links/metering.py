@@ -19,8 +19,11 @@ PHASES = ("compute", "encode", "send", "wait", "decode", "evaluate")
 class Meter:
     """Seconds by phase, and messages, bytes and bits by direction, of one rank."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(
+        self, now: Callable[[], float], forgive: Callable[[], None] = lambda: None
+    ) -> None:
+        self.now = now
+        self._forgive = forgive
         self.seconds = dict.fromkeys(PHASES, 0.0)
         # The same in seconds of this thread's CPU: with more ranks than cores, time on
         # the clock is also what the others take.
@@ -30,16 +33,21 @@ class Meter:
         self.paper_bits_down = 0
         self.wire_bytes_up = 0
         self.wire_bytes_down = 0
+        self.wire_bytes_observed = 0  # of models shown to the server, and its answers
+        self.samples = 0  # done before deadlines
+        self.overshoot = 0.0  # seconds past deadlines
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Book the time of the block under ``name``."""
-        start, cpu_start = self._now(), time.thread_time()
+        start, cpu_start = self.now(), time.thread_time()
         try:
             yield
         finally:
+            if name == "evaluate":
+                self._forgive()
             self.cpu_seconds[name] += time.thread_time() - cpu_start
-            self.seconds[name] += self._now() - start
+            self.seconds[name] += self.now() - start
 
 
 class MeteredCodec(Codec):
@@ -101,11 +109,19 @@ class MeteredProblem(Problem):
     """A worker's problem with the time of its gradients booked as compute.
 
     A gradient that is not finite ends the run here, before a codec or a memory sees it.
+    ``hold`` is told of how many samples it was, and the seconds that it took, and lets
+    it take longer.
     """
 
-    def __init__(self, problem: Problem, meter: Meter) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        meter: Meter,
+        hold: Callable[[int, float], None] = lambda samples, taken: None,
+    ) -> None:
         self.problem = problem
         self._meter = meter
+        self._hold = hold
         self.dim, self.bounds = problem.dim, problem.bounds
         self.samples = problem.samples
 
@@ -120,10 +136,13 @@ class MeteredProblem(Problem):
         # What overflows is not finite, and is told in one line.
         quiet = np.errstate(over="ignore", invalid="ignore")
         with self._meter.phase("compute"), quiet:
+            begun = self._meter.now()
             loss = self.problem.grad(x, out, batch)
             # A sum of squares costs no temporary; it can also overflow by itself.
             if not math.isfinite(np.dot(out, out)):
                 _refuse(out, batch)
+            samples = self.samples if batch is None else batch.size
+            self._hold(samples, self._meter.now() - begun)
         return loss
 
     def shard(self, worker: int, workers: int) -> Problem:

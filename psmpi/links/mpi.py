@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from psmpi.base import ConfigError, Frame, LinkError
 from psmpi.links.envelope import NBYTES, message_nbytes
-from psmpi.links.transport import Transport
+from psmpi.links.transport import Transport, name
 from psmpi.links.waiting import wait
 from psmpi.topology import tree_children, tree_parent
 
@@ -56,11 +56,11 @@ class Settings:
         if self.broadcast not in get_args(Broadcast):
             names = ", ".join(get_args(Broadcast))
             raise ConfigError(f"broadcast: {self.broadcast!r} is none of {names}")
-        for name in ("segment", "tree_segment"):
-            if not NBYTES <= getattr(self, name) <= SEGMENT:
+        for size in ("segment", "tree_segment"):
+            if not NBYTES <= getattr(self, size) <= SEGMENT:
                 raise ConfigError(
-                    f"{name}: must be in {NBYTES} .. {SEGMENT} bytes, "
-                    f"got {getattr(self, name)}"
+                    f"{size}: must be in {NBYTES} .. {SEGMENT} bytes, "
+                    f"got {getattr(self, size)}"
                 )
 
 
@@ -141,6 +141,37 @@ class _Incoming:
         return LinkError(f"message from node {self.peer}: {what}")
 
 
+class _Outgoing:
+    """Posted messages to one peer: one on its way, and the newest that waits for it."""
+
+    def __init__(self) -> None:
+        self.flying: list[MPI.Request] = []
+        self.waiting: Frame | None = None
+        self._sent: Frame | None = None  # whose bytes MPI may still read
+
+    def put(self, message: Frame) -> bool:
+        """Keep a copy to be sent; return whether another one lost its place."""
+        superseded = self.waiting is not None
+        self.waiting = message.copy()
+        return superseded
+
+    def drop(self) -> bool:
+        """Give up what waits; return whether there was any."""
+        dropped, self.waiting = self.waiting is not None, None
+        return dropped
+
+    def idle(self) -> bool:
+        """Whether nothing is on its way."""
+        self.flying = [request for request in self.flying if not request.Test()]
+        return not self.flying
+
+    def launch(self) -> Frame:
+        """Return what waits, as what is on its way from now on."""
+        assert self.waiting is not None
+        self._sent, self.waiting = self.waiting, None
+        return self._sent
+
+
 class MpiTransport(Transport):
     """The transport of an MPI job; ``World.transport`` makes it, on all ranks at once.
 
@@ -149,19 +180,31 @@ class MpiTransport(Transport):
     copy per worker, with the eight bytes of its size, is booked at the server.
     """
 
-    def __init__(self, points: MPI.Comm, tree: MPI.Comm, settings: Settings) -> None:
+    def __init__(
+        self,
+        points: MPI.Comm,
+        tree: MPI.Comm,
+        settings: Settings,
+        peers: Sequence[int] = (),
+    ) -> None:
         self.node = points.Get_rank()
         self.nodes = points.Get_size()
         self._points, self._tree = points, tree
         self._settings = settings
-        capacity = settings.max_down if self.node else settings.max_up
-        self._inboxes = [
-            _Incoming(points, peer, capacity, settings.segment)
-            for peer in ([0] if self.node else range(1, self.nodes))
-        ]
+        heard = [0, *peers] if self.node else range(1, self.nodes)
+        self._inboxes = {
+            node: _Incoming(
+                points,
+                node,
+                settings.max_up if node else settings.max_down,
+                settings.segment,
+            )
+            for node in heard
+        }
+        self._outboxes = {node: _Outgoing() for node in peers}
         if settings.broadcast == "mpi":
             self.bcast_overhead = np.int64().nbytes  # the size goes ahead
-        self._turn = 0  # the inbox where the next recv_any begins to look
+        self._turn = 0  # the node that was served last by recv_any
         self._lent: list[_Incoming] = []
         self._parent: _Incoming | None = None
         parent: int | None = 0 if self.node else None
@@ -176,40 +219,60 @@ class MpiTransport(Transport):
                 tree, parent, settings.max_down, self._tree_segment
             )
 
-    def send(self, node: int, message: Frame) -> None:
-        self._check(message, self._settings.max_down if node else self._settings.max_up)
-        requests = [
-            self._points.Isend([part, MPI.BYTE], node, 0)
-            for part in _parts(message, self._settings.segment)
-        ]
-        self._book(message.size, 1)
-        for request in requests:
-            self._wait(request.Test, f"sending to node {node}", message.size)
+    def send(self, node: int, message: Frame, *, free: bool = False) -> None:
+        self.send_all([node], message)
+
+    def send_all(self, nodes: Sequence[int], message: Frame) -> None:
+        flying = []
+        for node in nodes:
+            flying += self._isend(node, message)
+        for node, request in flying:
+            self._wait(request.Test, f"sending to {name(node)}", message.size)
+
+    def post(self, node: int, message: Frame) -> None:
+        box = self._outboxes[node]
+        if box.put(message):
+            self.superseded += 1
+        self._launch(node, box)
+
+    def flush(self) -> None:
+        for node, box in self._outboxes.items():
+            self.superseded += box.drop()
+            self._wait(box.idle, f"sending to {name(node)}")
 
     def recv(self, node: int) -> Frame:
-        inbox = self._inboxes[0 if self.node else node - 1]
-        if inbox.peer != node:
-            raise LinkError(f"node {self.node}: has no way to hear node {node}")
-        if inbox.lent:
-            raise LinkError(f"node {node}: its last message was not released")
-        return self._receive(inbox)
+        if node not in self._inboxes:
+            raise LinkError(f"{name(self.node)}: has no way to hear {name(node)}")
+        if self._inboxes[node].lent:
+            raise LinkError(f"{name(node)}: its last message was not released")
+        return self._receive(self._inboxes[node])
 
-    def recv_any(self) -> tuple[int, Frame]:
+    def recv_any(self, nodes: Sequence[int]) -> tuple[int, Frame]:
         # Beginning after the node that was served last: whoever waits is served before
         # any other node comes twice.
-        order = self._inboxes[self._turn :] + self._inboxes[: self._turn]
-        order = [inbox for inbox in order if not inbox.lent]
-        if not order:
+        order = sorted(nodes, key=lambda node: (node <= self._turn, node))
+        heard = [self._inboxes[node] for node in order]
+        heard = [inbox for inbox in heard if not inbox.lent]
+        if not heard:
             raise LinkError("no node can be heard: all their messages are lent")
         found: list[_Incoming] = []
 
         def look() -> bool:
-            found.extend(itertools.islice(filter(_Incoming.begun, order), 1))
+            found.extend(itertools.islice(filter(_Incoming.begun, heard), 1))
             return bool(found)
 
-        self._wait(look, "receiving from any node")
-        self._turn = self._inboxes.index(found[0]) + 1
-        return found[0].peer, self._receive(found[0])
+        names = ", ".join(name(inbox.peer) for inbox in heard)
+        self._wait(look, f"receiving from any of {names}")
+        self._turn = found[0].peer
+        return self._turn, self._receive(found[0])
+
+    def poll(self, node: int) -> Frame | None:
+        for peer, box in self._outboxes.items():
+            self._launch(peer, box)
+        inbox = self._inboxes[node]
+        if inbox.lent or not inbox.begun():
+            return None
+        return self._receive(inbox)
 
     def bcast(self, message: Frame | None) -> Frame:
         if (message is None) != bool(self.node):
@@ -232,16 +295,22 @@ class MpiTransport(Transport):
     def now(self) -> float:
         return time.perf_counter()
 
+    def spend(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def forgive(self) -> None:
+        pass  # this clock can't be stopped
+
     def close(self) -> None:
         """Withdraw posted receives and give the communicators back; on all ranks."""
-        for inbox in [*self._inboxes, self._parent]:
+        for inbox in [*self._inboxes.values(), self._parent]:
             if inbox is not None:
                 inbox.cancel()
         self._points.Free()
         self._tree.Free()
 
     def _receive(self, inbox: _Incoming) -> Frame:
-        what = f"receiving from node {inbox.peer}"
+        what = f"receiving from {name(inbox.peer)}"
         self._wait(inbox.begun, what)
         if inbox is self._parent:
             self._forward(inbox)
@@ -286,6 +355,21 @@ class MpiTransport(Transport):
         else:
             self._book(total + self.bcast_overhead, self.nodes - 1)
         return whole
+
+    def _isend(self, node: int, message: Frame) -> list[tuple[int, MPI.Request]]:
+        up = not node or node in self._outboxes
+        self._check(message, self._settings.max_up if up else self._settings.max_down)
+        self._book(message.size, 1)
+        return [
+            (node, self._points.Isend([part, MPI.BYTE], node, 0))
+            for part in _parts(message, self._settings.segment)
+        ]
+
+    def _launch(self, node: int, box: _Outgoing) -> None:
+        """Send what waits for a node, if the message before it is gone."""
+        if box.waiting is not None and box.idle():
+            message = box.launch()
+            box.flying = [request for _, request in self._isend(node, message)]
 
     def _book(self, nbytes: int, copies: int) -> None:
         self.sent_bytes += nbytes * copies

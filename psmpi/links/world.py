@@ -9,6 +9,7 @@ import platform
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -85,11 +86,13 @@ class World:
         segment: int = SEGMENT,
         tree_segment: int = TREE_SEGMENT,
         timeout: float | None = None,
+        peers: Sequence[int] = (),
     ) -> MpiTransport:
         """Return a transport on communicators of its own; called by all ranks.
 
         ``max_up`` and ``max_down``: bytes of the longest message to and from the
-        server, envelope included. Raises ``LinkError`` where ranks want different ones.
+        server, envelope included; to ``peers``, nodes that this one exchanges messages
+        with, it is ``max_up``. Raises ``LinkError`` where ranks want different ones.
         """
         settings = Settings(
             max_up=max_up,
@@ -104,7 +107,7 @@ class World:
                 raise LinkError(
                     f"transport: rank {rank} wants {other}, rank {self.rank} {settings}"
                 )
-        return MpiTransport(self._duplicate(), self._duplicate(), settings)
+        return MpiTransport(self._duplicate(), self._duplicate(), settings, peers)
 
     def abort(self, status: int) -> None:
         """End the job now. The caller must ``os._exit``: MPI may let code run on."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from psmpi import config
 from psmpi.base import Plan, Stopped
-from psmpi.links.roles import longest
+from psmpi.links.ends import longest
 from psmpi.links.world import World
 from psmpi.problems import make_problem
 

@@ -1,0 +1,304 @@
+"""A worker's end of a link, over any transport."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from psmpi.base import Frame, LinkError, Plan, Stopped, Vector, Wire, WorkerLink
+from psmpi.links import envelope
+from psmpi.links.ends import (
+    CHECKSUM,
+    Outgoing,
+    Told,
+    checksum,
+    due,
+    expect,
+    pack,
+    require,
+)
+from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, STOP
+from psmpi.links.journal import Journal
+from psmpi.links.metering import Meter, MeteredCodec
+from psmpi.links.pace import Pace
+from psmpi.links.transport import Transport
+
+
+class Worker(WorkerLink):
+    """A worker's end over ``transport``."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        wire: Wire,
+        plan: Plan,
+        pace: Pace | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        self.worker = transport.node - 1
+        self.workers = plan.workers
+        self.meter = Meter(transport.now, transport.forgive)
+        self.pace = Pace(self.worker) if pace is None else pace
+        self.journal = Journal() if journal is None else journal
+        self.round = 0  # of what is pushed
+        self.rounds_done = 0
+        self._heard = 0  # the round of the last message pulled
+        self._rounds = plan.rounds
+        self._every = plan.evaluate_every
+        self._zero = transport.now()  # when its clock began
+        self._transport = transport
+        self._wire = wire
+        self._check_every = plan.check_every if wire.replicated else 0
+        self._out = Outgoing(wire.up, plan.dim)
+        self.up = MeteredCodec(wire.up, self.meter, self._out.space)
+        self.down = MeteredCodec(wire.down, self.meter)
+        self.peers = wire.peers[self.worker] if wire.peers else ()
+        self._gone: set[int] = set()  # peers that have said that they send no more
+
+    def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
+        while until_told or state.round < self._rounds:
+            self._begin(state)
+            yield state.round
+            state.round += 1
+        self._begin(state)
+        if not self.peers:
+            self.pull()
+        raise LinkError(
+            f"worker {self.worker}: the server goes on after the last round; do all "
+            "ranks have the same number of rounds?"
+        )
+
+    def pull(self) -> Frame | None:
+        return self.pull_shared() if self._wire.tree else self._pull(tree=False)
+
+    def pull_shared(self) -> Frame | None:
+        return self._pull(tree=True)
+
+    def push(self, frame: Frame | None) -> None:
+        self._transport.release()
+        bits = self._out.paper_bits(frame)
+        message = self._out.message(self.round, frame)
+        with self.meter.phase("send"):
+            self._transport.send(0, message)
+        self._book(frame, bits, message.size, 1)
+
+    def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
+        self._transport.release()
+        bits = self._out.paper_bits(frame)
+        message = self._out.message(self.round, frame)
+        relay = self._wire.relay
+        nodes = [0] if relay else [peer + 1 for peer in self.peers]
+        with self.meter.phase("send"):
+            self._transport.send_all(nodes, message)
+        self._book(frame, bits, message.size, len(nodes))
+        for peer in self.peers:
+            self._transport.release()
+            with self.meter.phase("wait"):
+                received = self._transport.recv(0 if relay else peer + 1)
+            opened = self._from_peer(received, peer)
+            if opened.round != self.round:
+                raise LinkError(
+                    f"worker {peer}: its message is of round {opened.round}, worker "
+                    f"{self.worker} is in round {self.round}"
+                )
+            yield peer, require(opened, DATA, f"worker {peer}", "a frame")
+
+    def post(self, frame: Frame) -> None:
+        self._transport.release()
+        bits = self._out.paper_bits(frame)
+        message = self._out.message(self.round, frame)
+        missed = self._transport.superseded
+        with self.meter.phase("send"):
+            for peer in self.peers:
+                self._transport.post(peer + 1, message)
+        missed = self._transport.superseded - missed
+        self._book(frame, bits, message.size, len(self.peers) - missed)
+
+    def latest(self) -> Iterator[tuple[int, Frame]]:
+        for peer in self.peers:
+            if self.journal.replaying:
+                yield from self._as_recorded(peer)
+                continue
+            newest = -1
+            for round_, frame in self._arrived(peer):
+                newest = round_
+                yield peer, frame
+            self.journal.note(newest)
+
+    def until(self, deadline: float, samples: int, batch: int) -> Iterator[int]:
+        if self.journal.replaying:
+            while size := self.journal.take():
+                yield size
+            return
+        begun, done = self._transport.now(), 0
+        within = self.pace.within(deadline) if self._transport.virtual else None
+        batch = batch if within is None else max(within, 1)
+        samples = samples if within is None else min(samples, within)
+        while done < samples and self._transport.now() - begun < deadline:
+            size = self.journal.note(min(batch, samples - done))
+            done += size
+            yield size
+        self.journal.note(0)
+        left = deadline - (self._transport.now() - begun)
+        with self.meter.phase("wait"):
+            self._transport.spend(max(left, 0.0))
+        self.meter.samples += done
+        self.meter.overshoot += max(-left, 0.0)
+
+    def agree(self, number: float) -> tuple[float, float]:
+        self._transport.release()
+        self._observe(pack([number], self.round, REPORT, None))
+        mean, most = self._answer()
+        return mean, most
+
+    def hold(self, samples: int, taken: float) -> None:
+        """Let a gradient that took ``taken`` seconds last as long as it should."""
+        if not self.journal.replaying:
+            rest = self.pace.rest(samples, taken)
+            if rest:
+                self._transport.spend(rest)
+
+    def leave(self) -> None:
+        """Answer the server's STOP, after taking leave of all peers."""
+        self._transport.release()
+        if self.peers and not self._wire.relay:
+            self._part()
+        told = self._told() if self.peers else None
+        message = (
+            self._out.message(self.round, None, BYE)
+            if told is None
+            else told.message(self.round, BYE, None)
+        )
+        self._transport.send(0, message, free=True)
+
+    def _part(self) -> None:
+        """Take in what peers still send, until each has said that it sends no more."""
+        self._transport.flush()
+        bye = envelope.seal(envelope.outbox(0), 0, self.round, BYE, 0)
+        self._transport.send_all([peer + 1 for peer in self.peers], bye)
+        self.meter.wire_bytes_up += bye.size * len(self.peers)
+        for peer in self.peers:
+            while peer not in self._gone:
+                self._transport.release()
+                message = self._transport.recv(peer + 1)
+                if self._from_peer(message, peer).kind == BYE:
+                    self._gone.add(peer)
+
+    def _begin(self, state: Any) -> None:
+        # A worker that the server doesn't ask every round has heard of later ones.
+        self.round = max(self.round, state.round)
+        self.rounds_done = state.round
+        self.pace.begin(state.round)
+        if self.peers:
+            self._show(state)
+        elif due(self._check_every, state.round, self._rounds):
+            self._send_checksum(state.x)
+
+    def _show(self, state: Any) -> None:
+        """Show the server the model, if it is time to."""
+        if self._wire.free:
+            self._heed()
+            if state.round % self._every:
+                return
+        elif not due(self._every, state.round, self._rounds):
+            return
+        self._transport.release()
+        told = self._told()
+        self._observe(told.message(self.round, REPORT, state.x))
+        if self._wire.free:
+            return
+        # Evaluation takes no time: clocks go on together from the slowest one's.
+        (seconds, _) = self._answer()
+        self._zero = self._transport.now() - seconds
+
+    def _heed(self) -> None:
+        """Raise ``Stopped`` if the server has said so; don't wait for it to."""
+        self._transport.release()
+        if self.journal.replaying:
+            message = self._transport.recv(0) if self.journal.used_up else None
+        else:
+            message = self._transport.poll(0)
+        if message is not None:
+            opened = envelope.unseal(message, self._wire.down.wire_id, "the server")
+            if opened.kind == STOP:
+                raise Stopped
+
+    def _observe(self, message: Frame) -> None:
+        self._transport.send(0, message, free=True)
+        self.meter.wire_bytes_observed += message.size
+
+    def _answer(self) -> tuple[float, float]:
+        self._transport.release()
+        message = self._transport.recv(0)
+        opened = envelope.unseal(message, self._wire.down.wire_id, "the server")
+        if opened.kind == STOP:
+            raise Stopped
+        frame = require(opened, ANSWER, "the server", "an answer")
+        first, second = frame.view(np.float64).tolist()
+        return first, second
+
+    def _told(self) -> Told:
+        meter = self.meter
+        return Told(
+            seconds=self._transport.now() - self._zero,
+            steps=self.rounds_done,
+            uploads=meter.uploads,
+            paper_bits=meter.paper_bits_up,
+            wire_bytes=meter.wire_bytes_up,
+        )
+
+    def _pull(self, tree: bool) -> Frame | None:
+        self._transport.release()
+        with self.meter.phase("wait"):
+            message = self._transport.bcast(None) if tree else self._transport.recv(0)
+        opened = envelope.unseal(message, self._wire.down.wire_id, "the server")
+        if opened.round < self._heard:
+            raise LinkError(
+                f"worker {self.worker}: got a message of round {opened.round} "
+                f"after one of round {self._heard}"
+            )
+        if opened.kind == STOP:
+            raise Stopped
+        expect(opened, "the server")
+        self.round = self._heard = opened.round
+        return opened.frame
+
+    def _arrived(self, peer: int) -> Iterator[tuple[int, Frame]]:
+        while True:
+            self._transport.release()
+            message = self._transport.poll(peer + 1)
+            if message is None:
+                return
+            opened = self._from_peer(message, peer)
+            if opened.kind == BYE:
+                self._gone.add(peer)
+                return
+            yield opened.round, require(opened, DATA, f"worker {peer}", "a frame")
+
+    def _as_recorded(self, peer: int) -> Iterator[tuple[int, Frame]]:
+        newest = self.journal.take()
+        seen = -1
+        while seen < newest:
+            self._transport.release()
+            opened = self._from_peer(self._transport.recv(peer + 1), peer)
+            seen = opened.round
+            yield peer, require(opened, DATA, f"worker {peer}", "a frame")
+
+    def _from_peer(self, message: Frame, peer: int) -> envelope.Opened:
+        return envelope.unseal(message, self._wire.up.wire_id, f"worker {peer}")
+
+    def _send_checksum(self, x: Vector) -> None:
+        self._transport.release()
+        buffer = envelope.outbox(CHECKSUM.size)
+        CHECKSUM.pack_into(buffer.data, envelope.NBYTES, checksum(x))
+        message = envelope.seal(buffer, CHECKSUM.size, self.round, CHECK, 0)
+        with self.meter.phase("send"):
+            self._transport.send(0, message)
+        self.meter.wire_bytes_up += message.size
+
+    def _book(self, frame: Frame | None, bits: int, nbytes: int, copies: int) -> None:
+        self.meter.uploads += copies if frame is not None else 0
+        self.meter.paper_bits_up += bits * copies
+        self.meter.wire_bytes_up += nbytes * copies
