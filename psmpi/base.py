@@ -141,11 +141,16 @@ class Problem(abc.ABC):
     The unsharded problem (M = 1) is f itself. ``shard`` scales f_m so that this mean is
     the same f for every M and every way to split the data, also into unequal parts.
     Algorithms that step along the *sum* over workers, as LAQ does, say so themselves.
+
+    With ``l1`` above 0, f and every f_m include l1 ||x||_1: it is in all losses, but in
+    no gradient, as it has none. That is what an algorithm's proximal step is for.
     """
 
     dim: int
     bounds: tuple[int, ...]  # tensor i is x[bounds[i]:bounds[i + 1]]
     samples: int  # samples of this shard; 0 where the problem has none
+    l1: float = 0.0
+    l2: float = 0.0  # of the ridge (l2 / 2) ||x||^2, where the problem has one
 
     @abc.abstractmethod
     def start(self, seed: int) -> Vector:
@@ -182,6 +187,27 @@ class Problem(abc.ABC):
     def optimum(self) -> float | None:
         """Return min f to the precision its docstring states; None where unknown."""
         return None
+
+    def own_part(self) -> Indices | None:
+        """Return what of the samples is this worker's turn in a full gradient.
+
+        None: all of the shard. Otherwise every worker holds all N samples and these are
+        the indices of its part; each sample is in one worker's. The full gradient is
+        (1/M) sum_m (|part_m| M / N) grad(batch=part_m), each sample computed once.
+        """
+        return None
+
+    def without_ridge(self) -> Problem:
+        """Return this without its ridge: l2 = 0, in losses and gradients; l1 stays.
+
+        It may share data and buffers with this problem: use both from one thread.
+        """
+        if self.l2 == 0:
+            return self
+        raise ConfigError(
+            f"{type(self).__name__}: its ridge (l2={self.l2}) can't be taken apart, "
+            "which this algorithm needs; set l2 to 0"
+        )
 
     def smoothness(self) -> float:
         """Return an upper bound on the Lipschitz constant of f_m's gradient."""
@@ -294,9 +320,13 @@ class Algorithm(abc.ABC):
     Subclasses are frozen keyword-only dataclasses. Whatever survives a round sits in
     the role's state object, so that a checkpoint is that object and nothing else; both
     states have ``round``, the server's has ``x``.
+
+    ``proximal`` says whether it minimises l1 ||x||_1 along with the smooth loss; only
+    then it gets problems that have that.
     """
 
     id: ClassVar[str]
+    proximal: ClassVar[bool] = False
 
     @abc.abstractmethod
     def wire(self, plan: Plan) -> Wire:

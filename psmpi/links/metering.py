@@ -108,6 +108,7 @@ class MeteredProblem(Problem):
         self._meter = meter
         self.dim, self.bounds = problem.dim, problem.bounds
         self.samples = problem.samples
+        self.l1, self.l2 = problem.l1, problem.l2
 
     def start(self, seed: int) -> Vector:
         return self.problem.start(seed)
@@ -125,6 +126,12 @@ class MeteredProblem(Problem):
             if not math.isfinite(np.dot(out, out)):
                 _refuse(out, batch)
         return loss
+
+    def own_part(self) -> Indices | None:
+        return self.problem.own_part()
+
+    def without_ridge(self) -> Problem:
+        return MeteredProblem(self.problem.without_ridge(), self._meter)
 
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)

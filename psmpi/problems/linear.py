@@ -42,9 +42,10 @@ class Linear(Supervised):
     def optimum(self) -> float | None:
         """Return min f, at most 1e-10 too high (certified, ``reference``); cached.
 
-        None for ``l2 = 0``, where nothing certifies the value or it isn't attained.
+        None for ``l2 = 0``, where nothing certifies the value or it isn't attained, and
+        with an ``l1``, where the gradient that certifies doesn't exist.
         """
-        if self.l2 == 0:
+        if self.l2 == 0 or self.l1 > 0:
             return None
         return reference.minimum(self, self._hash())
 
