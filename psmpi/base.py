@@ -151,6 +151,7 @@ class Problem(abc.ABC):
     samples: int  # samples of this shard; 0 where the problem has none
     l1: float = 0.0
     l2: float = 0.0  # of the ridge (l2 / 2) ||x||^2, where the problem has one
+    _second: Vector | None = None  # scratch of ``difference``
 
     @abc.abstractmethod
     def start(self, seed: int) -> Vector:
@@ -174,6 +175,25 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def digest(self) -> str:
         """Return a hex digest of data and parameters: equal where the problem is."""
+
+    def difference(
+        self, x: Vector, reference: Vector, out: Vector, batch: Indices | None = None
+    ) -> Indices | None:
+        """Write grad f_B(x) - grad f_B(reference) into ``out``, as SVRG steps by.
+
+        All three have shape (dim,) and one dtype, and share no memory. Returns the
+        ascending indices outside of which ``out`` is now exactly 0, or None where it
+        may be anything anywhere. A problem may remember the array that it last filled
+        here, to clear no more than it wrote: given the same object again, it must hold
+        what was left there, or zeros. Any other array may hold anything.
+        """
+        second = self._second
+        if second is None or (second.shape, second.dtype) != (out.shape, out.dtype):
+            second = self._second = np.empty_like(out)
+        self.grad(x, out, batch)
+        self.grad(reference, second, batch)
+        out -= second
+        return None
 
     def batch(self, key: int, size: int) -> Indices:
         """Return ``size`` distinct sample indices; a pure function of ``key``."""

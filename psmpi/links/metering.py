@@ -127,6 +127,17 @@ class MeteredProblem(Problem):
                 _refuse(out, batch)
         return loss
 
+    def difference(
+        self, x: Vector, reference: Vector, out: Vector, batch: Indices | None = None
+    ) -> Indices | None:
+        quiet = np.errstate(over="ignore", invalid="ignore")
+        with self._meter.phase("compute"), quiet:
+            support = self.problem.difference(x, reference, out, batch)
+            written = out if support is None else out[support]
+            if not math.isfinite(np.dot(written, written)):
+                _refuse(out, batch)
+        return support
+
     def own_part(self) -> Indices | None:
         return self.problem.own_part()
 

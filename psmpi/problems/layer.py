@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Vector
+from psmpi.base import Indices, Vector
 
 Array = NDArray[np.floating[Any]]
 
@@ -116,6 +116,25 @@ class SparseLayer:
             weights, bias = _tensors(self._out, self._columns)
             np.multiply(self._sum, self._scale, out=weights)
             np.multiply(self._bias_sum, self._scale, out=bias, casting="same_kind")
+
+
+def few_rows(block: Any, z: Array, features: int) -> tuple[Indices, Vector]:
+    """Return where the gradient of a CSR ``block`` is not 0, ascending, and it there.
+
+    ``z`` is dl/dz, shape (columns, rows). The bias is included. O(non-zeros) for a few
+    columns: nothing is as long as there are features.
+    """
+    from scipy.sparse import csr_array
+
+    columns = z.shape[0]
+    used, short = np.unique(block.indices, return_inverse=True)
+    narrow = csr_array((block.data, short, block.indptr), (block.shape[0], used.size))
+    first = np.append(used.astype(np.int64), features) * columns
+    at: Indices = (first[:, None] + np.arange(columns)).reshape(-1)
+    values = np.empty((used.size + 1, columns), z.dtype)
+    values[:-1] = narrow.T @ np.ascontiguousarray(z.T)
+    values[-1] = z.sum(axis=1, dtype=np.float64)
+    return at, values.reshape(-1)
 
 
 def _tensors(x: Vector, columns: int) -> tuple[Array, Array]:

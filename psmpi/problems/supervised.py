@@ -36,6 +36,8 @@ class Supervised(Problem):
     """
 
     width = 0  # numbers per sample that the model keeps, where they may be many
+    # The array that ``difference`` last wrote few entries of, and which.
+    _filled: tuple[Vector, Indices] | None = None
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Supervised(Problem):
     def _take(self, data: Dataset) -> None:
         self.data = data
         self.samples = data.samples
+        self._second = self._filled = None  # scratch is a shard's own
         self._train = Blocks(data.x, data.divisor, self.width)
         self._test = (
             None
@@ -142,11 +145,7 @@ class Supervised(Problem):
         shard's samples, repeats allowed; None takes them all. Raises ``ConfigError``
         for vectors of another shape or dtype and for indices out of range.
         """
-        if out.shape != x.shape or out.dtype != x.dtype:
-            raise ConfigError(
-                f"out: must match x, {x.shape} of {x.dtype}, got {out.shape} of "
-                f"{out.dtype}"
-            )
+        check_alike(x, out=out)
         return self._evaluate(x, out, batch)
 
     def accuracy(self, x: Vector) -> float | None:
@@ -162,9 +161,7 @@ class Supervised(Problem):
         return right / self.data.y_test.size
 
     def _evaluate(self, x: Vector, out: Vector | None, batch: Indices | None) -> float:
-        weight = self.sample_weight
-        if batch is not None:
-            weight *= self.samples / max(batch.size, 1)
+        weight = self._weight(batch)
         model = self._model(x, self._train)
         model.load(x, out, weight)
         total = 0.0
@@ -179,6 +176,12 @@ class Supervised(Problem):
         if self.l1:
             value += self.l1 * float(np.sum(np.abs(x), dtype=np.float64))
         return value
+
+    def _weight(self, batch: Indices | None) -> float:
+        """What one sample's loss counts in the sum over ``batch``."""
+        if batch is None:
+            return self.sample_weight
+        return self.sample_weight * (self.samples / max(batch.size, 1))
 
     def _ridge(self, x: Vector, out: Vector | None) -> float:
         """Return (l2/2) ||x||^2, in float64, and add its gradient to ``out``."""
@@ -205,6 +208,7 @@ class Supervised(Problem):
         """Return this with l2 = 0; data and scratch buffers are shared."""
         own = copy.copy(self)
         own.l2 = 0.0
+        own._filled = None
         return own
 
     def shard(self, worker: int, workers: int) -> Self:
@@ -260,6 +264,16 @@ class Supervised(Problem):
         if self.l1:
             parts += ("l1", self.l1)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def check_alike(x: Vector, **others: Vector) -> None:
+    """Raise ``ConfigError`` for a vector of another shape or dtype than ``x``."""
+    for name, other in others.items():
+        if other.shape != x.shape or other.dtype != x.dtype:
+            raise ConfigError(
+                f"{name}: must match x, {x.shape} of {x.dtype}, got {other.shape} of "
+                f"{other.dtype}"
+            )
 
 
 def _as_slice(part: np.ndarray) -> np.ndarray | slice:
