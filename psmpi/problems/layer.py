@@ -118,23 +118,23 @@ class SparseLayer:
             np.multiply(self._bias_sum, self._scale, out=bias, casting="same_kind")
 
 
-def few_rows(block: Any, z: Array, features: int) -> tuple[Indices, Vector]:
-    """Return where the gradient of a CSR ``block`` is not 0, ascending, and it there.
+def add_few(block: Any, z: Array, out: Vector) -> Indices:
+    """Add the gradient of a CSR ``block`` to ``out``; return where it may not be 0.
 
-    ``z`` is dl/dz, shape (columns, rows). The bias is included. O(non-zeros) for a few
-    columns: nothing is as long as there are features.
+    ``z`` is dl/dz, shape (columns, rows). The indices are int64, ascending, the bias's
+    among them. O(non-zeros): nothing here is as long as there are features.
     """
-    from scipy.sparse import csr_array
-
     columns = z.shape[0]
-    used, short = np.unique(block.indices, return_inverse=True)
-    narrow = csr_array((block.data, short, block.indptr), (block.shape[0], used.size))
-    first = np.append(used.astype(np.int64), features) * columns
-    at: Indices = (first[:, None] + np.arange(columns)).reshape(-1)
-    values = np.empty((used.size + 1, columns), z.dtype)
-    values[:-1] = narrow.T @ np.ascontiguousarray(z.T)
-    values[-1] = z.sum(axis=1, dtype=np.float64)
-    return at, values.reshape(-1)
+    weights, bias = _tensors(out, columns)
+    row = np.repeat(np.arange(z.shape[1]), np.diff(block.indptr))
+    for column, slopes in enumerate(z):
+        np.add.at(weights[:, column], block.indices, block.data * slopes[row])
+    bias += z.sum(axis=1, dtype=np.float64)
+    # np.unique goes by a hash table, which takes as long as all else here together.
+    used = np.sort(np.append(block.indices, len(weights)))
+    first = used[np.diff(used, prepend=-1) > 0].astype(np.int64)
+    at: Indices = (columns * first[:, None] + np.arange(columns)).reshape(-1)
+    return at
 
 
 def _tensors(x: Vector, columns: int) -> tuple[Array, Array]:

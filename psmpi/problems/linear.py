@@ -13,7 +13,7 @@ import numpy as np
 from psmpi.base import ConfigError, Indices, Vector
 from psmpi.problems import curvature, losses, reference
 from psmpi.problems.dataset import Dataset, is_sparse
-from psmpi.problems.layer import Array, DenseLayer, Model, SparseLayer, few_rows
+from psmpi.problems.layer import Array, DenseLayer, Model, SparseLayer, add_few
 from psmpi.problems.supervised import Supervised, check_alike
 
 
@@ -80,12 +80,11 @@ class Linear(Supervised):
             self._residual(slopes[-1], self.data.y[batch], True)
         change = slopes[0] - slopes[1]
         change *= self._weight(batch)
-        at, values = few_rows(rows, change, self.data.features)
         if filled is not None and filled[0] is out:
             out[filled[1]] = 0
         else:
             out[:] = 0
-        out[at] = values
+        at = add_few(rows, change, out)
         self._filled = out, at
         return at
 
