@@ -81,6 +81,9 @@ class RunOptions:
         synthetic:KIND,key=value,...
     l2:
         Ridge: (l2 / 2) ||x||^2 is part of the objective.
+    l1:
+        l1 ||x||_1 is part of the objective, for algorithms with a proximal step;
+        gradient-norm leaves it out.
     hidden:
         Sizes of a perceptron's hidden layers, like 200,100; without, it is regression.
     activation:
@@ -90,7 +93,8 @@ class RunOptions:
     init:
         Initial point: glorot or zeros.
     partition:
-        How samples are split over workers: contiguous, shuffled, by-label or dirichlet.
+        How samples are split over workers: contiguous, shuffled, by-label or dirichlet;
+        all gives every worker all of them.
     dirichlet_alpha:
         Concentration of the dirichlet partition; small is heterogeneous.
     rounds:
@@ -137,6 +141,7 @@ class RunOptions:
     workers: int = 4
     data: str = "digits"
     l2: float = 0.01
+    l1: float = 0.0
     hidden: tuple[int, ...] = ()
     activation: Literal["relu", "tanh", "sigmoid"] = "relu"
     loss: Literal["softmax", "logistic"] = "softmax"

@@ -100,6 +100,7 @@ def prepare(
         problem = problems.make_problem(
             how.data,
             l2=how.l2,
+            l1=how.l1,
             hidden=how.hidden,
             activation=how.activation,
             loss=how.loss,
@@ -127,6 +128,7 @@ def prepare(
     for codec in (wire.up, wire.down):
         codec.max_nbytes(plan.dim)
     job = Job(run, algorithm, problem, plan, wire)
+    _check_l1(job)
     _check_targets(job)
     return job
 
@@ -343,6 +345,21 @@ def _telling(where: Callable[[], str]) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise Diverged(f"{where()}: {error}; if it diverged, lower --lr") from error
+
+
+def _check_l1(job: Job) -> None:
+    """Refuse an l1 term that the algorithm, or the caller's own problem, leaves out."""
+    asked, has = job.run.how.l1, job.problem.l1
+    if asked and asked != has:
+        raise ConfigError(
+            f"l1: {asked} was asked for, but the problem that was given has {has}; set "
+            "it there alone"
+        )
+    if has and not job.algorithm.proximal:
+        raise ConfigError(
+            f"l1: {job.run.algorithm} has no proximal step; take asylpg, or leave --l1 "
+            "out"
+        )
 
 
 def _check_targets(job: Job) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 from psmpi import codecs, kernels
-from psmpi.kernels import bits, hash, indices, reduce, select, sparse
+from psmpi.kernels import bits, hash, indices, reduce, select, sparse, vector
 from psmpi.kernels.warmup import examples
 
 U = np.uint64
@@ -96,6 +96,44 @@ def test_reductions_equal_exact_sums(size, dtype):
     assert reduce.distance_squares(x, y) == pytest.approx(
         math.fsum((x.astype(float) - y) ** 2)
     )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.4, 0.0), (0.0, 2.0), (0.4, 2.0)])
+def test_proximal_step(l1, l2, dtype):
+    rng = np.random.default_rng(5)
+    x, direction = rng.standard_normal((2, 1000)).astype(dtype)
+    v = x.astype(float) - 0.7 * direction.astype(float)
+    shrunk = np.sign(v) * np.maximum(np.abs(v) - 0.7 * l1, 0)
+    want = (shrunk / (1 + 0.7 * l2)).astype(dtype)
+    vector.proximal_step(x, direction, 0.7, l1, l2)
+    np.testing.assert_allclose(x, want, rtol=np.finfo(dtype).eps, atol=1e-15)
+    assert (x == 0).any() == (l1 > 0)
+
+
+def test_a_proximal_step_minimises_what_it_is_said_to():
+    for v in (-3.0, -0.1, 0.0, 0.2, 5.0):
+        grid = np.linspace(-6, 6, 120001)
+        h = 0.5 * np.abs(grid) + 0.15 * grid**2
+        x = np.array([v + 1.0])
+        vector.proximal_step(x, np.array([2.0]), 0.5, 0.5, 0.3)
+        best = grid[np.argmin(0.5 * h + 0.5 * (grid - v) ** 2)]
+        assert x[0] == pytest.approx(best, abs=1e-4)
+
+
+def test_a_proximal_step_keeps_what_is_not_finite():
+    x = np.array([np.nan, np.inf, -np.inf, 1])
+    vector.proximal_step(x, np.array([0, 0, 0, np.nan]), 1.0, 0.5, 0.5)
+    np.testing.assert_array_equal(x, [np.nan, np.inf, -np.inf, np.nan])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_extrapolate(dtype):
+    x, snapshot, y = np.random.default_rng(5).standard_normal((3, 1000)).astype(dtype)
+    base = snapshot.astype(float)
+    want = (base + 0.3 * (y - base)).astype(dtype)
+    vector.extrapolate(x, snapshot, y, 0.3)
+    np.testing.assert_allclose(x, want, rtol=1e-15 if dtype == np.float64 else 0)
 
 
 @pytest.mark.parametrize("size", [5e-324, 1e-310, 1e-200, 1e-100, 1e200, 1e307])

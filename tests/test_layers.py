@@ -17,8 +17,11 @@ ALLOWED = {
     "momentum": {"kernels"},
     "steps": set(),
     "topology": set(),
+    "graphs": {"steps"},
     "problems": {"kernels"},
-    "algorithms": {"kernels", "codecs", "memory", "momentum", "steps", "topology"},
+    "algorithms": {
+        *("kernels", "codecs", "memory", "momentum", "steps", "topology", "graphs")
+    },
     "links": {"topology", "steps"},
 }
 

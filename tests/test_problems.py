@@ -179,7 +179,8 @@ def test_shards_average_to_the_whole(model, classes, partition, workers):
     parts = [whole.shard(m, workers) for m in range(workers)]
     found = [gradient(part, x) for part in parts]
     value, full = gradient(whole, x)
-    assert sum(part.samples for part in parts) == whole.samples
+    copies = workers if partition == "all" else 1
+    assert sum(part.samples for part in parts) == copies * whole.samples
     np.testing.assert_allclose(np.mean([g for _, g in found], 0), full, atol=1e-13)
     assert np.mean([v for v, _ in found]) == pytest.approx(value, rel=1e-13)
 
@@ -196,7 +197,7 @@ def test_quadratic_shards_average_to_the_whole(workers):
 
 @pytest.mark.parametrize("workers", [1, 3, 100])
 @pytest.mark.parametrize("seed", [0, 5])
-@pytest.mark.parametrize("partition", PARTITIONS)
+@pytest.mark.parametrize("partition", [name for name in PARTITIONS if name != "all"])
 def test_split_gives_each_sample_once_and_each_worker_one(partition, seed, workers):
     labels = np.repeat(np.arange(4), 25)
     parts = split(partition, labels, workers, alpha=0.05, seed=seed)

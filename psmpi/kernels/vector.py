@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from psmpi.base import Vector
 from psmpi.kernels.jit import kernel, real
 
@@ -46,3 +48,27 @@ def local_step(x: Vector, gone: Vector, step: Vector, eta: float) -> None:
         move = x.dtype.type(eta * real(step[i]))
         x[i] -= move
         gone[i] += move
+
+
+@kernel
+def proximal_step(
+    x: Vector, direction: Vector, eta: float, l1: float, l2: float
+) -> None:
+    """``x <- prox(x - eta direction)`` of eta h, rounded once.
+
+    h = l1 ||x||_1 + (l2/2) ||x||^2: towards 0 by eta l1, then over 1 + eta l2. What is
+    not finite stays so.
+    """
+    by, over = eta * l1, 1.0 + eta * l2
+    for i in range(x.size):
+        v = real(x[i]) - eta * real(direction[i])
+        shrunk = 0.0 if abs(v) <= by else v - math.copysign(by, v)
+        x[i] = x.dtype.type(shrunk / over)
+
+
+@kernel
+def extrapolate(x: Vector, snapshot: Vector, y: Vector, theta: float) -> None:
+    """``x <- snapshot + theta (y - snapshot)``, rounded once."""
+    for i in range(x.size):
+        base = real(snapshot[i])
+        x[i] = x.dtype.type(base + theta * (real(y[i]) - base))

@@ -124,6 +124,7 @@ class MeteredProblem(Problem):
         self._hold = hold
         self.dim, self.bounds = problem.dim, problem.bounds
         self.samples = problem.samples
+        self.l1, self.l2 = problem.l1, problem.l2
 
     def start(self, seed: int) -> Vector:
         return self.problem.start(seed)
@@ -133,17 +134,39 @@ class MeteredProblem(Problem):
             return self.problem.loss(x)
 
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
-        # What overflows is not finite, and is told in one line.
-        quiet = np.errstate(over="ignore", invalid="ignore")
-        with self._meter.phase("compute"), quiet:
-            begun = self._meter.now()
+        with self._gradient(batch):
             loss = self.problem.grad(x, out, batch)
             # A sum of squares costs no temporary; it can also overflow by itself.
             if not math.isfinite(np.dot(out, out)):
                 _refuse(out, batch)
-            samples = self.samples if batch is None else batch.size
-            self._hold(samples, self._meter.now() - begun)
         return loss
+
+    def difference(
+        self, x: Vector, reference: Vector, out: Vector, batch: Indices | None = None
+    ) -> Indices | None:
+        with self._gradient(batch):
+            support = self.problem.difference(x, reference, out, batch)
+            written = out if support is None else out[support]
+            if not math.isfinite(np.dot(written, written)):
+                _refuse(out, batch)
+        return support
+
+    @contextmanager
+    def _gradient(self, batch: Indices | None) -> Iterator[None]:
+        """Book what a gradient takes, and have it take as long as it should."""
+        # What overflows is not finite, and is told in one line.
+        quiet = np.errstate(over="ignore", invalid="ignore")
+        samples = self.samples if batch is None else batch.size
+        with self._meter.phase("compute"), quiet:
+            begun = self._meter.now()
+            yield
+            self._hold(samples, self._meter.now() - begun)
+
+    def own_part(self) -> Indices | None:
+        return self.problem.own_part()
+
+    def without_ridge(self) -> Problem:
+        return MeteredProblem(self.problem.without_ridge(), self._meter)
 
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)

@@ -147,6 +147,9 @@ class Worker(WorkerLink):
         self.meter.samples += done
         self.meter.overshoot += max(-left, 0.0)
 
+    def now(self) -> float:
+        return self._transport.now()
+
     def agree(self, number: float) -> tuple[float, float]:
         self._transport.release()
         self._observe(pack([number], self.round, REPORT, None))

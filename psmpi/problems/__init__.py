@@ -50,6 +50,7 @@ def make_problem(
     data: str = "digits",
     *,
     l2: float = 0.01,
+    l1: float = 0.0,
     hidden: Sequence[int] = (),
     activation: str = "relu",
     loss: str = "softmax",
@@ -66,10 +67,10 @@ def make_problem(
     ``loss``. Without, two classes make it ``Logistic``, more ``Softmax``;
     ``synthetic:quadratic,...`` is a ``Quadratic``, which has neither layers nor ridge
     nor partition and starts at x* + N(0, I) unless ``init`` is ``zeros``. ``l2`` is the
-    ridge of f; ``partition`` one of ``PARTITIONS``, ``dirichlet_alpha`` its
-    concentration, ``seed`` its seed; ``init`` one of ``INITS``; ``loader`` does as
-    ``load`` does, and may keep what it loaded. Raises ``ConfigError`` for whatever
-    doesn't fit.
+    ridge of f, ``l1`` the factor of ||x||_1 in it; ``partition`` one of ``PARTITIONS``,
+    ``dirichlet_alpha`` its concentration, ``seed`` its seed; ``init`` one of ``INITS``;
+    ``loader`` does as ``load`` does, and may keep what it loaded. Raises
+    ``ConfigError`` for whatever doesn't fit.
     """
     if not hidden and (activation, loss) != ("relu", "softmax"):
         raise ConfigError(
@@ -80,9 +81,10 @@ def make_problem(
         kinds = {**SYNTHETIC, "quadratic": QUADRATIC}
         kind, values = spec.parse(data.removeprefix("synthetic:"), kinds)
         if kind == "quadratic":
-            return _quadratic(values, hidden, init, dtype)
+            return _quadratic(values, hidden, l1, init, dtype)
     options: dict[str, Any] = {
         "l2": l2,
+        "l1": l1,
         "partition": partition,
         "dirichlet_alpha": dirichlet_alpha,
         "init": init,
@@ -97,8 +99,13 @@ def make_problem(
 
 
 def _quadratic(
-    values: dict[str, Any], hidden: Sequence[int], init: str, dtype: Any
+    values: dict[str, Any], hidden: Sequence[int], l1: float, init: str, dtype: Any
 ) -> Quadratic:
+    if l1:
+        raise ConfigError(
+            f"l1: a quadratic has no l1 term, got {l1}; take other data, or leave --l1 "
+            "out"
+        )
     if hidden:
         raise ConfigError(
             f"hidden: a quadratic has no layers, got {hidden!r}; take other data, or "

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Vector
+from psmpi.base import Indices, Vector
 
 Array = NDArray[np.floating[Any]]
 
@@ -116,6 +116,25 @@ class SparseLayer:
             weights, bias = _tensors(self._out, self._columns)
             np.multiply(self._sum, self._scale, out=weights)
             np.multiply(self._bias_sum, self._scale, out=bias, casting="same_kind")
+
+
+def add_few(block: Any, z: Array, out: Vector) -> Indices:
+    """Add the gradient of a CSR ``block`` to ``out``; return where it may not be 0.
+
+    ``z`` is dl/dz, shape (columns, rows). The indices are int64, ascending, the bias's
+    among them. O(non-zeros): nothing here is as long as there are features.
+    """
+    columns = z.shape[0]
+    weights, bias = _tensors(out, columns)
+    row = np.repeat(np.arange(z.shape[1]), np.diff(block.indptr))
+    for column, slopes in enumerate(z):
+        np.add.at(weights[:, column], block.indices, block.data * slopes[row])
+    bias += z.sum(axis=1, dtype=np.float64)
+    # np.unique goes by a hash table, which takes as long as all else here together.
+    used = np.sort(np.append(block.indices, len(weights)))
+    first = used[np.diff(used, prepend=-1) > 0].astype(np.int64)
+    at: Indices = (columns * first[:, None] + np.arange(columns)).reshape(-1)
+    return at
 
 
 def _tensors(x: Vector, columns: int) -> tuple[Array, Array]:

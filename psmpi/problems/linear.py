@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from psmpi.base import ConfigError, Indices
+from psmpi.base import ConfigError, Indices, Vector
 from psmpi.problems import curvature, losses, reference
 from psmpi.problems.dataset import Dataset, is_sparse
-from psmpi.problems.layer import Array, DenseLayer, Model, SparseLayer
-from psmpi.problems.supervised import Supervised
+from psmpi.problems.layer import Array, DenseLayer, Model, SparseLayer, add_few
+from psmpi.problems.supervised import Supervised, check_alike
 
 
 class Linear(Supervised):
@@ -42,9 +42,10 @@ class Linear(Supervised):
     def optimum(self) -> float | None:
         """Return min f, at most 1e-10 too high (certified, ``reference``); cached.
 
-        None for ``l2 = 0``, where nothing certifies the value or it isn't attained.
+        None for ``l2 = 0``, where nothing certifies the value or it isn't attained, and
+        with an ``l1``, where the gradient that certifies doesn't exist.
         """
-        if self.l2 == 0:
+        if self.l2 == 0 or self.l1 > 0:
             return None
         return reference.minimum(self, self._hash())
 
@@ -56,6 +57,36 @@ class Linear(Supervised):
         """
         top = curvature.largest(self._train, self.data.features, self.dtype)
         return self.loss_curvature * self.sample_weight * top + self.l2
+
+    def difference(
+        self, x: Vector, reference: Vector, out: Vector, batch: Indices | None = None
+    ) -> Indices | None:
+        """Write grad f_B(x) - grad f_B(reference) into ``out``: see ``Problem``.
+
+        A batch of CSR rows without a ridge costs O(its non-zeros), whatever dim is, and
+        the parameters that it reaches come back, the bias among them: slopes of the
+        losses are subtracted, then multiplied by the rows.
+        """
+        check_alike(x, reference=reference, out=out)
+        filled, self._filled = self._filled, None
+        if self.l2 or batch is None or not is_sparse(self.data.x):
+            return super().difference(x, reference, out, batch)
+        model = self._model(x, self._train)
+        ((_, rows),) = self._train.walk(x.dtype, batch)
+        slopes = []
+        for point in (x, reference):
+            model.load(point)
+            slopes.append(model.scores(rows))
+            self._residual(slopes[-1], self.data.y[batch], True)
+        change = slopes[0] - slopes[1]
+        change *= self._weight(batch)
+        if filled is not None and filled[0] is out:
+            out[filled[1]] = 0
+        else:
+            out[:] = 0
+        at = add_few(rows, change, out)
+        self._filled = out, at
+        return at
 
     def _make_model(self, rows: int, dtype: np.dtype[Any]) -> Model:
         if is_sparse(self.data.x):

@@ -1,8 +1,10 @@
-"""Which worker holds which samples: four ways to split a data set.
+"""Which worker holds which samples: four ways to split a data set, and one not to.
 
-Every way gives each sample to exactly one worker and each worker at least one sample.
+The four give each sample to exactly one worker and each worker at least one sample.
 ``contiguous`` keeps file order, as the released LAQ code does; ``by-label`` and
 ``dirichlet`` make workers differ, which is where lazy and local methods are tested.
+``all`` gives everything to everyone: then workers that send more often than others
+don't weigh their samples more.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ def split(
 
     ``labels`` are the class indices of all samples, shape (samples,). ``alpha`` is the
     concentration of ``dirichlet``: small values give each worker few classes. Parts
-    of the other kinds differ in size by at most one. Raises ``ConfigError`` for an
-    unknown kind, an alpha that isn't positive, or more workers than samples.
+    of the other kinds differ in size by at most one, or are one array of all samples.
+    Raises ``ConfigError`` for an unknown kind, an alpha that isn't positive, or more
+    workers than samples.
     """
     if kind not in PARTITIONS:
         raise ConfigError(
@@ -76,9 +79,15 @@ def _dirichlet(labels: Indices, workers: int, alpha: float, seed: int) -> list[I
     return whole
 
 
+def _all(labels: Indices, workers: int, _: float, seed: int) -> list[Indices]:
+    return [np.arange(labels.size)] * workers
+
+
+ALL = "all"
 PARTITIONS: dict[str, Callable[[Indices, int, float, int], list[Indices]]] = {
     "contiguous": _contiguous,
     "shuffled": _shuffled,
     "by-label": _by_label,
     "dirichlet": _dirichlet,
+    ALL: _all,
 }

@@ -128,6 +128,7 @@ class Quadratic(Problem):
                 own_b, own_w = b, w
         own = copy.copy(self)
         own.worker, own.workers = worker, workers
+        own._second = None  # scratch is a shard's own
         own._b = self.heterogeneity / np.sqrt(self.dim) * (own_b - mean_b)
         own._h = self._h * (1 + self.spread * (own_w - mean_w))
         return own

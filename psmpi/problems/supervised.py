@@ -15,38 +15,44 @@ from psmpi.problems.blocks import Blocks
 from psmpi.problems.dataset import Dataset
 from psmpi.problems.draws import START, generator
 from psmpi.problems.layer import Array, Model
-from psmpi.problems.partition import split
+from psmpi.problems.partition import ALL, split
 from psmpi.problems.spec import nearest
 
 INITS = ("glorot", "zeros")
 
 
 class Supervised(Problem):
-    """f(x) = (1/N) sum_i l_i(x) + (l2/2) ||x||^2 over N samples, to be sharded.
+    """f(x) = (1/N) sum_i l_i(x) + (l2/2) ||x||^2 + l1 ||x||_1 over N samples.
 
-    The ridge is over *all* parameters, biases included, as in the released LAQ code. A
-    shard with n_m of the N samples is f_m(x) = (M/N) sum_{i in shard} l_i(x) +
-    (l2/2) ||x||^2, so that (1/M) sum_m f_m = f for every partition; with equal shards
+    Ridge and l1 are over *all* parameters, biases included, as in the released LAQ
+    code. Losses have both; gradients leave l1 out, which is not differentiable. A shard
+    with n_m of the N samples is f_m(x) = (M/N) sum_{i in shard} l_i(x) + (l2/2) ||x||^2
+    + l1 ||x||_1, so that (1/M) sum_m f_m = f for every partition; with equal shards
     that is the mean over the shard. A batch of B samples stands for its shard: its sum
-    is scaled by (M n_m / N) / B, which keeps the minibatch gradient unbiased.
+    is scaled by (M n_m / N) / B, which keeps the minibatch gradient unbiased. Where the
+    partition is ``all``, every f_m is f, and 1/N takes the place of M/N.
 
     An object keeps scratch buffers: use it from one thread at a time.
     """
 
     width = 0  # numbers per sample that the model keeps, where they may be many
+    # The array that ``difference`` last wrote few entries of, and which.
+    _filled: tuple[Vector, Indices] | None = None
 
     def __init__(
         self,
         data: Dataset,
         *,
         l2: float = 0.01,
+        l1: float = 0.0,
         partition: str = "contiguous",
         dirichlet_alpha: float = 0.5,
         init: str = "glorot",
         seed: int = 0,
     ) -> None:
-        if not (np.isfinite(l2) and l2 >= 0):
-            raise ConfigError(f"l2: must be finite and at least 0, got {l2}")
+        for name, value in (("l2", l2), ("l1", l1)):
+            if not (np.isfinite(value) and value >= 0):
+                raise ConfigError(f"{name}: must be finite and at least 0, got {value}")
         if init not in INITS:
             raise ConfigError(
                 f"init: no start is called {init!r}; {nearest(init, INITS)}"
@@ -55,7 +61,7 @@ class Supervised(Problem):
         # Splitting one sample checks these two now, on every rank, not at a shard.
         split(partition, data.y[:1], 1, alpha=dirichlet_alpha, seed=seed)
         self.data = data
-        self.l2 = float(l2)
+        self.l2, self.l1 = float(l2), float(l1)
         self.partition = partition
         self.dirichlet_alpha = float(dirichlet_alpha)
         self.init = init
@@ -69,6 +75,7 @@ class Supervised(Problem):
     def _take(self, data: Dataset) -> None:
         self.data = data
         self.samples = data.samples
+        self._second = self._filled = None  # scratch is a shard's own
         self._train = Blocks(data.x, data.divisor, self.width)
         self._test = (
             None
@@ -78,8 +85,14 @@ class Supervised(Problem):
 
     @property
     def sample_weight(self) -> float:
-        """What one sample's loss counts in f_m: M/N."""
-        return self.workers / self._whole
+        """What one sample's loss counts in f_m: M/N, or 1/N where all have it."""
+        return (1 if self.partition == ALL else self.workers) / self._whole
+
+    def own_part(self) -> Indices | None:
+        """Return this worker's piece of what all hold, in file order; else None."""
+        if self.partition != ALL or self.workers == 1:
+            return None
+        return split("contiguous", self.data.y, self.workers)[self.worker]
 
     @abc.abstractmethod
     def _make_model(self, rows: int, dtype: np.dtype[Any]) -> Model:
@@ -132,11 +145,7 @@ class Supervised(Problem):
         shard's samples, repeats allowed; None takes them all. Raises ``ConfigError``
         for vectors of another shape or dtype and for indices out of range.
         """
-        if out.shape != x.shape or out.dtype != x.dtype:
-            raise ConfigError(
-                f"out: must match x, {x.shape} of {x.dtype}, got {out.shape} of "
-                f"{out.dtype}"
-            )
+        check_alike(x, out=out)
         return self._evaluate(x, out, batch)
 
     def accuracy(self, x: Vector) -> float | None:
@@ -152,9 +161,7 @@ class Supervised(Problem):
         return right / self.data.y_test.size
 
     def _evaluate(self, x: Vector, out: Vector | None, batch: Indices | None) -> float:
-        weight = self.sample_weight
-        if batch is not None:
-            weight *= self.samples / max(batch.size, 1)
+        weight = self._weight(batch)
         model = self._model(x, self._train)
         model.load(x, out, weight)
         total = 0.0
@@ -165,11 +172,22 @@ class Supervised(Problem):
             if out is not None:
                 model.add(block, z)
         model.store()
-        return weight * total + self._ridge(x, out)
+        value = weight * total + self._ridge(x, out)
+        if self.l1:
+            value += self.l1 * float(np.sum(np.abs(x), dtype=np.float64))
+        return value
+
+    def _weight(self, batch: Indices | None) -> float:
+        """What one sample's loss counts in the sum over ``batch``."""
+        if batch is None:
+            return self.sample_weight
+        return self.sample_weight * (self.samples / max(batch.size, 1))
 
     def _ridge(self, x: Vector, out: Vector | None) -> float:
         """Return (l2/2) ||x||^2, in float64, and add its gradient to ``out``."""
-        if out is not None and self.l2:
+        if self.l2 == 0:
+            return 0.0
+        if out is not None:
             out += x.dtype.type(self.l2) * x
         return 0.5 * self.l2 * float(np.sum(np.square(x, dtype=np.float64)))
 
@@ -186,12 +204,19 @@ class Supervised(Problem):
             blocks.scratch[x.dtype] = model
         return model
 
+    def without_ridge(self) -> Self:
+        """Return this with l2 = 0; data and scratch buffers are shared."""
+        own = copy.copy(self)
+        own.l2 = 0.0
+        own._filled = None
+        return own
+
     def shard(self, worker: int, workers: int) -> Self:
         """Return f_m of worker ``worker`` (0-based) of ``workers``.
 
         Its features are its own copy, as floats: drop the whole problem and the rest
-        of the training data is freed. Raises ``ConfigError`` for more workers than
-        samples, and for a shard of a shard.
+        of the training data is freed. Partition ``all`` copies nothing. Raises
+        ``ConfigError`` for more workers than samples, and for a shard of a shard.
         """
         if self.workers > 1:
             raise ConfigError(
@@ -210,13 +235,11 @@ class Supervised(Problem):
         own = copy.copy(self)
         own._digest_of_data = self.data.digest()
         own.worker, own.workers = worker, workers
-        own._take(
-            replace(
-                self.data,
-                x=self.data.rows(_as_slice(part)),
-                y=self.data.y[part],
-            )
-        )
+        if self.partition == ALL:
+            own._take(self.data)
+            return own
+        rows = self.data.rows(_as_slice(part))
+        own._take(replace(self.data, x=rows, y=self.data.y[part]))
         return own
 
     def digest(self) -> str:
@@ -238,7 +261,19 @@ class Supervised(Problem):
         data = self._digest_of_data or self.data.digest()
         shard = (self.worker, self.workers)
         parts = (type(self).__name__, self.fans, self.l2, data, shard, *more)
+        if self.l1:
+            parts += ("l1", self.l1)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def check_alike(x: Vector, **others: Vector) -> None:
+    """Raise ``ConfigError`` for a vector of another shape or dtype than ``x``."""
+    for name, other in others.items():
+        if other.shape != x.shape or other.dtype != x.dtype:
+            raise ConfigError(
+                f"{name}: must match x, {x.shape} of {x.dtype}, got {other.shape} of "
+                f"{other.dtype}"
+            )
 
 
 def _as_slice(part: np.ndarray) -> np.ndarray | slice:

@@ -1,0 +1,397 @@
+"""Decentralised SGD: workers average with their neighbours on a graph.
+
+::
+
+    worker i:  z_i = Q(x_i), sent to all neighbours
+               x_i <- (1 - eps + eps w_ii) x_i + eps sum_{j != i} w_ij z_j - alpha eps g_i
+               g_i = gradient of f_i at x_i over S_i, 0 if S_i is empty
+
+QuanTimed-DSGD (Reisizadeh, Taheri, Mokhtari, Hassani, Pedarsani, "Robust and
+Communication-Efficient Collaborative Learning", NeurIPS 2019): S_i is what worker i has
+processed when the deadline T_d is over, so nobody waits for a slow one. Q-DSGD is the
+same with batches of one size; DSGD or D-PSGD (Lian et al., NeurIPS 2017) has Q =
+identity and eps = 1. In the asynchronous one nobody waits at all: z_j is whatever
+neighbour j has sent last, at first the common start.
+
+The own model is never quantised. The server takes no part; it looks at the mean of the
+workers' models now and then. With an exact Q and alpha = 0 that mean does not move.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psmpi import codecs, graphs, steps
+from psmpi.base import (
+    Algorithm,
+    Codec,
+    ConfigError,
+    Iterate,
+    Plan,
+    Problem,
+    PsmpiError,
+    ServerLink,
+    Vector,
+    Wire,
+    WorkerLink,
+)
+from psmpi.kernels.vector import add_scaled
+
+RULES = ("constant", "nonconvex", "convex", "strongly-convex")
+_TRIALS = 3  # gradients by which a worker finds out how fast it is
+
+
+@dataclass(kw_only=True)
+class GossipWorker:
+    """A worker between rounds; ``heard`` has what neighbours sent last, if that is used."""
+
+    x: Vector
+    gradient: Vector
+    part: Vector  # gradient of one batch before the deadline
+    next: Vector
+    heard: dict[int, Vector]
+    deadline: float = 0.0  # T_d in seconds
+    round: int = 0
+
+
+@dataclass(kw_only=True)
+class GossipServer:
+    """What the server sees: the mean of the workers' models."""
+
+    x: Vector
+    round: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gossip(Algorithm):
+    """Decentralised SGD on a graph, frames from worker to worker.
+
+    Parameters
+    ----------
+    lr:
+        c1 of the step size alpha; 0 mixes only.
+    mixing:
+        c2 of the weight eps of what neighbours send.
+    rule:
+        How both depend on T, the number of rounds: constant (alpha = c1, eps = c2),
+        nonconvex (c1 / T^(1/6), c2 / T^(1/2)), convex:D (c1 / T^(D/4), c2 / T^(3D/4))
+        or strongly-convex:D (c1 / T^(D/2), c2 / T^(3D/2)) with 0 < D < 1/2.
+    batch:
+        Samples per worker and round. With a deadline: what it should allow for.
+    codec:
+        Codec Q of the models that are sent (see psmpi list).
+    bits:
+        Bits per coordinate of that codec; by default its own number.
+    topology:
+        ring, torus, complete, star or erdos-renyi:P; drawn by --seed.
+    weights:
+        metropolis, laplacian, or FILE.npy: a symmetric doubly stochastic matrix, whose
+        non-zeros are then the topology.
+    relay:
+        Send frames through the server instead of directly.
+    """
+
+    lr: float = 0.1
+    mixing: float = 1.0
+    rule: str = "constant"
+    batch: int = 20
+    codec: str | None = None
+    bits: int | None = None
+    topology: str = "erdos-renyi:0.4"
+    weights: str = "metropolis"
+    relay: bool = False
+
+    default_codec: ClassVar[str] = "dense"
+    free: ClassVar[bool] = False  # whether neighbours wait for one another
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "mixing"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf or (name == "mixing" and value == 0):
+                raise ConfigError(f"{name}: must be a positive number, got {value}")
+        if self.batch < 1:
+            raise ConfigError(f"batch: must be at least 1, got {self.batch}")
+        self.steps(1)
+        self.up_codec(None)
+        if self.relay and self.free:
+            raise ConfigError(
+                f"relay: in {self.id} nobody waits for anybody, and the server would "
+                "have to; leave --relay out"
+            )
+
+    def steps(self, rounds: int) -> tuple[float, float]:
+        """Return alpha and eps of a run of T = ``rounds``."""
+        name, colon, text = self.rule.partition(":")
+        T = max(rounds, 1)
+        try:
+            delta = float(text) if colon else math.nan
+        except ValueError:
+            delta = math.nan
+        powers = {
+            "constant": (0.0, 0.0),
+            "nonconvex": (1 / 6, 1 / 2),
+            "convex": (delta / 4, 3 * delta / 4),
+            "strongly-convex": (delta / 2, 3 * delta / 2),
+        }
+        needs = name in ("convex", "strongly-convex")
+        if name not in powers or bool(colon) != needs or (needs and not 0 < delta < 0.5):
+            raise ConfigError(
+                f"rule: can't read {self.rule!r}; give constant, nonconvex, convex:D or "
+                "strongly-convex:D with a D between 0 and 0.5"
+            )
+        a, e = powers[name]
+        return self.lr / T**a, self.mixing / T**e
+
+    def network(self, plan: Plan) -> tuple[graphs.Graph, NDArray[np.float64]]:
+        """Return the graph and its weights W, shape (workers, workers)."""
+        return _network(self.topology, self.weights, plan.workers, plan.seed)
+
+    def up_codec(self, plan: Plan | None) -> Codec:
+        """Return Q; without a plan, one as good for checking."""
+        options = {} if self.bits is None else {"bits": self.bits}
+        width = 32 if plan is None else 8 * np.dtype(plan.dtype).itemsize
+        tensors = None if plan is None else plan.bounds
+        name = self.codec or self.default_codec
+        return codecs.build(name, options, tensors=tensors, float_bits=width)
+
+    def wire(self, plan: Plan) -> Wire:
+        graph, _ = self.network(plan)
+        codec = self.up_codec(plan)
+        peers = tuple(graph.peers(node) for node in range(plan.workers))
+        return Wire(
+            codec, codec, tree=False, peers=peers, relay=self.relay, free=self.free
+        )
+
+    def cautions(self, plan: Plan) -> Sequence[str]:
+        _, W = self.network(plan)
+        _, eps = self.steps(plan.rounds)
+        own = 1 - eps + eps * W.diagonal()
+        if own.min() >= 0:
+            return ()
+        least = int(own.argmin())
+        return (
+            f"eps = {eps:.4g} over {plan.rounds} rounds gives worker {least} the weight "
+            f"{own.min():.4g} on its own model, which is negative and may be unstable; "
+            "lower --mixing, or run more rounds with a --rule that depends on them",
+        )
+
+    def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
+        return {"weights.npy": self.network(plan)[1]}
+
+    def record(self, state: GossipServer) -> Mapping[str, Any]:
+        return {"relay": self.relay}
+
+    def worker_state(
+        self, link: WorkerLink, problem: Problem, plan: Plan
+    ) -> GossipWorker:
+        x = problem.start(plan.seed)
+        heard = {j: x.copy() for j in self.wire(plan).peers[link.worker]}
+        return GossipWorker(
+            x=x,
+            gradient=np.zeros_like(x),
+            part=np.zeros_like(x),
+            next=np.zeros_like(x),
+            heard=heard if self.free else {},
+        )
+
+    def server_state(
+        self, link: ServerLink, problem: Problem, plan: Plan
+    ) -> GossipServer:
+        return GossipServer(x=problem.start(plan.seed))
+
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorker
+    ) -> None:
+        s, i = state, link.worker
+        W = self.network(plan)[1][i]
+        alpha, eps = self.steps(plan.rounds)
+        for k in link.rounds(s, until_told=self.free):
+            # g_i = gradient of f_i at x_i over S_i
+            self.take_gradient(link, problem, plan, s)
+            # (1 - eps + eps w_ii) x_i - alpha eps g_i
+            np.multiply(s.x, 1 - eps + eps * W[i], out=s.next)
+            add_scaled(s.next, s.gradient, -alpha * eps)
+            # z_i = Q(x_i);   + eps sum_{j != i} w_ij z_j
+            key = steps.key(plan.seed, "up", i, k)
+            self.mix(link, link.up.encode(s.x, key=key), eps * W, s)
+            s.x, s.next = s.next, s.x
+
+    def take_gradient(
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+    ) -> None:
+        """Set g_i to the gradient over a batch of the given size."""
+        key = steps.key(plan.seed, "batch", link.worker, s.round)
+        problem.grad(s.x, s.gradient, problem.batch(key, self.batch))
+
+    def mix(self, link: WorkerLink, frame: Any, weights: Any, s: GossipWorker) -> None:
+        """Send z_i; add every neighbour's z_j of this round with its weight."""
+        for j, z in link.exchange(frame):
+            link.up.decode_add(z, s.next, weights[j])
+
+    def server(
+        self, link: ServerLink, plan: Plan, state: GossipServer
+    ) -> Iterator[Iterate]:
+        for k in link.rounds(state):
+            yield Iterate(k, state.x, link.observed)
+            if self.relay:
+                link.relay()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dsgd(Gossip):
+    """DSGD: exact models, mixed with weight 1, batches of one size."""
+
+    id: ClassVar[str] = "dsgd"
+    mixing: float = field(default=1.0, init=False)
+    rule: str = field(default="constant", init=False)
+    codec: str | None = field(default=None, init=False)
+    bits: int | None = field(default=None, init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPsgd(Dsgd):
+    """D-PSGD: another name of DSGD."""
+
+    id: ClassVar[str] = "d-psgd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsyncDsgd(Dsgd):
+    """Asynchronous DSGD: everybody uses what its neighbours have sent last."""
+
+    id: ClassVar[str] = "async-dsgd"
+    relay: bool = field(default=False, init=False)
+    free: ClassVar[bool] = True
+
+    def timed(self) -> bool:
+        return True
+
+    def mix(self, link: WorkerLink, frame: Any, weights: Any, s: GossipWorker) -> None:
+        """Post z_i; add what is known of every neighbour with its weight."""
+        link.post(frame)
+        for j, z in link.latest():
+            link.up.decode(z, s.x.size, s.heard[j])
+        for j, z_j in s.heard.items():
+            add_scaled(s.next, z_j, weights[j])
+
+
+@dataclass(frozen=True, kw_only=True)
+class QDsgd(Gossip):
+    """Q-DSGD: quantised models, batches of one size: waits for the slowest."""
+
+    id: ClassVar[str] = "q-dsgd"
+    lr: float = 0.3
+    mixing: float = 15.0
+    rule: str = "nonconvex"
+    default_codec: ClassVar[str] = "decimal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuanTimedDsgd(QDsgd):
+    """QuanTimed-DSGD: quantised models, gradients over what is done by a deadline.
+
+    Parameters
+    ----------
+    deadline:
+        T_d, seconds a round; absent: b / E[V], with b of --batch and the mean speed V
+        of the workers (--speeds, or measured at the start).
+    micro_batch:
+        Samples between two looks at the clock.
+    """
+
+    id: ClassVar[str] = "quantimed-dsgd"
+    deadline: float | None = None
+    micro_batch: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deadline is not None and not 0 < self.deadline < math.inf:
+            raise ConfigError(
+                f"deadline: must be a positive number of seconds, got {self.deadline}"
+            )
+        if self.micro_batch < 1:
+            raise ConfigError(f"micro-batch: must be at least 1, got {self.micro_batch}")
+
+    def timed(self) -> bool:
+        return True
+
+    def wire(self, plan: Plan) -> Wire:
+        if plan.top_speed is not None:
+            self._require_samples(self._given(plan.mean_speed or 0.0), plan.top_speed)
+        return super().wire(plan)
+
+    def _given(self, mean: float) -> float:
+        """Return T_d = b / E[V], or what was asked for."""
+        return self.batch / mean if self.deadline is None else self.deadline
+
+    def _require_samples(self, deadline: float, top: float) -> None:
+        if deadline * top < 1:
+            raise ConfigError(
+                f"deadline: {deadline:g} s is shorter than one sample takes on every "
+                f"worker ({1 / top:.3g} s on the fastest); give more"
+            )
+
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorker
+    ) -> None:
+        mean, _ = self._speeds(link, problem, plan, state)
+        state.deadline = self._given(mean)
+        super().worker(link, problem, plan, state)
+
+    def _speeds(
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+    ) -> tuple[float, float]:
+        """Return E[V] and the largest V, as set or as all workers measure them."""
+        if plan.mean_speed is not None and plan.top_speed is not None:
+            return plan.mean_speed, plan.top_speed
+        size = min(self.micro_batch, problem.samples)
+        fastest = math.inf
+        for trial in range(_TRIALS):
+            key = steps.key(plan.seed, "trial", link.worker, trial)
+            begun = link.now()
+            problem.grad(s.x, s.gradient, problem.batch(key, size))
+            fastest = min(fastest, link.now() - begun)
+        return link.agree(size / max(fastest, 1e-9))
+
+    def take_gradient(
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+    ) -> None:
+        """Set g_i to the gradient over what is done by the deadline, or to 0."""
+        key = steps.key(plan.seed, "batch", link.worker, s.round)
+        order = problem.batch(key, problem.samples)
+        s.gradient[:] = 0
+        done = 0
+        for size in link.until(s.deadline, order.size, self.micro_batch):
+            problem.grad(s.x, s.part, order[done : done + size])
+            # g_i = (1 / |S_i|) sum over S_i: a running mean
+            done += size
+            s.gradient *= 1 - size / done
+            add_scaled(s.gradient, s.part, size / done)
+
+    def server(
+        self, link: ServerLink, plan: Plan, state: GossipServer
+    ) -> Iterator[Iterate]:
+        if plan.mean_speed is None:
+            mean, top = link.agree()
+            try:
+                self._require_samples(self._given(mean), top)
+            except ConfigError as error:  # too late to call it a wrong command
+                raise PsmpiError(str(error)) from None
+        yield from super().server(link, plan, state)
+
+
+@cache
+def _network(
+    topology: str, weights: str, workers: int, seed: int
+) -> tuple[graphs.Graph, NDArray[np.float64]]:
+    if weights.endswith(".npy"):
+        return graphs.load_weights(weights, workers)
+    graph = graphs.graph(topology, workers, seed)
+    return graph, graphs.weights(graph, weights)
