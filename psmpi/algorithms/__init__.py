@@ -8,6 +8,15 @@ import numbers
 import typing
 from typing import Any
 
+from psmpi.algorithms.asylpg import (
+    AccAsyLpg,
+    AsyLpg,
+    AsySvrg,
+    LowPrecisionModel,
+    Qsvrg,
+    SparseAsyLpg,
+    SparseAsySvrg,
+)
 from psmpi.algorithms.dist_ef import (
     AdaCompSgd,
     DistEfSgd,
@@ -16,6 +25,7 @@ from psmpi.algorithms.dist_ef import (
     EcqSgd,
 )
 from psmpi.algorithms.dynamic_averaging import DynamicAveraging
+from psmpi.algorithms.gossip import AsyncDsgd, DPsgd, Dsgd, QDsgd, QuanTimedDsgd
 from psmpi.algorithms.lag_ps import LagPs
 from psmpi.algorithms.laq import LagWk, Laq, Qgd, RandomSelection, Slaq
 from psmpi.algorithms.qsparse import (
@@ -61,6 +71,18 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
         EcqSgd,
         TernGrad,
         AdaCompSgd,
+        AsyLpg,
+        SparseAsyLpg,
+        AccAsyLpg,
+        AsySvrg,
+        Qsvrg,
+        LowPrecisionModel,
+        SparseAsySvrg,
+        Dsgd,
+        DPsgd,
+        QDsgd,
+        AsyncDsgd,
+        QuanTimedDsgd,
     )
 }
 

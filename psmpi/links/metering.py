@@ -61,6 +61,10 @@ class MeteredCodec(Codec):
         self._meter = meter
         self._outbox = outbox
 
+    def like(self, codec: Codec) -> MeteredCodec:
+        """Return another codec with its time booked alike, and the same outbox."""
+        return MeteredCodec(codec, self._meter, self._outbox)
+
     @property
     def unbiased(self) -> bool:
         return self.codec.unbiased
@@ -81,6 +85,18 @@ class MeteredCodec(Codec):
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         with self._meter.phase("encode"):
             return self.codec.encode(x, self._outbox if out is None else out, key)
+
+    def encode_at(
+        self,
+        support: Indices,
+        values: Vector,
+        dim: int,
+        out: Frame | None = None,
+        key: int = 0,
+    ) -> Frame:
+        with self._meter.phase("encode"):
+            space = self._outbox if out is None else out
+            return self.codec.encode_at(support, values, dim, space, key)
 
     def encode_feedback(
         self,
@@ -166,7 +182,7 @@ class MeteredProblem(Problem):
         return self.problem.own_part()
 
     def without_ridge(self) -> Problem:
-        return MeteredProblem(self.problem.without_ridge(), self._meter)
+        return MeteredProblem(self.problem.without_ridge(), self._meter, self._hold)
 
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.base import Frame, LinkError, Plan, ServerLink, Vector, Wire
+from psmpi.base import Codec, Frame, LinkError, Plan, ServerLink, Vector, Wire
 from psmpi.links import envelope
 from psmpi.links.ends import (
     CHECKSUM,
@@ -56,7 +56,10 @@ class Server(ServerLink):
         self._owed = 0.0  # the clock that waiting reporters are to go on from,
         self._owing = False  # if they wait
         self.up = MeteredCodec(wire.up, self.meter)
-        self.down = MeteredCodec(wire.down, self.meter, self._out.space)
+        self.down: MeteredCodec = MeteredCodec(wire.down, self.meter, self._out.space)
+
+    def outgoing(self, codec: Codec) -> Codec:
+        return self.down.like(codec)
 
     def rounds(self, state: Any) -> Iterator[int]:
         while state.round < self._rounds:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.base import Frame, LinkError, Plan, Stopped, Vector, Wire, WorkerLink
+from psmpi.base import Codec, Frame, LinkError, Plan, Stopped, Vector, Wire, WorkerLink
 from psmpi.links import envelope
 from psmpi.links.ends import (
     CHECKSUM,
@@ -52,10 +52,13 @@ class Worker(WorkerLink):
         self._wire = wire
         self._check_every = plan.check_every if wire.replicated else 0
         self._out = Outgoing(wire.up, plan.dim)
-        self.up = MeteredCodec(wire.up, self.meter, self._out.space)
+        self.up: MeteredCodec = MeteredCodec(wire.up, self.meter, self._out.space)
         self.down = MeteredCodec(wire.down, self.meter)
         self.peers = wire.peers[self.worker] if wire.peers else ()
         self._gone: set[int] = set()  # peers that have said that they send no more
+
+    def outgoing(self, codec: Codec) -> Codec:
+        return self.up.like(codec)
 
     def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
         while until_told or state.round < self._rounds:
