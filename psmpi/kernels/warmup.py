@@ -19,6 +19,7 @@ from psmpi.kernels import (
     signs,
     sparse,
     trits,
+    variance,
     vector,
     votes,
 )
@@ -95,6 +96,10 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (trits.ternary_encode, (x, bounds, 2.5, 0.0, U(1), frame)),
         (trits.trits_ok, (frame[:2], 8)),
         (trits.ternary_add, (frame, bounds, x.copy(), 1.0)),
+        (variance.add_variances, (x, 1.0, 0.0, np.zeros(reduce.LANES))),
+        (variance.grid_variance, (x, 8.0, U(4), 0.0, 1.0)),
+        (variance.stochastic_variance, (x, U(4), True, 0.0, 1.0)),
+        (variance.narrowest_bits, (x, 1.0, 1, 15, 0.0)),
         (vector.add_scaled, (x.copy(), x, 1.0)),
         (vector.average, (x.copy(), x, 0.5)),
         (vector.decay, (x.copy(), x.copy(), 0.5, 0.5, 0.5)),
