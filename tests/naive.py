@@ -295,6 +295,10 @@ def scaled(codec, x, key):
     return encode(codec.codec, x, key)
 
 
+def choice(codec, x, key):
+    return bytes([codec.chosen]) + encode(codec.parts[codec.chosen], x, key)
+
+
 def piecewise(codec, x, key):
     frame = b""
     for b, (first, last) in enumerate(itertools.pairwise(codec.bounds)):
@@ -307,6 +311,7 @@ def piecewise(codec, x, key):
 ENCODERS = {
     "adacomp": adacomp,
     "bernoulli": bernoulli,
+    "choice": choice,
     "dense": dense,
     "piecewise": piecewise,
     "plane": plane,

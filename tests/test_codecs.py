@@ -101,7 +101,8 @@ def test_registry_is_complete():
     assert found == set(codecs.CODECS.values())
     assert all(cls.id == id for id, cls in codecs.CODECS.items())
     assert len({cls.wire_id for cls in found}) == len(found)
-    composed = {codecs.Piecewise, codecs.Scaled}  # have a module of their own
+    # These have a module of their own.
+    composed = {codecs.Choice, codecs.Piecewise, codecs.Scaled}
     assert {type(codec) for codec in TABLE.values()} | composed == found
     assert set(naive.ENCODERS) == set(codecs.CODECS)
 

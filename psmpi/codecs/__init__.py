@@ -11,6 +11,7 @@ from psmpi.base import Codec, ConfigError
 from psmpi.codecs.adacomp import AdaComp
 from psmpi.codecs.bernoulli import Bernoulli
 from psmpi.codecs.blocks import Blockwise
+from psmpi.codecs.choice import Choice
 from psmpi.codecs.dense import Dense
 from psmpi.codecs.nonzeros import Sparse
 from psmpi.codecs.piecewise import Piecewise
@@ -28,6 +29,7 @@ from psmpi.codecs.wangni import Wangni
 CODECS: dict[str, type[Codec]] = {
     "adacomp": AdaComp,
     "bernoulli": Bernoulli,
+    "choice": Choice,
     "dense": Dense,
     "piecewise": Piecewise,
     "plane": Plane,
@@ -47,6 +49,7 @@ __all__ = [
     "CODECS",
     "AdaComp",
     "Bernoulli",
+    "Choice",
     "Codec",
     "Dense",
     "Majority",
@@ -106,7 +109,7 @@ def option_names(cls: type[Codec]) -> list[str]:
 def has_blocks(codec: Codec) -> bool:
     """Return whether a codec, or one inside of it, treats blocks by themselves."""
     match codec:
-        case Piecewise():
+        case Piecewise() | Choice():
             return any(map(has_blocks, codec.parts))
         case Scaled():
             return has_blocks(codec.codec)
@@ -138,10 +141,11 @@ def build(
     unused = set(options)
     parts = []
     for name, _, text in pieces:
-        if find(name) in (Piecewise, Scaled):
+        if find(name) in (Choice, Piecewise, Scaled):
             raise ConfigError(
                 f"codec: {name} is not written by its name; several codecs joined by + "
-                "are piecewise, and NAME:scaled divides an unbiased one"
+                "are piecewise, NAME:scaled divides an unbiased one, and a choice is "
+                "for algorithms that choose"
             )
         known = {*option_names(find(name)), "scaled"}
         own = _values(name, text)
