@@ -111,6 +111,25 @@ def stochastic(codec, x, key):
     return f32(norm) + to_bytes(bits)
 
 
+def decimal(codec, x, key):
+    snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
+
+    def level(v, chance):
+        exact = abs(v) * float(10**codec.digits)
+        bend = min(snap * exact, 0.5)
+        return math.floor(exact + bend + chance * (1 - 2 * bend))
+
+    top = max((level(v, 1 - 2.0**-31) for v in x.tolist()), default=0)
+    if not top:
+        return b"\0"
+    width = 1 + math.ceil(math.log2(top + 1))
+    bits = []
+    for i, v in enumerate(x.tolist()):
+        found = min(level(v, (word32(key, i) >> 1) / 2**31), top)
+        bits += [*code_bits(found, width - 1), int(v < 0)]
+    return bytes([width]) + to_bytes(bits)
+
+
 def blocks(codec, x):
     """(first, last) of every block"""
     bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
@@ -312,6 +331,7 @@ ENCODERS = {
     "adacomp": adacomp,
     "bernoulli": bernoulli,
     "choice": choice,
+    "decimal": decimal,
     "dense": dense,
     "piecewise": piecewise,
     "plane": plane,

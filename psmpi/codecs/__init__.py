@@ -12,6 +12,7 @@ from psmpi.codecs.adacomp import AdaComp
 from psmpi.codecs.bernoulli import Bernoulli
 from psmpi.codecs.blocks import Blockwise
 from psmpi.codecs.choice import Choice
+from psmpi.codecs.decimal import Decimal
 from psmpi.codecs.dense import Dense
 from psmpi.codecs.nonzeros import Sparse
 from psmpi.codecs.piecewise import Piecewise
@@ -30,6 +31,7 @@ CODECS: dict[str, type[Codec]] = {
     "adacomp": AdaComp,
     "bernoulli": Bernoulli,
     "choice": Choice,
+    "decimal": Decimal,
     "dense": Dense,
     "piecewise": Piecewise,
     "plane": Plane,
@@ -51,6 +53,7 @@ __all__ = [
     "Bernoulli",
     "Choice",
     "Codec",
+    "Decimal",
     "Dense",
     "Majority",
     "Piecewise",

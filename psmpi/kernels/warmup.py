@@ -9,6 +9,7 @@ import numpy as np
 
 from psmpi.kernels import (
     bits,
+    decimal,
     grouped,
     hash,
     indices,
@@ -57,6 +58,9 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (rounding.stochastic_codes, (x, words, 1.0, U(4), 0.0, words.copy())),
         (rounding.stochastic_encode, (x, U(4), True, 0.0, U(1), frame)),
         (rounding.stochastic_add, (frame, U(4), x.copy(), 1.0)),
+        (decimal.decimal_level, (1.0, 1.0, 0.0, 0.5)),
+        (decimal.decimal_encode, (x, 1.0, 0.0, 8.0, U(5), U(1), frame)),
+        (decimal.decimal_add, (frame, 1.0, U(5), x.copy(), 1.0)),
         (scales.write_scales, (x[:1].astype(np.float32), frame)),
         (scales.entries_sent, (frame, bounds)),
         (signs.sign_encode, (x, bounds, frame)),
