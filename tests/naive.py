@@ -111,6 +111,25 @@ def stochastic(codec, x, key):
     return f32(norm) + to_bytes(bits)
 
 
+def decimal(codec, x, key):
+    snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
+
+    def level(v, chance):
+        exact = abs(v) * float(10**codec.digits)
+        bend = min(snap * exact, 0.5)
+        return math.floor(exact + bend + chance * (1 - 2 * bend))
+
+    top = max((level(v, 1 - 2.0**-31) for v in x.tolist()), default=0)
+    if not top:
+        return b"\0"
+    width = 1 + math.ceil(math.log2(top + 1))
+    bits = []
+    for i, v in enumerate(x.tolist()):
+        found = min(level(v, (word32(key, i) >> 1) / 2**31), top)
+        bits += [*code_bits(found, width - 1), int(v < 0)]
+    return bytes([width]) + to_bytes(bits)
+
+
 def blocks(codec, x):
     """(first, last) of every block"""
     bounds = codec.bounds or [*range(0, x.size, codec.block or max(x.size, 1)), x.size]
@@ -284,6 +303,20 @@ def wangni(codec, x, key):
     return pairs(x, chosen)
 
 
+def sparsesign(codec, x, key):
+    top = max((abs(v) for v in x.tolist()), default=0.0)
+    if top == 0:
+        return f32(0.0)
+    scale = upper32(top / codec.budget)
+    kept = [
+        i
+        for i, v in enumerate(x.tolist())
+        if (draw(key, i) >> 12) / 2**52 < abs(v) / scale
+    ]
+    header, stream = coded(kept, x.size)
+    return f32(scale) + header + to_bytes([int(x[i] < 0) for i in kept]) + stream
+
+
 def bernoulli(codec, x, key):
     share = codec.k if codec.k < 1 else codec.k / max(x.size, 1)
     limit = max(1, round(share * TWO32))
@@ -293,6 +326,10 @@ def bernoulli(codec, x, key):
 
 def scaled(codec, x, key):
     return encode(codec.codec, x, key)
+
+
+def choice(codec, x, key):
+    return bytes([codec.chosen]) + encode(codec.parts[codec.chosen], x, key)
 
 
 def piecewise(codec, x, key):
@@ -307,6 +344,8 @@ def piecewise(codec, x, key):
 ENCODERS = {
     "adacomp": adacomp,
     "bernoulli": bernoulli,
+    "choice": choice,
+    "decimal": decimal,
     "dense": dense,
     "piecewise": piecewise,
     "plane": plane,
@@ -315,6 +354,7 @@ ENCODERS = {
     "sign": sign,
     "signtopk": signtopk,
     "sparse": sparse,
+    "sparsesign": sparsesign,
     "stochastic": stochastic,
     "ternary": ternary,
     "topk": topk,

@@ -12,12 +12,14 @@ from psmpi.base import Codec, ConfigError, FrameError
 from psmpi.codecs import (
     AdaComp,
     Bernoulli,
+    Decimal,
     Dense,
     Plane,
     QTopK,
     Sign,
     SignTopK,
     Sparse,
+    SparseSign,
     Stochastic,
     Ternary,
     TopK,
@@ -42,6 +44,9 @@ TABLE = {
     "stochastic16": Stochastic(16),
     "stochastic-max": Stochastic(7, "max"),
     "symmetric": Stochastic.symmetric(2),
+    "decimal": Decimal(),
+    "decimal0": Decimal(0),
+    "decimal7": Decimal(7),
     "plane": Plane(),
     "sign": Sign(),
     "sign-block": Sign(block=7),
@@ -64,13 +69,18 @@ TABLE = {
     "bernoulli-few": Bernoulli(0.07),
     "wangni": Wangni(),
     "wangni-half": Wangni(0.5),
+    "sparsesign": SparseSign(),
+    "sparsesign-tenth": SparseSign(0.1),
 }
 # Bits of a frame beyond the paper's and beyond seven of padding: a key, or a header.
 EXTRA = {"bernoulli": 64, "topk": 48, "sparse": 48, "wangni": 48}
-EXTRA |= dict.fromkeys(("signtopk", "qtopk", "adacomp"), 48 + 2 * 7)
-# Indices in fewer bits than the paper; no signs of zero blocks; trits in 1.6 bits.
-CODED = EXTRA.keys() - {"bernoulli"} | {"sign", "ternary"}
-RANDOM_IDS = ("bernoulli", "qtopk", "stochastic", "ternary", "wangni")
+EXTRA |= dict.fromkeys(("signtopk", "qtopk", "adacomp", "sparsesign"), 48 + 2 * 7)
+# Indices in fewer bits than the paper; no signs of zero blocks; trits in 1.6 bits; a
+# width in place of a maximum.
+CODED = EXTRA.keys() - {"bernoulli"} | {"sign", "ternary", "decimal"}
+RANDOM_IDS = (
+    "bernoulli", "decimal", "qtopk", "sparsesign", "stochastic", "ternary", "wangni"
+)  # fmt: skip
 
 codecs_ = pytest.mark.parametrize("codec", TABLE.values(), ids=TABLE)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -92,6 +102,12 @@ def draw(vector, n, dtype=np.float32, seed=0):
     return VECTORS[vector](np.random.default_rng(seed), n).astype(dtype)
 
 
+def draw_for(codec, vector, n, dtype=np.float32):
+    """The same within the range of the one codec that has an absolute grid."""
+    x = draw(vector, n, dtype)
+    return x.clip(-100, 100) if codec.id == "decimal" else x
+
+
 def test_registry_is_complete():
     def leaves(cls):
         below = [leaf for sub in cls.__subclasses__() for leaf in leaves(sub)]
@@ -101,7 +117,8 @@ def test_registry_is_complete():
     assert found == set(codecs.CODECS.values())
     assert all(cls.id == id for id, cls in codecs.CODECS.items())
     assert len({cls.wire_id for cls in found}) == len(found)
-    composed = {codecs.Piecewise, codecs.Scaled}  # have a module of their own
+    # These have a module of their own.
+    composed = {codecs.Choice, codecs.Piecewise, codecs.Scaled}
     assert {type(codec) for codec in TABLE.values()} | composed == found
     assert set(naive.ENCODERS) == set(codecs.CODECS)
 
@@ -117,7 +134,7 @@ def test_bytes_equal_naive(codec, n, dtype):
 @codecs_
 @vectors
 def test_bytes_of_special_vectors_equal_naive(codec, vector):
-    x = draw(vector, 100)
+    x = draw_for(codec, vector, 100)
     assert codec.encode(x, key=2**64 - 1).tobytes() == naive.encode(codec, x, 2**64 - 1)
 
 
@@ -156,7 +173,7 @@ def test_decode_add_is_linear_in_scale(codec, scale):
 @dtypes
 def test_paper_bits(codec, vector, dtype):
     n = 700
-    frame = codec.encode(draw(vector, n, dtype), key=4)
+    frame = codec.encode(draw_for(codec, vector, n, dtype), key=4)
     spare = 8 * frame.size - codec.paper_bits(frame, n)
     assert spare <= 7 + EXTRA.get(codec.id, 0)
     assert spare >= 0 or codec.id in CODED
@@ -167,6 +184,7 @@ def test_paper_bits(codec, vector, dtype):
         "dense": lambda: codec.bits * n,
         "uniform": lambda: 32 + (0 if zero else codec.bits * n),
         "stochastic": lambda: 32 + (0 if frame.size == 4 else (codec.bits + 1) * n),
+        "decimal": lambda: 32 + int(frame[0]) * n,
         "sign": lambda: n + 32 * blocks,
         "signtopk": lambda: 32 * blocks + nonzeros * (1 + 10),
         "qtopk": lambda: 32 * blocks + nonzeros * (codec.bits + 1 + 10),
@@ -176,6 +194,7 @@ def test_paper_bits(codec, vector, dtype):
         "ternary": lambda: 32 * blocks + (0 if zero else 2 * n),
         "topk": lambda: nonzeros * (32 + 10),
         "wangni": lambda: nonzeros * (32 + 10),
+        "sparsesign": lambda: 32 + nonzeros * (1 + 10),
         "bernoulli": lambda: 8 * frame.size - 64,
     }
     assert codec.paper_bits(frame, n) == formula[codec.id]()
@@ -193,7 +212,7 @@ def relative_error(codec, x, key):
 @dtypes
 @pytest.mark.parametrize("n", [1, 17, 300])
 def test_error_is_never_exceeded(codec, vector, n, dtype):
-    x = draw(vector, n, dtype)
+    x = draw_for(codec, vector, n, dtype)
     keys = range(200 if codec.id in RANDOM_IDS else 1)
     errors = [relative_error(codec, x, key) for key in keys]
     slack = 5 * np.std(errors) / len(errors) ** 0.5
@@ -321,7 +340,8 @@ def test_small_buffers_are_refused(codec):
     assert not out.any()
 
 
-WIDE = ("dense64", "plane", "sparse64")
+# Those that send float64 or no magnitude, or have a range of their own.
+WIDE = ("dense64", "plane", "sparse64", "decimal", "decimal0", "decimal7")
 NARROW = {id: c for id, c in TABLE.items() if id not in WIDE}
 
 
@@ -388,6 +408,13 @@ BAD_OPTIONS = [
     ("signtopk", {"block": 2, "bounds": (0, 5)}, "give one"),
     ("qtopk", {"bits": 17}, r"1..16, got 17"),
     ("qtopk", {"scaled": 2}, "True or False, got 2"),
+    ("decimal", {"digits": 8}, r"digits must be 0..7, got 8"),
+    ("decimal", {"digits": -1}, r"0..7, got -1"),
+    ("decimal", {"digits": 2.5}, "must be an integer"),
+    ("sparsesign", {"budget": 0}, "budget must be above 0 and at most 1, got 0"),
+    ("sparsesign", {"budget": 1.01}, "got 1.01"),
+    ("sparsesign", {"budget": math.nan}, "got nan"),
+    ("sparsesign", {"budget": True}, "got True"),
     ("adacomp", {"bin": 0}, "bin must be at least 1, got 0"),
 ]
 

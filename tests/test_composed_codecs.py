@@ -9,7 +9,9 @@ import pytest
 from psmpi import codecs
 from psmpi.base import ConfigError, FrameError
 from psmpi.codecs import (
+    AdaComp,
     Bernoulli,
+    Choice,
     Dense,
     Piecewise,
     Scaled,
@@ -22,6 +24,8 @@ from psmpi.codecs import (
 
 BOUNDS = (0, 40, 43, 100)
 PIECEWISE = Piecewise((SignTopK(0.2), Dense(), Stochastic(3)), BOUNDS)
+CHOICE = Choice((Stochastic(3), SignTopK(0.2), Dense(), AdaComp(7), PIECEWISE))
+PARTS = pytest.mark.parametrize("i", range(len(CHOICE.parts)))
 UNBIASED = [Stochastic(1), Stochastic(4, "max"), Bernoulli(0.3), Wangni(0.2), Dense()]
 
 
@@ -152,6 +156,111 @@ def test_bounds_must_cover_the_vector():
         PIECEWISE.encode(vector(99))
 
 
+@PARTS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_choice_is_its_part_behind_a_byte(i, dtype):
+    x, part, codec = vector(dtype=dtype), CHOICE.parts[i], CHOICE.part(i)
+    frame = codec.encode(x, key=9)
+    assert frame.tobytes() == naive.encode(codec, x, 9)
+    assert frame.tobytes() == bytes([i]) + part.encode(x, key=9).tobytes()
+    for end in (CHOICE, *map(CHOICE.part, range(5))):
+        expected = part.decode(frame[1:], 100, dtype=dtype)
+        np.testing.assert_array_equal(end.decode(frame, 100, dtype=dtype), expected)
+        assert end.paper_bits(frame, 100) == part.paper_bits(frame[1:], 100)
+    buffer = np.full(CHOICE.max_nbytes(100) + 8, 0xA5, np.uint8)
+    again = codec.encode(x, buffer[3:-5], key=9)
+    assert np.shares_memory(again, buffer)
+    assert again.tobytes() == frame.tobytes()
+    assert (buffer[:3] == 0xA5).all()
+    assert (buffer[-5:] == 0xA5).all()
+
+
+@PARTS
+@pytest.mark.parametrize("with_x", [True, False])
+def test_feedback_is_the_part_s_own(i, with_x):
+    part, codec = CHOICE.parts[i], CHOICE.part(i)
+    e, x = vector(seed=1), vector(seed=2) if with_x else None
+    other, buffer = e.copy(), np.empty(CHOICE.max_nbytes(100), np.uint8)
+    frame = codec.encode_feedback(e, x, 0.5, buffer, key=3)
+    expected = part.encode_feedback(other, x, 0.5, key=3)
+    assert np.shares_memory(frame, buffer)
+    assert frame.tobytes() == bytes([i]) + expected.tobytes()
+    assert e.tobytes() == other.tobytes()
+
+
+def test_a_choice_promises_what_all_parts_do():
+    assert CHOICE.error(100) == max(part.error(100) for part in CHOICE.parts)
+    assert CHOICE.max_nbytes(100) == 1 + max(p.max_nbytes(100) for p in CHOICE.parts)
+    assert not CHOICE.unbiased
+    assert not CHOICE.few
+    assert Choice((Stochastic(), Wangni())).unbiased
+    assert not Choice((Stochastic(), Wangni())).few
+    assert Choice((TopK(), Wangni())).few
+    assert CHOICE.part(0) == CHOICE == CHOICE.part(3).part(0)
+    assert codecs.has_blocks(CHOICE)
+    assert not codecs.has_blocks(Choice((Stochastic(),)))
+
+
+@PARTS
+def test_damaged_frames_of_a_choice_change_nothing(i):
+    rng = np.random.default_rng(i)
+    frame, out = CHOICE.part(i).encode(vector(), key=2), np.full(100, 3, np.float32)
+    for hostile in ([], *([tag, *frame[1:]] for tag in (5, 6, 255))):
+        with pytest.raises(FrameError, match=r"choice: .* 5 parts"):
+            CHOICE.decode_add(np.array(hostile, np.uint8), out)
+    with pytest.raises(FrameError):
+        CHOICE.paper_bits(frame[:0], 100)
+    refused = 0
+    for _ in range(2000):
+        bad = frame.copy()
+        bad[rng.integers(0, min(bad.size, 9), 2)] ^= rng.integers(1, 256, 2, np.uint8)
+        for hostile in (bad, bad[: rng.integers(bad.size)].copy(), np.append(bad, bad)):
+            try:
+                CHOICE.decode_add(hostile, out)
+            except FrameError:
+                refused += 1
+                assert (out == 3).all()
+            out[:] = 3
+    assert refused > 2000
+
+
+@PARTS
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_choice_refuses_before_it_writes(i, value):
+    x, out = vector(), np.full(CHOICE.max_nbytes(100), 7, np.uint8)
+    x[77] = value
+    with pytest.raises(ConfigError, match=r"x\[77\] is"):
+        CHOICE.part(i).encode(x, out)
+    with pytest.raises(ConfigError, match="choice: out must"):
+        CHOICE.part(i).encode(vector(), out[1:])
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((),), "parts must be codecs"),
+        (((Sign(), "dense"),), "parts must be codecs"),
+        (((Sign(), Choice((Dense(),))),), "a part is a choice itself"),
+        ((tuple([Dense()] * 256),), "256 parts; give at most 255"),
+        (((Sign(),), 1), r"chosen must be 0..0, got 1"),
+    ],
+)
+def test_what_cannot_be_chosen_from(arguments, message):
+    with pytest.raises(ConfigError, match=f"choice: {message}"):
+        Choice(*arguments)
+    with pytest.raises(ConfigError, match=r"chosen must be 0..4, got 5"):
+        CHOICE.part(5)
+
+
+def test_a_choice_of_255_parts():
+    codec = Choice(tuple(Stochastic(1 + i % 16) for i in range(255)))
+    x = vector()
+    frame = codec.part(254).encode(x, key=1)
+    expected = Stochastic(15).encode(x, key=1)
+    assert frame.tobytes() == b"\xfe" + expected.tobytes()
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "expected"),
     [
@@ -203,6 +312,7 @@ def test_blocks_go_where_they_fit():
         ("topk:k=0", {}, "k must be"),
         ("piecewise", {}, "joined by + are piecewise"),
         ("scaled", {}, "NAME:scaled divides"),
+        ("choice", {}, "a choice is for algorithms"),
     ],
 )
 def test_words_that_mean_nothing(spec, options, message):

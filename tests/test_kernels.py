@@ -60,6 +60,7 @@ SPELLINGS = [
 @pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
 def test_spelling_compiles_nothing_new(id, dtype, spelling):
     composed = {
+        "choice": codecs.Choice((codecs.Stochastic(), codecs.TopK())),
         "piecewise": codecs.Piecewise((codecs.Sign(), codecs.TopK()), (0, 9, 23)),
         "scaled": codecs.Scaled(codecs.Stochastic()),
     }

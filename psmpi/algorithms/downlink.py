@@ -6,6 +6,7 @@ sent through a lossy codec: workers then compute at what they received.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -90,7 +91,7 @@ def require_contraction(codec: Codec, dim: int, what: str) -> None:
         remedy = (
             "divide its output by 1 + omega (NAME:scaled, or --scaled for uploads), or "
             "give it more bits or entries"
-            if codec.unbiased
+            if codec.unbiased and loss < math.inf
             else "take another codec, or give it more bits or entries"
         )
         raise ConfigError(

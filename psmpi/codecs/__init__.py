@@ -11,6 +11,8 @@ from psmpi.base import Codec, ConfigError
 from psmpi.codecs.adacomp import AdaComp
 from psmpi.codecs.bernoulli import Bernoulli
 from psmpi.codecs.blocks import Blockwise
+from psmpi.codecs.choice import Choice
+from psmpi.codecs.decimal import Decimal
 from psmpi.codecs.dense import Dense
 from psmpi.codecs.nonzeros import Sparse
 from psmpi.codecs.piecewise import Piecewise
@@ -19,6 +21,7 @@ from psmpi.codecs.qtopk import QTopK
 from psmpi.codecs.scaled import Scaled
 from psmpi.codecs.sign import Sign
 from psmpi.codecs.signtopk import SignTopK
+from psmpi.codecs.sparsesign import SparseSign
 from psmpi.codecs.stochastic import Stochastic
 from psmpi.codecs.ternary import Ternary
 from psmpi.codecs.topk import TopK
@@ -28,6 +31,8 @@ from psmpi.codecs.wangni import Wangni
 CODECS: dict[str, type[Codec]] = {
     "adacomp": AdaComp,
     "bernoulli": Bernoulli,
+    "choice": Choice,
+    "decimal": Decimal,
     "dense": Dense,
     "piecewise": Piecewise,
     "plane": Plane,
@@ -36,6 +41,7 @@ CODECS: dict[str, type[Codec]] = {
     "sign": Sign,
     "signtopk": SignTopK,
     "sparse": Sparse,
+    "sparsesign": SparseSign,
     "stochastic": Stochastic,
     "ternary": Ternary,
     "topk": TopK,
@@ -47,7 +53,9 @@ __all__ = [
     "CODECS",
     "AdaComp",
     "Bernoulli",
+    "Choice",
     "Codec",
+    "Decimal",
     "Dense",
     "Majority",
     "Piecewise",
@@ -57,6 +65,7 @@ __all__ = [
     "Sign",
     "SignTopK",
     "Sparse",
+    "SparseSign",
     "Stochastic",
     "Ternary",
     "TopK",
@@ -106,7 +115,7 @@ def option_names(cls: type[Codec]) -> list[str]:
 def has_blocks(codec: Codec) -> bool:
     """Return whether a codec, or one inside of it, treats blocks by themselves."""
     match codec:
-        case Piecewise():
+        case Piecewise() | Choice():
             return any(map(has_blocks, codec.parts))
         case Scaled():
             return has_blocks(codec.codec)
@@ -138,10 +147,11 @@ def build(
     unused = set(options)
     parts = []
     for name, _, text in pieces:
-        if find(name) in (Piecewise, Scaled):
+        if find(name) in (Choice, Piecewise, Scaled):
             raise ConfigError(
                 f"codec: {name} is not written by its name; several codecs joined by + "
-                "are piecewise, and NAME:scaled divides an unbiased one"
+                "are piecewise, NAME:scaled divides an unbiased one, and a choice is "
+                "for algorithms that choose"
             )
         known = {*option_names(find(name)), "scaled"}
         own = _values(name, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,8 +54,19 @@ class Scaled(Codec):
         """Whether the other codec's entries are."""
         return self.codec.few
 
+    def omega(self, dim: int) -> float:
+        """Return the other codec's bound; ``ConfigError`` where it has none."""
+        omega = self.codec.error(dim)
+        if not omega < math.inf:
+            raise ConfigError(
+                f"scaled: {self.codec} has no omega, as its error does not shrink with "
+                "the vector, and can't be divided by 1 + omega; take another codec"
+            )
+        return omega
+
     def max_nbytes(self, dim: int) -> int:
         """Return the other codec's."""
+        self.omega(dim)
         return self.codec.max_nbytes(dim)
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
@@ -63,7 +75,7 @@ class Scaled(Codec):
 
     def error(self, dim: int) -> float:
         """Return omega / (1 + omega)."""
-        omega = self.codec.error(dim)
+        omega = self.omega(dim)
         return omega / (1 + omega)
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
@@ -73,4 +85,4 @@ class Scaled(Codec):
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale / (1 + omega)`` times what the other codec decodes."""
         dim = getattr(out, "size", 0)
-        self.codec.decode_add(frame, out, scale / (1 + self.codec.error(dim)))
+        self.codec.decode_add(frame, out, scale / (1 + self.omega(dim)))

@@ -1,0 +1,156 @@
+"""QuanTimed-DSGD's quantiser: unbiased rounding to so many decimal digits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.codecs import door
+from psmpi.codecs.stochastic import SNAP
+from psmpi.kernels.decimal import decimal_add, decimal_encode, decimal_level
+from psmpi.kernels.reduce import max_abs
+
+MOST_BITS = 32
+LAST_CHANCE = 1 - 2.0**-31
+
+
+@dataclass(frozen=True)
+class Decimal(Codec):
+    """A multiple of 10^-digits next to the entry, at random, whatever the range.
+
+    Parameters
+    ----------
+    digits : 0..7
+        Behind the decimal point.
+
+    Notes
+    -----
+    l_i = 10^digits |x_i| goes to one of its two whole neighbours, up with the
+    probability of its fractional part, so that E[C(x)] = x over keys up to the 2^-31
+    of a level and 2^-23 |x_i| (2^-50 |x_i|) of ``Stochastic``, whose rule for entries
+    that lie on the grid makes multiples of 10^-digits stay what they are. The noise is
+    the same however small x is: there is no bound relative to ||x||, but ``spread``.
+
+    What varies is the width w = 1 + ceil(log2(L + 1)) of a code, where L is the level
+    that the largest entry may be rounded up to. A vector of which no entry can reach a
+    level above 0 has w = 0. The receiver divides the level by 10^digits in float64,
+    which gives the float64 nearest to the decimal number, then casts once.
+
+    =====================  ============================================================
+    bytes                  content
+    =====================  ============================================================
+    0                      w, uint8: 0, or 2..32
+    1 .. ceil(w d / 8)     codes of w bits: the level in the lower w - 1, then the sign,
+                           1 = negative; the least significant bit first, zero padding;
+                           absent if w = 0
+    =====================  ============================================================
+
+    ``paper_bits`` = 32 + w d, or 32 for w = 0: the source packs nothing, so this
+    counts a 32-bit maximum, from which w follows, and the codes. ``ConfigError`` where
+    31 bits do not hold the largest level. Source: Reisizadeh, Taheri, Mokhtari,
+    Hassani, Pedarsani, Robust and communication-efficient collaborative learning
+    (NeurIPS 2019), the authors' code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0.25, -0.14, 0.7, -0.3], np.float32)
+    >>> frame = Decimal(digits=1).encode(x, key=6)
+    >>> frame.tobytes().hex(" ", 2)  # levels 3, -1, 7, -3 in three bits and a sign
+    '04 93b7'
+    >>> Decimal(digits=1).decode(frame, 4)
+    array([ 0.3, -0.1,  0.7, -0.3], dtype=float32)
+    """
+
+    digits: int = 3
+
+    id: ClassVar[str] = "decimal"
+    wire_id: ClassVar[int] = 18
+    unbiased: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        digits = door.integer(self.id, "digits", self.digits, 0, 7)
+        object.__setattr__(self, "digits", digits)
+
+    @property
+    def power(self) -> float:
+        """10^digits, the levels of 1."""
+        return float(10**self.digits)
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of a frame with codes of 32 bits."""
+        return 1 + MOST_BITS // 8 * door.length(self.id, dim)
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return 32 + w dim."""
+        return 32 + self._width(frame, dim) * dim
+
+    def error(self, dim: int) -> float:
+        """Return infinity: entries below 10^-digits may be all noise; see ``spread``.
+
+        Error feedback over this codec is refused, and so is dividing by 1 + omega.
+        """
+        return math.inf
+
+    def spread(self, dim: int) -> float:
+        """Return dim 10^(-2 digits) / 4, a bound on E||C(x) - x||^2.
+
+        A coordinate's variance is (x - lo)(hi - x), at most that half-way between, and
+        the nearest multiple is no farther. A float32 output's rounding comes on top.
+        """
+        return dim / (4 * self.power**2)
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the width and the codes of ``x``, drawn by ``key``."""
+        x = door.vector(self.id, x)
+        stream = door.key64(self.id, key)
+        width, top = self._fit(x)
+        size = 1 + (width * x.size + 7) // 8
+        frame = door.room(
+            self.id, out, self.max_nbytes(x.size) if out is not None else size
+        )
+        frame[0] = width
+        if width:
+            decimal_encode(
+                x, self.power, SNAP[x.itemsize], top, np.uint64(width), stream, frame
+            )
+        return frame[:size]
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the multiples to ``out``; see ``Codec.decode_add``."""
+        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        scale = door.factor(self.id, scale)
+        width = self._width(frame, out.size)
+        if width:
+            door.check_padding(self.id, frame[1:], width * out.size)
+            decimal_add(frame, self.power, np.uint64(width), out, scale)
+
+    def _fit(self, x: Vector) -> tuple[int, float]:
+        """Return the width for ``x``, and the highest level that an entry may get."""
+        largest = max_abs(x)
+        if not largest < math.inf:
+            door.refuse(self.id, x)
+        top = decimal_level(largest, self.power, SNAP[x.itemsize], LAST_CHANCE)
+        if not top < 2 ** (MOST_BITS - 1):
+            i = int(np.argmax(np.abs(x)))
+            limit = 2 ** (MOST_BITS - 1) / self.power
+            remedy = "give fewer digits" if self.digits else "scale the vector down"
+            raise ConfigError(
+                f"{self.id}: x[{i}] is {x[i]}, and {MOST_BITS} bits hold less than "
+                f"{limit:.4g} with digits = {self.digits}; {remedy}"
+            )
+        level = math.floor(top)
+        return (1 + level.bit_length() if level else 0), float(level)
+
+    def _width(self, frame: Frame, dim: int) -> int:
+        """Return the width that a frame says, after comparing it with its size."""
+        width = int(frame[0]) if frame.size else -1
+        if not (width == 0 or (2 <= width <= MOST_BITS and dim)):
+            door.damaged(self.id, f"{frame.size} bytes, its width is {width}")
+        if frame.size != 1 + (width * dim + 7) // 8:
+            door.damaged(self.id, f"{frame.size} bytes for {dim} codes of {width} bits")
+        return width
