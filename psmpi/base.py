@@ -9,7 +9,7 @@ what a link needs besides (round, kind, length, checksum) is the link's own enve
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -296,21 +296,12 @@ class Wire:
     free: bool = False
 
 
-def _nothing() -> Mapping[str, Any]:
-    return {}
-
-
 @dataclass(frozen=True)
 class Iterate:
-    """What a server yields once a round, for whoever evaluates, records and stops.
-
-    ``more()`` is what the row of this round has besides; it is called only where there
-    is a row.
-    """
+    """What a server yields once a round, for whoever evaluates, records and stops."""
 
     round: int
     x: Vector
-    more: Callable[[], Mapping[str, Any]] = _nothing
 
 
 class WorkerLink(abc.ABC):
@@ -471,6 +462,10 @@ class Algorithm(abc.ABC):
 
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
         """Return what is kept in the run's directory besides, by file name."""
+        return {}
+
+    def row(self, link: ServerLink, state: Any) -> Mapping[str, Any]:
+        """Return what a row of the record has besides, at the server's iterate."""
         return {}
 
     def record(self, state: Any) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from psmpi import config, problems
 from psmpi.base import (
     Algorithm,
     ConfigError,
-    Iterate,
     Plan,
     Problem,
     Stopped,
@@ -175,16 +175,16 @@ def serve(
     evaluation = Evaluation(
         job.problem, job.run.how, optimum, server.meter, transport.now, on_row
     )
+    more = partial(job.algorithm.row, server, state)
     every = job.run.how.evaluate_every
     with _telling(lambda: f"the server, round {state.round}"):
         for iterate in job.algorithm.server(server, job.plan, state):
             due = iterate.round % every == 0
-            enough = due and evaluation.take(iterate)
+            enough = due and evaluation.take(iterate.round, iterate.x, more)
             if iterate.round == stop_at if stop_at is not None else enough:
                 break
         else:
-            facts = server.observed if job.wire.peers else dict
-            evaluation.take(Iterate(state.round, state.x, facts))
+            evaluation.take(state.round, state.x, more)
     server.stop()
     return Served(evaluation, server, state)
 

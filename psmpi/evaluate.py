@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from psmpi.base import Iterate, Problem, PsmpiError, Vector
+from psmpi.base import Problem, PsmpiError, Vector
 from psmpi.config import BUDGETS, RunOptions, Target
 from psmpi.links.metering import Meter
 
@@ -58,12 +58,19 @@ class Evaluation:
         wants_gradient = any(t.metric == "gradient-norm" for t in self._targets)
         self._gradient = np.zeros(problem.dim, how.scalar) if wants_gradient else None
 
-    def take(self, iterate: Iterate) -> bool:
-        """Evaluate it, record a row, and return whether the run may end here."""
-        round_ = iterate.round
+    def take(
+        self,
+        round_: int,
+        x: Vector,
+        more: Callable[[], Mapping[str, Any]] = dict,
+    ) -> bool:
+        """Evaluate ``x``, record a row, and return whether the run may end here.
+
+        ``more()`` is what the row has besides.
+        """
         quiet = np.errstate(over="ignore", invalid="ignore")  # told as Diverged
         with self._meter.phase("evaluate"), quiet:
-            row = {**self._row(round_, iterate.x), **iterate.more()}
+            row = {**self._row(round_, x), **more()}
         self.rows.append(row)
         self._on_row(row)
         if not math.isfinite(row["loss"]):

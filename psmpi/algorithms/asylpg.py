@@ -7,11 +7,12 @@ Optimization", NeurIPS 2019 (arXiv 1805.10111), for min f(x) + h(x), h = l1 ||x|
 ::
 
     epoch s, together:   workers send grad f_m(xs); the server forms G = grad f(xs)
-    step t, as it comes: server -> worker   Q_x(x_D(t)), with
-                             (2)  E||Q_x(x) - x||^2 <= mu ||x - xs||^2
-                         worker -> server   Q(alpha),  alpha = grad f_a(Q_x(x)) - grad f_a(xs)
-                         server             u = Q(alpha) + G
-                                            x <- prox_{eta h}(x - eta u)
+    step t, as it comes: server -> worker  Q_x(x_D(t)), with
+                           (2)  E||Q_x(x) - x||^2 <= mu ||x - xs||^2
+                         worker -> server  Q(alpha), with
+                           alpha = grad f_a(Q_x(x)) - grad f_a(xs)
+                         server            u = Q(alpha) + G
+                                           x <- prox_{eta h}(x - eta u)
                          t - D(t) <= tau
     after m steps:       xs <- x
 
@@ -183,7 +184,7 @@ class AsyLpg(Algorithm):
             )
 
     def difference_codec(self, plan: Plan | None) -> Codec:
-        """Return Q of gradient differences; without a plan, one as good for checking."""
+        """Return Q of differences; without a plan, one as good for checking."""
         if self.codec is None and self.default_codec == "stochastic":
             return Stochastic.symmetric(self.bits or self.default_bits or 4)
         width = 32 if plan is None else 8 * np.dtype(plan.dtype).itemsize
@@ -279,7 +280,7 @@ class AsyLpg(Algorithm):
                 self._begin_epoch(link, plan, s)
             while s.waiting and len(s.out) <= tau:
                 self._send_model(link, plan, s, s.waiting.pop(0))
-            yield Iterate(t, s.x, lambda: self.precision(s))
+            yield Iterate(t, s.x)
             worker, frame = link.recv(urgent(s.out, t, tau))
             # u = Q(alpha) + G
             s.step[:] = s.full
@@ -363,12 +364,13 @@ class AsyLpg(Algorithm):
         budget = self.theta(s.epoch) * (self.mu or DEFAULT_MU) * distance
         return narrowest(sent, budget, LEAST, self.max_bits) or floats
 
-    def precision(self, s: AsyServer) -> dict[str, float]:
-        """Return what a row has of the last model sent.
+    def row(self, link: ServerLink, state: AsyServer) -> Mapping[str, Any]:
+        """Return the precision of the last model sent.
 
         ``model_bits``; ``model_error``, its variance E||Q_x(x) - x||^2; and
         ``model_distance``, ||x - xs||^2.
         """
+        s = state
         error = 0.0
         if 0 < s.bits <= MOST:
             error = Stochastic.symmetric(s.bits).variance(self._sent(s))

@@ -3,7 +3,8 @@
 ::
 
     worker i:  z_i = Q(x_i), sent to all neighbours
-               x_i <- (1 - eps + eps w_ii) x_i + eps sum_{j != i} w_ij z_j - alpha eps g_i
+               x_i <- (1 - eps + eps w_ii) x_i + eps sum_{j != i} w_ij z_j
+                      - alpha eps g_i
                g_i = gradient of f_i at x_i over S_i, 0 if S_i is empty
 
 QuanTimed-DSGD (Reisizadeh, Taheri, Mokhtari, Hassani, Pedarsani, "Robust and
@@ -23,6 +24,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,7 +52,7 @@ _TRIALS = 3  # gradients by which a worker finds out how fast it is
 
 @dataclass(kw_only=True)
 class GossipWorker:
-    """A worker between rounds; ``heard`` has what neighbours sent last, if that is used."""
+    """A worker between rounds; ``heard``: what neighbours sent last, if that is used."""
 
     x: Vector
     gradient: Vector
@@ -141,10 +143,14 @@ class Gossip(Algorithm):
             "strongly-convex": (delta / 2, 3 * delta / 2),
         }
         needs = name in ("convex", "strongly-convex")
-        if name not in powers or bool(colon) != needs or (needs and not 0 < delta < 0.5):
+        if (
+            name not in powers
+            or bool(colon) != needs
+            or (needs and not 0 < delta < 0.5)
+        ):
             raise ConfigError(
-                f"rule: can't read {self.rule!r}; give constant, nonconvex, convex:D or "
-                "strongly-convex:D with a D between 0 and 0.5"
+                f"rule: can't read {self.rule!r}; give constant, nonconvex, convex:D "
+                "or strongly-convex:D with a D between 0 and 0.5"
             )
         a, e = powers[name]
         return self.lr / T**a, self.mixing / T**e
@@ -177,13 +183,16 @@ class Gossip(Algorithm):
             return ()
         least = int(own.argmin())
         return (
-            f"eps = {eps:.4g} over {plan.rounds} rounds gives worker {least} the weight "
-            f"{own.min():.4g} on its own model, which is negative and may be unstable; "
+            f"eps = {eps:.4g} over {plan.rounds} rounds gives worker {least} the "
+            f"weight {own.min():.4g} on its own model, which is negative and may be unstable; "
             "lower --mixing, or run more rounds with a --rule that depends on them",
         )
 
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
         return {"weights.npy": self.network(plan)[1]}
+
+    def row(self, link: ServerLink, state: GossipServer) -> Mapping[str, Any]:
+        return link.observed()
 
     def record(self, state: GossipServer) -> Mapping[str, Any]:
         return {"relay": self.relay}
@@ -239,7 +248,7 @@ class Gossip(Algorithm):
         self, link: ServerLink, plan: Plan, state: GossipServer
     ) -> Iterator[Iterate]:
         for k in link.rounds(state):
-            yield Iterate(k, state.x, link.observed)
+            yield Iterate(k, state.x)
             if self.relay:
                 link.relay()
 
@@ -317,7 +326,9 @@ class QuanTimedDsgd(QDsgd):
                 f"deadline: must be a positive number of seconds, got {self.deadline}"
             )
         if self.micro_batch < 1:
-            raise ConfigError(f"micro-batch: must be at least 1, got {self.micro_batch}")
+            raise ConfigError(
+                f"micro-batch: must be at least 1, got {self.micro_batch}"
+            )
 
     def timed(self) -> bool:
         return True
@@ -392,6 +403,6 @@ def _network(
     topology: str, weights: str, workers: int, seed: int
 ) -> tuple[graphs.Graph, NDArray[np.float64]]:
     if weights.endswith(".npy"):
-        return graphs.load_weights(weights, workers)
+        return graphs.load_weights(Path(weights), workers)
     graph = graphs.graph(topology, workers, seed)
     return graph, graphs.weights(graph, weights)

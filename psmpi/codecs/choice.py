@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
 from psmpi.codecs import door
 
 MOST = 255  # parts
@@ -103,6 +103,19 @@ class Choice(Codec):
         frame = door.room(self.id, out, self.max_nbytes(x.size))
         rest = self.parts[self.chosen].encode(x, frame[1:], key)
         return self._close(frame, rest)
+
+    def encode_at(
+        self,
+        support: Indices,
+        values: Vector,
+        dim: int,
+        out: Frame | None = None,
+        key: int = 0,
+    ) -> Frame:
+        """Return the chosen part's frame of a few entries; see ``Codec``."""
+        frame = door.room(self.id, out, self.max_nbytes(dim))
+        part = self.parts[self.chosen]
+        return self._close(frame, part.encode_at(support, values, dim, frame[1:], key))
 
     def encode_feedback(
         self,
