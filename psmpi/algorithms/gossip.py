@@ -52,7 +52,7 @@ _TRIALS = 3  # gradients by which a worker finds out how fast it is
 
 @dataclass(kw_only=True)
 class GossipWorker:
-    """A worker between rounds; ``heard``: what neighbours sent last, if that is used."""
+    """A worker between rounds; ``heard`` has what neighbours sent last."""
 
     x: Vector
     gradient: Vector
@@ -184,8 +184,8 @@ class Gossip(Algorithm):
         least = int(own.argmin())
         return (
             f"eps = {eps:.4g} over {plan.rounds} rounds gives worker {least} the "
-            f"weight {own.min():.4g} on its own model, which is negative and may be unstable; "
-            "lower --mixing, or run more rounds with a --rule that depends on them",
+            f"weight {own.min():.4g} on its own model, which is negative and may be "
+            "unstable; lower --mixing, or run more rounds with a --rule that depends on them",
         )
 
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
