@@ -15,12 +15,14 @@ import numpy as np
 from psmpi.codecs import (
     AdaComp,
     Bernoulli,
+    Decimal,
     Dense,
     Plane,
     QTopK,
     Sign,
     SignTopK,
     Sparse,
+    SparseSign,
     Stochastic,
     Ternary,
     TopK,
@@ -51,6 +53,8 @@ CODECS = (
     Sparse(64),
     Bernoulli(0.5),
     Wangni(0.01),
+    Decimal(),
+    SparseSign(0.05),
 )
 
 

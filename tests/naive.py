@@ -303,6 +303,20 @@ def wangni(codec, x, key):
     return pairs(x, chosen)
 
 
+def sparsesign(codec, x, key):
+    top = max((abs(v) for v in x.tolist()), default=0.0)
+    if top == 0:
+        return f32(0.0)
+    scale = upper32(top / codec.budget)
+    kept = [
+        i
+        for i, v in enumerate(x.tolist())
+        if (draw(key, i) >> 12) / 2**52 < abs(v) / scale
+    ]
+    header, stream = coded(kept, x.size)
+    return f32(scale) + header + to_bytes([int(x[i] < 0) for i in kept]) + stream
+
+
 def bernoulli(codec, x, key):
     share = codec.k if codec.k < 1 else codec.k / max(x.size, 1)
     limit = max(1, round(share * TWO32))
@@ -340,6 +354,7 @@ ENCODERS = {
     "sign": sign,
     "signtopk": signtopk,
     "sparse": sparse,
+    "sparsesign": sparsesign,
     "stochastic": stochastic,
     "ternary": ternary,
     "topk": topk,

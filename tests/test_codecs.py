@@ -19,6 +19,7 @@ from psmpi.codecs import (
     Sign,
     SignTopK,
     Sparse,
+    SparseSign,
     Stochastic,
     Ternary,
     TopK,
@@ -68,14 +69,18 @@ TABLE = {
     "bernoulli-few": Bernoulli(0.07),
     "wangni": Wangni(),
     "wangni-half": Wangni(0.5),
+    "sparsesign": SparseSign(),
+    "sparsesign-tenth": SparseSign(0.1),
 }
 # Bits of a frame beyond the paper's and beyond seven of padding: a key, or a header.
 EXTRA = {"bernoulli": 64, "topk": 48, "sparse": 48, "wangni": 48}
-EXTRA |= dict.fromkeys(("signtopk", "qtopk", "adacomp"), 48 + 2 * 7)
+EXTRA |= dict.fromkeys(("signtopk", "qtopk", "adacomp", "sparsesign"), 48 + 2 * 7)
 # Indices in fewer bits than the paper; no signs of zero blocks; trits in 1.6 bits; a
 # width in place of a maximum.
 CODED = EXTRA.keys() - {"bernoulli"} | {"sign", "ternary", "decimal"}
-RANDOM_IDS = ("bernoulli", "decimal", "qtopk", "stochastic", "ternary", "wangni")
+RANDOM_IDS = (
+    "bernoulli", "decimal", "qtopk", "sparsesign", "stochastic", "ternary", "wangni"
+)  # fmt: skip
 
 codecs_ = pytest.mark.parametrize("codec", TABLE.values(), ids=TABLE)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
@@ -189,6 +194,7 @@ def test_paper_bits(codec, vector, dtype):
         "ternary": lambda: 32 * blocks + (0 if zero else 2 * n),
         "topk": lambda: nonzeros * (32 + 10),
         "wangni": lambda: nonzeros * (32 + 10),
+        "sparsesign": lambda: 32 + nonzeros * (1 + 10),
         "bernoulli": lambda: 8 * frame.size - 64,
     }
     assert codec.paper_bits(frame, n) == formula[codec.id]()
@@ -405,6 +411,10 @@ BAD_OPTIONS = [
     ("decimal", {"digits": 8}, r"digits must be 0..7, got 8"),
     ("decimal", {"digits": -1}, r"0..7, got -1"),
     ("decimal", {"digits": 2.5}, "must be an integer"),
+    ("sparsesign", {"budget": 0}, "budget must be above 0 and at most 1, got 0"),
+    ("sparsesign", {"budget": 1.01}, "got 1.01"),
+    ("sparsesign", {"budget": math.nan}, "got nan"),
+    ("sparsesign", {"budget": True}, "got True"),
     ("adacomp", {"bin": 0}, "bin must be at least 1, got 0"),
 ]
 

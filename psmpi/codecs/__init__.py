@@ -21,6 +21,7 @@ from psmpi.codecs.qtopk import QTopK
 from psmpi.codecs.scaled import Scaled
 from psmpi.codecs.sign import Sign
 from psmpi.codecs.signtopk import SignTopK
+from psmpi.codecs.sparsesign import SparseSign
 from psmpi.codecs.stochastic import Stochastic
 from psmpi.codecs.ternary import Ternary
 from psmpi.codecs.topk import TopK
@@ -40,6 +41,7 @@ CODECS: dict[str, type[Codec]] = {
     "sign": Sign,
     "signtopk": SignTopK,
     "sparse": Sparse,
+    "sparsesign": SparseSign,
     "stochastic": Stochastic,
     "ternary": Ternary,
     "topk": TopK,
@@ -63,6 +65,7 @@ __all__ = [
     "Sign",
     "SignTopK",
     "Sparse",
+    "SparseSign",
     "Stochastic",
     "Ternary",
     "TopK",

@@ -130,6 +130,28 @@ def _plain(array: Any) -> Any:
     return array if type(array) is np.ndarray else np.asarray(array)
 
 
+def support(codec: str, support: Any, size: int, dim: int) -> Indices:
+    """Return ``support``, the places of ``size`` entries of a vector, for kernels.
+
+    They ascend, one of each, and are below ``dim``.
+    """
+    if (
+        not isinstance(support, np.ndarray)
+        or support.dtype != np.int64
+        or support.shape != (size,)
+    ):
+        raise ConfigError(
+            f"{codec}: support must be an int64 array with an index for each of {size} "
+            "values"
+        )
+    plain: Indices = _plain(np.ascontiguousarray(support))
+    if size and not (plain[0] >= 0 and plain[-1] < dim and np.all(np.diff(plain) > 0)):
+        raise ConfigError(
+            f"{codec}: support must ascend, without repeats, in 0..{dim - 1}"
+        )
+    return plain
+
+
 def target(codec: str, out: Any) -> Vector:
     """Return ``out``, the vector that is added to; it can't be replaced by a copy."""
     if isinstance(out, np.ndarray) and not (out.flags.writeable and out.flags.aligned):

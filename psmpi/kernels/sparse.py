@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from psmpi.base import Frame, Vector
+from psmpi.base import Frame, Indices, Vector
 from psmpi.kernels.hash import draw_words, start, uniform
 from psmpi.kernels.jit import (
     U0,
@@ -222,4 +222,40 @@ def weighted_coins(
                 found[count] = np.uint32(i)
                 values[count] = single
                 count += 1
+    return count
+
+
+@kernel
+def is_kept(value: float, scale: float, stream: np.uint64, index: int) -> bool:
+    """Return whether entry ``index`` is sent as ``scale``: chance |value| / scale."""
+    return bool(uniform(stream, np.uint64(index)) < abs(value) / scale)
+
+
+@kernel
+def sign_coins(x: Vector, scale: float, key: np.uint64, found: np.ndarray) -> int:
+    """Write the ascending indices (uint32) that ``is_kept`` keeps; return their number.
+
+    One more entry than there are indices is written to ``found``.
+    """
+    stream = start(key)
+    count = 0
+    for i in range(x.size):
+        found[count] = np.uint32(i)
+        count += signed(is_kept(real(x[i]), scale, stream, i))  # takes no branch
+    return count
+
+
+@kernel
+def sign_coins_at(
+    support: Indices, values: Vector, scale: float, key: np.uint64, found: np.ndarray
+) -> int:
+    """Do the same for ``values`` at the ascending indices ``support``.
+
+    Writes places in ``support``.
+    """
+    stream = start(key)
+    count = 0
+    for j in range(support.size):
+        found[count] = np.uint32(j)
+        count += signed(is_kept(real(values[j]), scale, stream, support[j]))
     return count

@@ -1,0 +1,198 @@
+"""Sparse-AsyLPG's sparsifier: at random few entries, all of one magnitude."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
+from psmpi.codecs import door, indices
+from psmpi.codecs.indices import Chosen
+from psmpi.kernels.bits import pack, unpack
+from psmpi.kernels.grouped import group_add
+from psmpi.kernels.jit import U0, U1
+from psmpi.kernels.reduce import max_abs
+from psmpi.kernels.rounding import upper_float32
+from psmpi.kernels.sparse import sign_coins, sign_coins_at
+
+
+@dataclass(frozen=True)
+class SparseSign(Codec):
+    """Entry i is kept with p_i = budget |x_i| / max |x|, as x_i / p_i.
+
+    Parameters
+    ----------
+    budget : float
+        Above 0, at most 1: the chance of the largest entry. At 1 the variance is least,
+        and ||x||_1 / max |x| entries are kept on average; their number is in proportion
+        to ``budget``.
+
+    Notes
+    -----
+    What is kept is sign(x_i) s with one s = max |x| / budget for all, so that a sign is
+    the whole of a value. In the source's words p_i = phi |x_i| / ||x||_1, of which phi
+    = budget ||x||_1 / max |x| entries are kept on average, the most at budget 1. s is
+    rounded up to float32 and p_i = |x_i| / s follows it: E[C(x)] = x over keys, up to
+    the 2^-52 of s that a draw resolves.
+
+    =====================  ============================================================
+    bytes                  content
+    =====================  ============================================================
+    0 .. 3                 s, float32; the rest is absent if s = 0
+    4 .. 3 + h             header: mode and count, see ``indices``
+    ceil(count / 8)        signs by ascending index, 1 = negative; the least significant
+                           bit first, zero padding
+    the rest               index stream
+    =====================  ============================================================
+
+    ``paper_bits`` = 32 + nnz (1 + ceil(log2 dim)). Source: Yu, Wu, Huang, Double
+    quantization for communication-efficient distributed optimization (NeurIPS 2019),
+    Sparse-AsyLPG.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0.5, -4.0, 0.0, 2.0, 1.0, 0.0, 0.0], np.float32)
+    >>> frame = SparseSign().encode(x, key=1)  # p = 1/8, 1, 0, 1/2, 1/4, 0, 0
+    >>> frame.tobytes().hex(" ", -4)  # 4; two; signs 1, 0; gaps 1 and 1
+    '00008040 0002010a'
+    >>> SparseSign().decode(frame, 7)
+    array([ 0., -4.,  0.,  4.,  0.,  0.,  0.], dtype=float32)
+    """
+
+    budget: float = 1.0
+
+    id: ClassVar[str] = "sparsesign"
+    wire_id: ClassVar[int] = 17
+    few: ClassVar[bool] = True
+    unbiased: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        try:
+            budget = math.nan if isinstance(self.budget, bool) else float(self.budget)
+        except (TypeError, ValueError):
+            budget = math.nan
+        if not 0 < budget <= 1:
+            raise ConfigError(
+                f"{self.id}: budget must be above 0 and at most 1, got {self.budget!r}"
+            )
+        object.__setattr__(self, "budget", budget)
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of a frame with all entries."""
+        dim = door.length(self.id, dim, door.MAX_SPARSE_DIM)
+        return 4 + indices.max_nbytes(dim, dim) + (dim + 7) // 8
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return 32 + nnz * (1 + ceil(log2 dim)), or 32 if the frame is a zero s."""
+        if frame.size == 4:
+            return 32
+        count = indices.read_header(self.id, frame[4:], dim, dim).count
+        return 32 + count * (1 + indices.width(dim))
+
+    def error(self, dim: int) -> float:
+        """Return omega = (1 + sqrt(d)) / (2 budget) - 1, than which no bound is less.
+
+        E||C(x)||^2 = sum x_i^2 / p_i = s ||x||_1, M ||x||_1 / budget with M = max |x|.
+        Over ||x||^2 this is largest for one entry M = 1 and d - 1 entries a = 1 / (1 +
+        sqrt(d)), as in ``Ternary``: ||x||_1 = sqrt(d), ||x||^2 = 2 sqrt(d) / (1 +
+        sqrt(d)). Holds where s is a normal float32.
+        """
+        return (1 + math.sqrt(max(dim, 1))) / (2 * self.budget) - 1
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the entries of ``x`` that ``key`` draws; see ``Codec.encode``."""
+        x = door.vector(self.id, x)
+        stream = door.key64(self.id, key)
+        size = self.max_nbytes(x.size)
+        out = None if out is None else door.room(self.id, out, size)
+        scale = self._scale(x)
+        found = np.empty(x.size + 1, np.uint32)
+        kept = found[: sign_coins(x, scale, stream, found) if scale else 0]
+        return self._write(scale, kept, x[kept] < 0, x.size, out)
+
+    def encode_at(
+        self,
+        support: Indices,
+        values: Vector,
+        dim: int,
+        out: Frame | None = None,
+        key: int = 0,
+    ) -> Frame:
+        """Return the frame of the vector with ``values`` at ``support``, 0 elsewhere.
+
+        Byte for byte that of ``encode``, in time and memory for the support alone.
+        ``support`` is int64 and ascends strictly, below ``dim``.
+
+        >>> import numpy as np
+        >>> frame = SparseSign().encode_at(np.array([2]), np.array([-3.0]), 10**9)
+        >>> frame.tobytes().hex(" ", -4)
+        '00004040 00010104'
+        """
+        stream = door.key64(self.id, key)
+        try:
+            values = door.vector(self.id, values)
+            scale = self._scale(values)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(": x", ": values", 1)) from None
+        dim = door.length(self.id, dim, door.MAX_SPARSE_DIM)
+        support = door.support(self.id, support, values.size, dim)
+        out = None if out is None else door.room(self.id, out, self.max_nbytes(dim))
+        found = np.empty(values.size + 1, np.uint32)
+        count = sign_coins_at(support, values, scale, stream, found) if scale else 0
+        places = found[:count]
+        kept = support[places].astype(np.uint32)
+        return self._write(scale, kept, values[places] < 0, dim, out)
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the kept entries to ``out``, in O(k)."""
+        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        scale = door.factor(self.id, scale)
+        if door.is_zero(self.id, frame, frame.size, out.size):
+            return
+        header = indices.read_header(self.id, frame[4:], out.size, out.size)
+        count, first = header.count, 4 + header.nbytes
+        last = first + (count + 7) // 8
+        if frame.size < last:
+            door.damaged(self.id, f"{frame.size} bytes, a sign is missing")
+        door.check_padding(self.id, frame[:last], count)
+        chosen = indices.read(self.id, header, frame[last:], out.size)
+        codes = np.empty(count, np.uint32)
+        unpack(frame, first, U1, codes)
+        starts, units = np.array([0, count]), frame[:4].view("<f4").astype(np.float64)
+        group_add(codes, chosen, starts, units, U0, out, scale)
+
+    def _scale(self, x: Vector) -> float:
+        """Return s, 0 for the zero vector."""
+        scale = float(upper_float32(max_abs(x) / self.budget))
+        if not scale < math.inf:
+            door.refuse(self.id, x, "largest entry over the budget")
+        return scale
+
+    def _write(
+        self,
+        scale: float,
+        chosen: Chosen,
+        negative: NDArray[np.bool_],
+        dim: int,
+        out: Frame | None,
+    ) -> Frame:
+        """Return the frame of ``scale`` and the signs of the entries ``chosen``."""
+        if not scale:
+            frame = np.empty(4, np.uint8) if out is None else out[:4]
+            frame[:] = 0
+            return frame
+        header, stream = indices.plan(chosen, dim)
+        first = 4 + header.nbytes
+        last = first + (header.count + 7) // 8
+        size = last + stream
+        frame = np.empty(size, np.uint8) if out is None else out
+        frame[:4].view("<f4")[0] = scale
+        header.write(frame[4:first])
+        pack(negative.astype(np.uint32), U1, frame, first)
+        indices.write(header, chosen, dim, frame[last:size])
+        return frame[:size]
