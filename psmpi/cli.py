@@ -189,8 +189,8 @@ def compare(
     Parameters
     ----------
     what
-        A built-in comparison on the digits data (laq, qsparse, dist-ef), or a TOML
-        file: general options, then a [[run]] table per algorithm.
+        A built-in comparison on the digits data (laq, qsparse, dist-ef, asylpg,
+        quantimed), or a TOML file: general options, then a [[run]] table per algorithm.
     out
         Directory to record the runs in; must not exist.
     local
