@@ -154,7 +154,9 @@ def run_local(
     return Result(summary, served.evaluation.rows, served.state.x, path, unmet)
 
 
-def replay(path: Path, out: Path | None = None) -> Result:
+def replay(
+    path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
+) -> Result:
     """Do a recorded run again in this process, with the decisions that time made then.
 
     Raises ``ConfigError`` if data, code or configuration are not those of the run, and
