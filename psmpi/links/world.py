@@ -16,14 +16,9 @@ import numpy as np
 
 from psmpi.base import LinkError
 from psmpi.links.guard import Guard, precise_sleep
-from psmpi.links.mpi import (
-    MPI,
-    SEGMENT,
-    TREE_SEGMENT,
-    Broadcast,
-    MpiTransport,
-    Settings,
-)
+from psmpi.links.mpi import MPI
+from psmpi.links.remote import MpiTransport
+from psmpi.links.settings import SEGMENT, TREE_SEGMENT, Broadcast, Settings
 from psmpi.links.waiting import wait
 
 _LAST = 0.3  # seconds
