@@ -18,6 +18,8 @@ AHEAD = 4  # segments of one message in flight on one edge
 class Whole:
     """A message to be forwarded that is all there: the root's."""
 
+    peer = 0
+
     def __init__(self, message: Frame) -> None:
         self.buffer = message
         self.filled = self.total = message.size
@@ -61,7 +63,7 @@ class Incoming:
         """Withdraw the posted receives."""
         for request in self._requests:
             request.Cancel()
-            wait(request.Test, f"cancelling the receive from node {self.peer}")
+            wait(request.Test)
         self._requests.clear()
 
     def _post_segment(self, end: int) -> None:
@@ -115,6 +117,10 @@ class Outgoing:
         """Whether nothing is on its way."""
         self.flying = [request for request in self.flying if not request.Test()]
         return not self.flying
+
+    def done(self) -> bool:
+        """Whether all is gone that was to be sent."""
+        return self.waiting is None and self.idle()
 
     def launch(self) -> Frame:
         """Return what waits, as what is on its way from now on."""

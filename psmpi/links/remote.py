@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from psmpi.base import Frame, LinkError
 from psmpi.links.boxes import AHEAD, Incoming, Outgoing, Whole, parts
 from psmpi.links.mpi import MPI
+from psmpi.links.pulse import Pulse
 from psmpi.links.settings import Settings
 from psmpi.links.transport import Transport, name
 from psmpi.links.waiting import wait
@@ -31,11 +32,13 @@ class MpiTransport(Transport):
         tree: MPI.Comm,
         settings: Settings,
         peers: Sequence[int] = (),
+        pulse: Pulse | None = None,
     ) -> None:
         self.node = points.Get_rank()
         self.nodes = points.Get_size()
         self._points, self._tree = points, tree
         self._settings = settings
+        self._pulse = pulse
         heard = [0, *peers] if self.node else range(1, self.nodes)
         self._inboxes = {
             node: Incoming(
@@ -69,19 +72,35 @@ class MpiTransport(Transport):
         flying = []
         for node in nodes:
             flying += self._isend(node, message)
-        for node, request in flying:
-            self._wait(request.Test, f"sending to {name(node)}", message.size)
 
-    def post(self, node: int, message: Frame) -> None:
+        def sent() -> bool:
+            nonlocal flying
+            flying = [(node, request) for node, request in flying if not request.Test()]
+            return not flying
+
+        def late() -> list[int]:
+            return [node for node, _ in flying]
+
+        what = f"sending to {', '.join(map(name, nodes))}"
+        self._wait(sent, what, late, message.size)
+
+    def post(self, node: int, message: Frame) -> bool:
         box = self._outboxes[node]
-        if box.put(message):
-            self.superseded += 1
+        superseded = box.put(message)
+        self.superseded += superseded
         self._launch(node, box)
+        return superseded
+
+    def drop(self, node: int) -> bool:
+        dropped = self._outboxes[node].drop()
+        self.superseded += dropped
+        return dropped
 
     def flush(self) -> None:
-        for node, box in self._outboxes.items():
-            self.superseded += box.drop()
-            self._wait(box.idle, f"sending to {name(node)}")
+        def late() -> list[int]:
+            return [node for node, box in self._outboxes.items() if not box.done()]
+
+        self._wait(lambda: not late(), "sending to its peers", late)
 
     def recv(self, node: int) -> Frame:
         if node not in self._inboxes:
@@ -105,13 +124,15 @@ class MpiTransport(Transport):
             return bool(found)
 
         names = ", ".join(name(inbox.peer) for inbox in heard)
-        self._wait(look, f"receiving from any of {names}")
+        peers = [inbox.peer for inbox in heard]
+        self._wait(look, f"receiving from any of {names}", lambda: peers)
         self._turn = found[0].peer
         return self._turn, self._receive(found[0])
 
     def poll(self, node: int) -> Frame | None:
-        for peer, box in self._outboxes.items():
-            self._launch(peer, box)
+        self._launch_all()
+        if self._pulse is not None:
+            self._pulse.look()
         inbox = self._inboxes[node]
         if inbox.lent or not inbox.begun():
             return None
@@ -149,16 +170,19 @@ class MpiTransport(Transport):
         for inbox in [*self._inboxes.values(), self._parent]:
             if inbox is not None:
                 inbox.cancel()
+        if self._pulse is not None:
+            self._pulse.close()
         self._points.Free()
         self._tree.Free()
 
     def _receive(self, inbox: Incoming) -> Frame:
         what = f"receiving from {name(inbox.peer)}"
-        self._wait(inbox.begun, what)
+        whom = [inbox.peer]
+        self._wait(inbox.begun, what, lambda: whom)
         if inbox is self._parent:
             self._forward(inbox)
         else:
-            self._wait(inbox.advance, what, inbox.total)
+            self._wait(inbox.advance, what, lambda: whom, inbox.total)
         inbox.lent = True
         self._lent.append(inbox)
         self.received_bytes += inbox.total
@@ -166,33 +190,48 @@ class MpiTransport(Transport):
 
     def _forward(self, source: Incoming | Whole) -> None:
         """Pass a message on to the children, its segments as they come in."""
-        flying: list[MPI.Request] = []
+        flying: list[tuple[int, MPI.Request]] = []
         sent = 0
 
         def advance() -> bool:
             nonlocal sent, flying
             complete = source.advance()
-            flying = [request for request in flying if not request.Test()]
+            flying = [
+                (child, request) for child, request in flying if not request.Test()
+            ]
             while sent < source.filled and len(flying) < AHEAD * len(self._children):
                 end = min(sent + self._tree_segment, source.filled)
                 part = [source.buffer[sent:end], MPI.BYTE]
-                flying += [self._tree.Isend(part, child, 0) for child in self._children]
+                flying += [
+                    (child, self._tree.Isend(part, child, 0))
+                    for child in self._children
+                ]
                 sent = end
             return complete and not flying and (sent == end_of_message or leaf)
 
+        def late() -> list[int]:
+            return (
+                [source.peer]
+                if source.filled < source.total
+                else [c for c, _ in flying]
+            )
+
         leaf = not self._children
         end_of_message = source.total
-        self._wait(advance, "broadcasting", source.total)
+        self._wait(advance, "broadcasting", late, source.total)
         self._book(source.total, len(self._children))
 
     def _bcast_by_mpi(self, message: Frame | None) -> Frame:
         size = np.array([0 if message is None else message.size], np.int64)
-        self._wait(self._tree.Ibcast([size, MPI.INT64_T]).Test, "broadcasting")
+        # Who forwards to whom is MPI's secret.
+        whom = [0] if self.node else range(1, self.nodes)
+        request = self._tree.Ibcast([size, MPI.INT64_T])
+        self._wait(request.Test, "broadcasting", lambda: whom)
         total = int(size[0])
         whole: Frame = np.empty(total, np.uint8) if message is None else message
         for part in parts(whole, self._settings.segment):
             request = self._tree.Ibcast([part, MPI.BYTE])
-            self._wait(request.Test, "broadcasting", total)
+            self._wait(request.Test, "broadcasting", lambda: whom, total)
         if message is None:
             self.received_bytes += total + self.bcast_overhead
         else:
@@ -214,13 +253,34 @@ class MpiTransport(Transport):
             message = box.launch()
             box.flying = [request for _, request in self._isend(node, message)]
 
+    def _launch_all(self) -> None:
+        for node, box in self._outboxes.items():
+            self._launch(node, box)
+
     def _book(self, nbytes: int, copies: int) -> None:
         self.sent_bytes += nbytes * copies
         self.sent_messages += copies
 
-    def _wait(self, ready: Callable[[], bool], what: str, nbytes: int = 0) -> None:
+    def _wait(
+        self,
+        ready: Callable[[], bool],
+        what: str,
+        whom: Callable[[], Iterable[int]],
+        nbytes: int = 0,
+    ) -> None:
+        """Wait until ``ready()``; ``whom()`` are the nodes that it is for, or up to."""
+        if any(box.waiting is not None for box in self._outboxes.values()):
+            first, then = self._launch_all, ready
+
+            def ready() -> bool:
+                first()
+                return then()
+
         try:
-            wait(ready, what, nbytes=nbytes, timeout=self._settings.timeout)
+            if self._pulse is None:
+                wait(ready, nbytes=nbytes)
+            else:
+                self._pulse.wait(ready, what, whom, nbytes)
         except MPI.Exception as error:
             raise LinkError(f"{what}: {error.Get_error_string()}") from error
 

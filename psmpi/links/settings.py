@@ -23,7 +23,7 @@ class Settings:
     broadcast: Broadcast = "tree"
     segment: int = SEGMENT
     tree_segment: int = TREE_SEGMENT
-    timeout: float | None = None  # of each wait; None: for ever
+    timeout: float | None = None  # without a sign of life; None: for ever
 
     def __post_init__(self) -> None:
         if self.broadcast not in get_args(Broadcast):
