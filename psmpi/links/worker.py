@@ -298,6 +298,11 @@ class Worker(WorkerLink):
         while seen < newest:
             self._transport.release()
             opened = self._from_peer(self._transport.recv(peer + 1), peer)
+            if opened.kind == BYE:
+                raise LinkError(
+                    f"replay: worker {peer} has ended without a frame of round "
+                    f"{newest}; the recorded run was another one"
+                )
             seen = opened.round
             yield peer, require(opened, DATA, f"worker {peer}", "a frame")
 
