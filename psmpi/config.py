@@ -131,8 +131,10 @@ class RunOptions:
         Whether every pair of ranks has such a line there, or every node one for all
         that it sends, and one for all that it is sent: pair or node.
     timeout:
-        Seconds after which a rank that waits in vain ends the run, and names whom it
-        has waited for; 0: never.
+        Over MPI: seconds that a rank which others wait for may be silent; then the run
+        ends and names it. Who waits answers for itself and is never named, who computes
+        doesn't: give more than the longest step, and the longest evaluation, can take.
+        0: no limit.
     optimum:
         Find the optimum of a convex problem first (cached per data set), for the
         residual.

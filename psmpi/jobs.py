@@ -110,6 +110,11 @@ def run_local(
         )
         journals: list[Journal | None] = [None] * (how.workers + 1)
         if replay is not None:
+            if len(replay.decisions) != how.workers + 1:
+                raise ConfigError(
+                    f"replay: recorded of {len(replay.decisions) - 1} workers, and "
+                    f"this run has {how.workers}"
+                )
             journals = [Journal(entries) for entries in replay.decisions]
         stop_at = None if replay is None else replay.rounds
         writer = None

@@ -20,7 +20,7 @@ from psmpi import config, driver, kernels, problems
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.driver import Job, Summary
 from psmpi.links.ends import longest
-from psmpi.links.mpi import MpiTransport
+from psmpi.links.remote import MpiTransport
 from psmpi.links.world import World
 from psmpi.record import RunWriter, read_run, versions
 from psmpi.report import console, table

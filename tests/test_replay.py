@@ -1,148 +1,140 @@
-"""Runs again from their records: the same bits, or a word on what has changed."""
+"""Replays: what time decided once is decided so again, in process and from MPI."""
 
-import json
-
-import numpy as np
 import pytest
 
-import psmpi
-from psmpi import config, driver, jobs
-from psmpi.__main__ import main
-from psmpi.base import ConfigError, LinkError, PsmpiError
+from psmpi import config, jobs
+from psmpi.base import ConfigError, LinkError
+from psmpi.jobs import run_local
+from psmpi.links.journal import Journal
+from psmpi.record import Recorded, read_decisions, read_run
 
-HOW = {"workers": 3, "rounds": 30, "evaluate_every": 5, "seed": 2}
-TIMED = [
-    ("asylpg", {"staleness": 3, "epoch": 12}),
-    ("async-dsgd", {"topology": "ring"}),
-    ("quantimed-dsgd", {"topology": "ring", "deadline": 0.4}),
-]
-
-
-@pytest.fixture
-def data(tmp_path):
-    rng = np.random.default_rng(0)
-    path = tmp_path / "data.npz"
-    np.savez(path, X=rng.normal(size=(90, 4)), y=rng.integers(0, 2, 90))
-    return path
-
-
-@pytest.fixture
-def record(tmp_path, data):
-    """Record a run whose order depends on simulated speeds; return its directory."""
-
-    def record(algorithm="asylpg", **options):
-        given = {"data": f"npz:{data}", "speeds": "uniform:10,90", "batch": 4}
-        made = config.run(algorithm, **HOW | given | options)
-        out = tmp_path / algorithm
-        return jobs.run_local(made, out=out), out
-
-    return record
+HOW = {"data": "synthetic:softmax,samples=80,features=6", "workers": 3, "seed": 2}
+HOW |= {"rounds": 24, "evaluate_every": 6}
+TIMED = {"lr": 0.02, "mixing": 2.0, "topology": "ring"}
+CASES = {
+    "asylpg": ("asylpg", {"batch": 4, "lr": 0.02}),
+    "sparse-asylpg": ("sparse-asylpg", {"batch": 4, "lr": 0.02}),
+    "acc-asylpg": ("acc-asylpg", {"batch": 4, "lr": 0.02, "mu": 0.1}),
+    "asysvrg": ("asysvrg", {"batch": 4, "lr": 0.02, "staleness": 1}),
+    "async-dsgd": ("async-dsgd", {"lr": 0.02, "topology": "complete"}),
+    "async-ring": ("async-dsgd", {"lr": 0.02, "topology": "ring", "slow": "1:9x"}),
+    "quantimed": ("quantimed-dsgd", TIMED | {"deadline": 0.003}),
+    "speeds": (
+        "quantimed-dsgd",
+        TIMED | {"batch": 9, "speeds": "uniform:2e3,3e4"},
+    ),
+}
 
 
-@pytest.mark.parametrize(("algorithm", "options"), TIMED)
-def test_a_replay_has_the_same_bits(record, algorithm, options):
-    there, out = record(algorithm, **options)
-    assert (out / "decisions.npz").exists()
-    again = psmpi.replay(out)
-    assert again.x.tobytes() == there.x.tobytes()
-    assert [row["loss"] for row in again.rows] == [row["loss"] for row in there.rows]
+def made(case, **given):
+    name, options = CASES[case]
+    return config.run(name, **HOW | options | given)
 
 
-def test_the_order_matters_to_what_is_replayed(record):
-    # Or the test before would say nothing.
-    there, out = record(**dict(TIMED)["asylpg"])
-    plain = jobs.run_local(config.run("asylpg", **_given(out) | {"speeds": ""}))
-    assert plain.x.tobytes() != there.x.tobytes()
+def facts(result):
+    names = ("round", "loss", "uploads", "paper_bits_up", "paper_bits_down")
+    return [[row[name] for name in names] for row in result.rows]
 
 
-def _given(out):
-    given = json.loads((out / "manifest.json").read_text())["config"]
-    options = given.pop("options")
-    drop = ("algorithm", "name")
-    return {k: v for k, v in (given | options).items() if k not in drop}
+def assert_same(again, first, exact=True):
+    assert again.x.tobytes() == first.x.tobytes()
+    if exact:
+        assert facts(again) == facts(first)
+    else:  # of what is posted, a replay can't miss what was superseded
+        assert [row[:2] for row in facts(again)] == [row[:2] for row in facts(first)]
 
 
-def test_a_replay_stops_where_the_run_was_stopped_by_time(record):
-    there, out = record(rounds=300, until=["seconds=5"])
-    assert 0 < there.summary["rounds"] < 300
-    assert psmpi.replay(out).x.tobytes() == there.x.tobytes()
+def recorded(path):
+    return read_decisions(read_run(path))
 
 
-def test_synchronous_runs_are_replayed_too(record, tmp_path):
-    there, out = record("sgd")
-    assert not (out / "decisions.npz").exists()
-    again = psmpi.replay(out, out=tmp_path / "again")
-    assert again.x.tobytes() == there.x.tobytes()
-    assert (tmp_path / "again" / "summary.json").exists()
+@pytest.mark.parametrize("case", CASES)
+def test_a_replay_is_the_run(case, tmp_path):
+    run = made(case)
+    first = run_local(run, out=tmp_path / "first")
+    decisions = recorded(tmp_path / "first")
+    assert any(decisions.decisions)
+    again = run_local(run, out=tmp_path / "again", replay=decisions)
+    assert_same(again, first, exact="async" not in case)
+    assert recorded(tmp_path / "again") == decisions
+    for schedule in (1, 2):
+        shuffled = run_local(run, replay=decisions, schedule=schedule)
+        assert shuffled.x.tobytes() == first.x.tobytes()
 
 
-def test_changed_data_is_named(record, data):
-    _, out = record()
-    with np.load(data) as old:
-        X, y = old["X"], old["y"]
-    X[7, 2] += 1e-3
-    np.savez(data, X=X, y=y)
-    with pytest.raises(ConfigError, match=r"the data of .* has changed: its dig"):
-        psmpi.replay(out)
+@pytest.mark.parametrize("case", ["asylpg", "async-dsgd", "quantimed"])
+def test_a_run_that_met_its_target_is_replayed_to_there(case, tmp_path):
+    loss = run_local(made(case)).rows[2]["loss"]
+    run = made(case, until=f"loss={loss * 1.02}", evaluate_every=3)
+    first = run_local(run, out=tmp_path / "first")
+    assert first.summary["rounds"] < 24
+    again = run_local(run, replay=recorded(tmp_path / "first"))
+    assert_same(again, first, exact=case != "async-dsgd")
 
 
-def test_changed_code_is_named(record, monkeypatch):
-    _, out = record()
-    monkeypatch.setattr(driver, "code_digest", lambda: "feed")
-    with pytest.raises(ConfigError, match=r"the code of .* has changed.* is feed"):
-        psmpi.replay(out)
+@pytest.mark.parametrize("case", ["asylpg", "async-ring", "quantimed"])
+@pytest.mark.parametrize("change", ["less", "more"])
+def test_another_number_of_decisions_is_told(case, change, tmp_path):
+    run = made(case)
+    run_local(run, out=tmp_path / "first")
+    found = recorded(tmp_path / "first")
+    entries = [list(rank) for rank in found.decisions]
+    rank = 0 if case == "asylpg" else 1
+    entries[rank] = entries[rank][:-5] if change == "less" else entries[rank] * 2
+    text = (
+        "replay: |deadlock: "
+        if case == "async-ring"
+        else ("replay: .*used up" if change == "less" else "replay: .*left over")
+    )
+    with pytest.raises(LinkError, match=text):
+        run_local(run, replay=Recorded(entries, found.rounds))
 
 
-def test_a_changed_configuration_is_named(record):
-    _, out = record()
-    path = out / "manifest.json"
-    path.write_text(path.read_text().replace('"lr": 0.1', '"lr": 0.2'))
-    with pytest.raises(ConfigError, match="the configuration of"):
-        psmpi.replay(out)
+def test_decisions_of_another_number_of_ranks_are_refused(tmp_path):
+    run_local(made("asylpg"), out=tmp_path / "first")
+    with pytest.raises(ConfigError, match="replay: recorded of 3 workers, and this"):
+        run_local(made("asylpg", workers=4), replay=recorded(tmp_path / "first"))
 
 
-def test_a_run_that_did_not_end_is_refused(record):
-    _, out = record()
-    (out / "summary.json").unlink()
-    with pytest.raises(ConfigError, match="has not ended"):
-        psmpi.replay(out)
+def test_a_journal():
+    journal = Journal([4, 2])
+    assert journal.replaying
+    assert [journal.take(), journal.used_up, journal.take()] == [4, False, 2]
+    assert journal.used_up
+    assert journal.entries == [4, 2]
+    with pytest.raises(LinkError, match="used up; the recorded run was another one"):
+        journal.take()
+    with pytest.raises(LinkError, match="1 recorded decisions of this rank are left"):
+        Journal([7]).close()
+    fresh = Journal()
+    assert not fresh.replaying
+    assert fresh.note(3) == 3
+    assert fresh.entries == [3]
+    fresh.close()
 
 
-def test_lost_decisions_are_missed(record):
-    _, out = record()
-    with np.load(out / "decisions.npz") as found:
-        cut = {rank: found[rank][:-3] for rank in found}
-    np.savez_compressed(out / "decisions.npz", **cut)
-    with pytest.raises(LinkError, match="decisions of this rank are used up"):
-        psmpi.replay(out)
-    (out / "decisions.npz").write_bytes(b"PK")
-    with pytest.raises(ConfigError, match=r"decisions\.npz: broken"):
-        psmpi.replay(out)
+@pytest.fixture(scope="module")
+def over_mpi(tmp_path_factory):
+    """All cases recorded over MPI, in one job."""
+    folder = tmp_path_factory.mktemp("recorded")
+    runs = {case: made(case) for case in CASES}
+    results = jobs.run_mpi(list(runs.values()), [folder / case for case in runs])
+    return dict(zip(runs, results, strict=True))
 
 
-def test_a_difference_is_told_with_its_round(record):
-    _, out = record()
-    rows = (out / "rows.jsonl").read_text().splitlines()
-    row = json.loads(rows[3])
-    rows[3] = json.dumps(row | {"loss": row["loss"] * (1 + 1e-9)})
-    (out / "rows.jsonl").write_text("\n".join(rows) + "\n")
-    with pytest.raises(PsmpiError, match=r"differs from .* since round 15: the l"):
-        psmpi.replay(out)
+@pytest.mark.mpi
+@pytest.mark.parametrize("case", CASES)
+def test_what_mpi_recorded_is_replayed_bit_for_bit(over_mpi, case):
+    there = over_mpi[case]
+    again = run_local(made(case), replay=recorded(there.path))
+    assert_same(again, there, exact="async" not in case)
 
 
-def test_another_model_is_told(record):
-    there, out = record()
-    x = there.x.copy()
-    x[0] = np.nextafter(x[0], np.float32(np.inf))
-    np.save(out / "model.npy", x)
-    with pytest.raises(PsmpiError, match="the final model differs"):
-        psmpi.replay(out)
-
-
-def test_the_command_says_so(record, capsys, monkeypatch):
-    _, out = record()
-    monkeypatch.setattr("sys.argv", ["psmpi", "replay", str(out)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code in (0, None)
-    assert "the same bits again: the model after 30 rounds" in capsys.readouterr().out
+@pytest.mark.mpi
+@pytest.mark.parametrize("case", CASES)
+def test_all_bytes_handed_to_mpi_are_in_the_summary(over_mpi, case):
+    summary = over_mpi[case].summary
+    sent = sum(rank["bytes_sent"] for rank in summary["ranks"])
+    kinds = ("wire_bytes_up", "wire_bytes_down", "wire_bytes_observed")
+    assert sent == sum(summary[kind] for kind in kinds)
+    assert sent == sum(rank["bytes_received"] for rank in summary["ranks"])

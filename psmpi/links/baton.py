@@ -82,6 +82,10 @@ class Baton:
         self._pass_on(rank)
         self._waits[rank] = None
 
+    def pass_on(self, rank: int) -> None:
+        """Let others that can go on have a turn first."""
+        self._pass_on(rank)
+
     def pause(self, rank: int) -> None:
         """Under a seeded schedule, perhaps let others run first."""
         if self._error is not None:

@@ -8,6 +8,7 @@ the messages that it waits for.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Literal
@@ -39,14 +40,15 @@ class VirtualClock(Clock):
     def __init__(self, measured: bool) -> None:
         self.latest = 0.0
         self._measured = measured
-        self._mark: float | None = None  # CPU time of this node's thread, in seconds
+        self._thread = 0  # the node's, once it has looked at the clock,
+        self._mark = 0.0  # and its CPU time then, in seconds
 
     def now(self) -> float:
         if self._measured:
-            cpu = time.thread_time()
-            if self._mark is not None:
+            thread, cpu = threading.get_ident(), time.thread_time()
+            if thread == self._thread:
                 self.latest += cpu - self._mark
-            self._mark = cpu
+            self._thread, self._mark = thread, cpu
         return self.latest
 
     def spend(self, seconds: float) -> None:
@@ -58,7 +60,7 @@ class VirtualClock(Clock):
 
     def forgive(self) -> None:
         if self._measured:
-            self._mark = time.thread_time()
+            self._thread, self._mark = threading.get_ident(), time.thread_time()
 
 
 @dataclass

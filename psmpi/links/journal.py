@@ -26,6 +26,14 @@ class Journal:
         """Whether there is nothing left to replay."""
         return not self._recorded
 
+    def close(self) -> None:
+        """Raise ``LinkError`` if the recorded run decided more than this one."""
+        if self._recorded:
+            raise LinkError(
+                f"replay: {len(self._recorded)} recorded decisions of this rank are "
+                "left over; the recorded run was another one"
+            )
+
     def note(self, decision: int) -> int:
         """Write down, and return, what was decided."""
         self.entries.append(decision)
@@ -34,5 +42,8 @@ class Journal:
     def take(self) -> int:
         """Return what was decided here in the recorded run."""
         if not self._recorded:
-            raise LinkError("replay: the recorded decisions of this rank are used up")
+            raise LinkError(
+                "replay: the recorded decisions of this rank are used up; the recorded "
+                "run was another one"
+            )
         return self.note(self._recorded.popleft())

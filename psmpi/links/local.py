@@ -61,6 +61,8 @@ class LocalTransport(Transport):
         self._lent: list[Frame] = []
 
     def send(self, node: int, message: Frame, *, free: bool = False) -> None:
+        if self.virtual:  # who sends earlier gets a line that they share earlier
+            self._wait("for its turn", lambda: 0.0)
         self._office.deliver(self.node, node, message, free)
         self.sent_bytes += message.size
         self.sent_messages += 1
@@ -70,8 +72,12 @@ class LocalTransport(Transport):
         for node in nodes:
             self.send(node, message)
 
-    def post(self, node: int, message: Frame) -> None:
+    def post(self, node: int, message: Frame) -> bool:
         self.send(node, message)
+        return False
+
+    def drop(self, node: int) -> bool:
+        return False
 
     def flush(self) -> None:
         pass  # what was sent is there
@@ -100,8 +106,10 @@ class LocalTransport(Transport):
         return first[2], self._lend(self._inboxes[first[2]].popleft())
 
     def poll(self, node: int) -> Frame | None:
-        # Everybody who is earlier goes first: what they send may be there in time.
-        self._wait("for its turn", lambda: 0.0)
+        if self.virtual:  # Who is earlier goes first: what they send may be in time.
+            self._wait("for its turn", lambda: 0.0)
+        else:  # Who only ever looks would keep everybody from going on.
+            self._office.baton.pass_on(self.node)
         inbox = self._inboxes[node]
         if not inbox or inbox[0].when > self._clock.latest:
             return None

@@ -137,15 +137,20 @@ class Server(ServerLink):
     def stop(self) -> None:
         """End the run: tell every worker and wait until each has said BYE."""
         self._down(range(self.workers), None, kind=STOP, tree=self._wire.tree)
-        for worker in range(self.workers):
-            while True:
-                self._transport.release()
-                opened = self._hear(worker)
-                if opened.kind == BYE:
-                    break
-            if self._observer is not None and opened.frame is not None:
-                self._observer.farewell(worker, opened.frame)
+        # In any order: who says BYE may wait for a peer that has yet to be heard.
+        here = set(range(self.workers))
+        while here:
+            self._transport.release()
+            with self.meter.phase("wait"):
+                nodes = [worker + 1 for worker in sorted(here)]
+                node, message = self._transport.recv_any(nodes)
+            opened = self._open(node - 1, message)
+            if opened.kind == BYE:
+                here.remove(node - 1)
+                if self._observer is not None and opened.frame is not None:
+                    self._observer.farewell(node - 1, opened.frame)
         self._count()
+        self.journal.close()
 
     def _begin(self, state: Any) -> None:
         self._go_on()

@@ -49,16 +49,21 @@ class Transport(abc.ABC):
         """
 
     @abc.abstractmethod
-    def post(self, node: int, message: Frame) -> None:
+    def post(self, node: int, message: Frame) -> bool:
         """Hand a message over without waiting; ``message`` may be overwritten.
 
         Where the one before is still under way, this one waits, and takes the place of
-        another that does: the receiver misses what is superseded.
+        another that does: the receiver misses what is superseded. Returns whether one
+        was.
         """
 
     @abc.abstractmethod
+    def drop(self, node: int) -> bool:
+        """Give up the posted message that waits; return whether there was one."""
+
+    @abc.abstractmethod
     def flush(self) -> None:
-        """Wait until all that was posted is under way no more; drop what waits."""
+        """Wait until all that was posted is gone."""
 
     @abc.abstractmethod
     def poll(self, node: int) -> Frame | None:

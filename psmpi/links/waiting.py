@@ -11,8 +11,6 @@ import os
 import time
 from collections.abc import Callable
 
-from psmpi.base import LinkError
-
 _SPINS = 30
 _YIELDS = 50
 _LARGE = 256 << 10  # bytes from which a transfer needs both ends to keep polling
@@ -22,18 +20,11 @@ _LONG_NAP = 1e-3  # and the longest once nothing has come for _PATIENCE seconds
 _PATIENCE = 20e-3
 
 
-def wait(
-    ready: Callable[[], bool],
-    what: str,
-    *,
-    nbytes: int = 0,
-    timeout: float | None = None,
-) -> None:
-    """Return once ``ready()`` is true.
+def wait(ready: Callable[[], bool], *, nbytes: int = 0) -> None:
+    """Return once ``ready()`` is true; the job ends when a peer dies.
 
     ``nbytes``: size of a transfer known to be under way; a large one is polled for the
-    time it should take before sleeping. Raises ``LinkError`` naming ``what`` after
-    ``timeout`` seconds; None waits for ever (the job ends when a peer dies).
+    time it should take before sleeping.
     """
     for _ in range(_SPINS):
         if ready():
@@ -47,8 +38,6 @@ def wait(
     nap = 0.0
     while not ready():
         waited = time.monotonic() - start
-        if timeout is not None and waited > timeout:
-            raise LinkError(f"{what}: nothing happened for {timeout:g} s")
         if waited < polling:
             os.sched_yield()
             continue

@@ -25,6 +25,8 @@ from psmpi.links.metering import Meter, MeteredCodec
 from psmpi.links.pace import Pace
 from psmpi.links.transport import Transport
 
+_Booked = tuple[bool, int, int]  # whether it has a frame, its paper bits and bytes
+
 
 class Worker(WorkerLink):
     """A worker's end over ``transport``."""
@@ -56,6 +58,7 @@ class Worker(WorkerLink):
         self.down = MeteredCodec(wire.down, self.meter)
         self.peers = wire.peers[self.worker] if wire.peers else ()
         self._gone: set[int] = set()  # peers that have said that they send no more
+        self._posted: dict[int, _Booked] = {}  # what was posted last
 
     def outgoing(self, codec: Codec) -> Codec:
         return self.up.like(codec)
@@ -85,7 +88,7 @@ class Worker(WorkerLink):
         message = self._out.message(self.round, frame)
         with self.meter.phase("send"):
             self._transport.send(0, message)
-        self._book(frame, bits, message.size, 1)
+        self._book(frame is not None, bits, message.size, 1)
 
     def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
         self._transport.release()
@@ -95,7 +98,7 @@ class Worker(WorkerLink):
         nodes = [0] if relay else [peer + 1 for peer in self.peers]
         with self.meter.phase("send"):
             self._transport.send_all(nodes, message)
-        self._book(frame, bits, message.size, len(nodes))
+        self._book(True, bits, message.size, len(nodes))
         for peer in self.peers:
             self._transport.release()
             with self.meter.phase("wait"):
@@ -112,12 +115,12 @@ class Worker(WorkerLink):
         self._transport.release()
         bits = self._out.paper_bits(frame)
         message = self._out.message(self.round, frame)
-        missed = self._transport.superseded
         with self.meter.phase("send"):
             for peer in self.peers:
-                self._transport.post(peer + 1, message)
-        missed = self._transport.superseded - missed
-        self._book(frame, bits, message.size, len(self.peers) - missed)
+                if self._transport.post(peer + 1, message):
+                    self._book(*self._posted[peer], -1)
+                self._posted[peer] = True, bits, message.size
+        self._book(True, bits, message.size, len(self.peers))
 
     def latest(self) -> Iterator[tuple[int, Frame]]:
         for peer in self.peers:
@@ -178,12 +181,17 @@ class Worker(WorkerLink):
             else told.message(self.round, BYE, None)
         )
         self._transport.send(0, message, free=True)
+        self.journal.close()
 
     def _part(self) -> None:
         """Take in what peers still send, until each has said that it sends no more."""
-        self._transport.flush()
+        # A long message on its way needs its receiver, who may wait for one of ours to
+        # arrive: so the farewell stands in line behind it, and we take in all the same.
         bye = envelope.seal(envelope.outbox(0), 0, self.round, BYE, 0)
-        self._transport.send_all([peer + 1 for peer in self.peers], bye)
+        for peer in self.peers:
+            if self._transport.drop(peer + 1):
+                self._book(*self._posted[peer], -1)
+            self._transport.post(peer + 1, bye)
         self.meter.wire_bytes_up += bye.size * len(self.peers)
         for peer in self.peers:
             while peer not in self._gone:
@@ -191,6 +199,7 @@ class Worker(WorkerLink):
                 message = self._transport.recv(peer + 1)
                 if self._from_peer(message, peer).kind == BYE:
                     self._gone.add(peer)
+        self._transport.flush()
 
     def _begin(self, state: Any) -> None:
         # A worker that the server doesn't ask every round has heard of later ones.
@@ -289,6 +298,11 @@ class Worker(WorkerLink):
         while seen < newest:
             self._transport.release()
             opened = self._from_peer(self._transport.recv(peer + 1), peer)
+            if opened.kind == BYE:
+                raise LinkError(
+                    f"replay: worker {peer} has ended without a frame of round "
+                    f"{newest}; the recorded run was another one"
+                )
             seen = opened.round
             yield peer, require(opened, DATA, f"worker {peer}", "a frame")
 
@@ -304,7 +318,7 @@ class Worker(WorkerLink):
             self._transport.send(0, message)
         self.meter.wire_bytes_up += message.size
 
-    def _book(self, frame: Frame | None, bits: int, nbytes: int, copies: int) -> None:
-        self.meter.uploads += copies if frame is not None else 0
+    def _book(self, frame: bool, bits: int, nbytes: int, copies: int) -> None:
+        self.meter.uploads += copies if frame else 0
         self.meter.paper_bits_up += bits * copies
         self.meter.wire_bytes_up += nbytes * copies

@@ -16,14 +16,10 @@ import numpy as np
 
 from psmpi.base import LinkError
 from psmpi.links.guard import Guard, precise_sleep
-from psmpi.links.mpi import (
-    MPI,
-    SEGMENT,
-    TREE_SEGMENT,
-    Broadcast,
-    MpiTransport,
-    Settings,
-)
+from psmpi.links.mpi import MPI
+from psmpi.links.pulse import Pulse
+from psmpi.links.remote import MpiTransport
+from psmpi.links.settings import SEGMENT, TREE_SEGMENT, Broadcast, Settings
 from psmpi.links.waiting import wait
 
 _LAST = 0.3  # seconds
@@ -62,12 +58,12 @@ class World:
         data = np.frombuffer(pickle.dumps(item), np.uint8)
         sizes = np.empty(self.size, np.int64)
         sizes[self.rank] = data.size
-        wait(self._comm.Iallgather(MPI.IN_PLACE, sizes).Test, "gathering sizes")
+        wait(self._comm.Iallgather(MPI.IN_PLACE, sizes).Test)
         ends = np.cumsum(sizes)
         starts = ends - sizes
         everything = np.empty(ends[-1], np.uint8)
         layout = [everything, sizes, starts, MPI.BYTE]
-        wait(self._comm.Iallgatherv([data, MPI.BYTE], layout).Test, "gathering")
+        wait(self._comm.Iallgatherv([data, MPI.BYTE], layout).Test)
         return [
             pickle.loads(everything[start:end].data)
             for start, end in zip(starts, ends, strict=True)
@@ -75,7 +71,7 @@ class World:
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
-        wait(self._comm.Ibarrier().Test, "waiting for the other ranks")
+        wait(self._comm.Ibarrier().Test)
 
     def transport(
         self,
@@ -107,7 +103,9 @@ class World:
                 raise LinkError(
                     f"transport: rank {rank} wants {other}, rank {self.rank} {settings}"
                 )
-        return MpiTransport(self._duplicate(), self._duplicate(), settings, peers)
+        points, tree = self._duplicate(), self._duplicate()
+        pulse = None if timeout is None else Pulse(self._duplicate(), timeout)
+        return MpiTransport(points, tree, settings, peers, pulse)
 
     def abort(self, status: int) -> None:
         """End the job now. The caller must ``os._exit``: MPI may let code run on."""
@@ -137,6 +135,6 @@ class World:
     def _duplicate(self) -> MPI.Comm:
         source = getattr(self, "_comm", MPI.COMM_WORLD)
         comm, request = source.Idup()
-        wait(request.Test, "duplicating a communicator")
+        wait(request.Test)
         comm.Set_errhandler(MPI.ERRORS_RETURN)
         return comm
