@@ -7,11 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from test_algorithms import IDS, ROWS
+from test_algorithms import IDS, ROWS, TIMED
 
 from psmpi import config, jobs, launcher
 from psmpi.base import ConfigError
 from psmpi.jobs import run_local
+from psmpi.record import read_decisions, read_run
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(180)]
 
@@ -43,11 +44,24 @@ def over_mpi(tmp_path_factory):
     lossy = {"down_codec": "uniform", "downlink": "model", "weight_decay": 0.01}
     runs["lossy"] = made("dist-ef-sgdm", lossy | {"batch": 20})
     runs["float64"] = made("laq", {"bits": 3}, dtype="float64")
+    relayed = {"topology": "complete", "relay": True}
+    runs["relay"] = made("q-dsgd", relayed | {"batch": 20})
+    free = {"topology": "ring", "batch": 8, "dtype": "float64"}
+    runs["measured"] = made("quantimed-dsgd", free)
+    runs["slow"] = made("async-dsgd", free, slow="0:30x", evaluate_every=3)
+    hurry = {"staleness": 1, "epoch": 7, "batch": 8, "recentre": True}
+    runs["hurry"] = made("acc-asylpg", hurry, slow="1:30x", partition="all")
     results = jobs.run_mpi(list(runs.values()), [folder / name for name in runs])
     return dict(zip(runs, results, strict=True)), runs
 
 
-@pytest.mark.parametrize("name", [*IDS, *WAYS, "float64", "async", "lossy"])
+UNTIMED = [name for name in IDS if name not in TIMED]
+REPLAYED = [*TIMED, "measured", "slow", "hurry"]
+
+
+@pytest.mark.parametrize(
+    "name", [*UNTIMED, *WAYS, "float64", "async", "lossy", "relay"]
+)
 def test_bits_are_those_of_the_run_in_process(over_mpi, name):
     results, runs = over_mpi
     there, here = results[name], run_local(runs[name])
@@ -59,11 +73,28 @@ def test_bits_are_those_of_the_run_in_process(over_mpi, name):
     assert there.summary["wire_bytes_down"] == here.summary["wire_bytes_down"] + sizes
 
 
-@pytest.mark.parametrize("name", [*IDS, *WAYS])
+@pytest.mark.parametrize("name", REPLAYED)
+def test_bits_are_those_of_the_replay_in_process(over_mpi, name):
+    results, runs = over_mpi
+    there = results[name]
+    decided = read_decisions(read_run(there.path))
+    assert any(decided.decisions)
+    here = run_local(runs[name], replay=decided, schedule=3)
+    assert there.x.tobytes() == here.x.tobytes()
+    own = ("round", "loss", "model_bits", "model_error", "consensus", "drift")
+    for mine, theirs in zip(here.rows, there.rows, strict=True):
+        assert [mine.get(k) for k in own] == [theirs.get(k) for k in own]
+    if "staleness" in there.summary:
+        same = ("staleness", "arrivals", "bursts", "late", "model_bits", "uploads")
+        assert [here.summary[k] for k in same] == [there.summary[k] for k in same]
+
+
+@pytest.mark.parametrize("name", [*IDS, *WAYS, "relay", *REPLAYED[-3:]])
 def test_what_was_handed_to_mpi_is_what_is_reported(over_mpi, name):
     summary = over_mpi[0][name].summary
     sent = sum(rank["bytes_sent"] for rank in summary["ranks"])
-    assert sent == summary["wire_bytes_up"] + summary["wire_bytes_down"]
+    ways = ("wire_bytes_up", "wire_bytes_down", "wire_bytes_observed")
+    assert sent == sum(summary[way] for way in ways)
     assert sent == sum(rank["bytes_received"] for rank in summary["ranks"])
 
 
