@@ -10,8 +10,8 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_PARTS = ("algorithms", "codecs", "memory", "problems", "steps")
-_NAMES = {"run": "psmpi.jobs", "Result": "psmpi.driver"}
+_PARTS = ("algorithms", "codecs", "graphs", "memory", "problems", "steps")
+_NAMES = {"run": "psmpi.jobs", "replay": "psmpi.jobs", "Result": "psmpi.driver"}
 
 __all__ = ["__version__", *_PARTS, *_NAMES]
 

@@ -460,6 +460,10 @@ class Algorithm(abc.ABC):
         """Return what is allowed but likely not meant, a line each."""
         return ()
 
+    def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
+        """Return how many frames its uncompressed counterpart sends up, and down."""
+        return plan.workers * rounds, plan.workers * rounds
+
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
         """Return what is kept in the run's directory besides, by file name."""
         return {}

@@ -1,4 +1,4 @@
-"""The command line: run, compare, report, show, list, warmup.
+"""The command line: run, compare, report, replay, show, list, warmup.
 
 Options of an algorithm are its dataclass fields, with the help that its docstring has.
 """
@@ -189,8 +189,8 @@ def compare(
     Parameters
     ----------
     what
-        A built-in comparison on the digits data (laq, qsparse, dist-ef), or a TOML
-        file: general options, then a [[run]] table per algorithm.
+        A built-in comparison on the digits data (laq, qsparse, dist-ef, asylpg,
+        quantimed), or a TOML file: general options, then a [[run]] table per algorithm.
     out
         Directory to record the runs in; must not exist.
     local
@@ -221,6 +221,23 @@ def report(
         Overwrite that file.
     """
     return start.report(runs, html=html, force=force)
+
+
+@app.command
+def replay(run: Path, /, *, out: Path | None = None) -> int:
+    """Do a recorded run again in this process, and see that every bit is the same.
+
+    What depended on time (who was heard first, how much was done by a deadline) is as
+    in the record.
+
+    Parameters
+    ----------
+    run
+        A run directory.
+    out
+        Directory to record the run in; must not exist.
+    """
+    return start.replay(run, out=out)
 
 
 @app.command

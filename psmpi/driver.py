@@ -39,7 +39,7 @@ from psmpi.links.metering import MeteredProblem
 from psmpi.links.server import Server
 from psmpi.links.transport import Transport
 from psmpi.links.worker import Worker
-from psmpi.record import MODEL, RunWriter
+from psmpi.record import MODEL, RunWriter, code_digest
 
 Summary = dict[str, Any]
 Loader = Callable[[str, Any], problems.Dataset]
@@ -72,6 +72,14 @@ class Job:
         """Return a hex digest of the facts."""
         text = json.dumps(self.facts(), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def digests(self) -> dict[str, str]:
+        """Return hex digests of what a run comes from, by name."""
+        return {
+            "data": self.problem.digest(),
+            "code": code_digest(),
+            "configuration": self.digest(),
+        }
 
 
 @dataclass(frozen=True)
@@ -311,6 +319,7 @@ def summarise(
         "dtype": job.run.how.dtype,
         "seed": job.run.how.seed,
         "clock": clock,
+        "dense_frames": job.algorithm.frames(job.plan, last["round"]),
         "wire_bytes_observed": meter.wire_bytes_observed,
         "warnings": list(job.algorithm.cautions(job.plan)),
         **_arrivals(served.link),

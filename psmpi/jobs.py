@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,21 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from psmpi import config, driver, kernels, launcher
+from psmpi import algorithms, config, driver, kernels, launcher
 from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.driver import Result
 from psmpi.evaluate import Row
 from psmpi.links import local
 from psmpi.links.journal import Journal
-from psmpi.record import MODEL, Recorded, RunWriter, follow, read_run
+from psmpi.record import (
+    MODEL,
+    Recorded,
+    Run,
+    RunWriter,
+    follow,
+    read_decisions,
+    read_run,
+)
 
 OnRow = Callable[[config.Run, Row], None]
 
@@ -107,7 +115,7 @@ def run_local(
         writer = None
         if out is not None:
             host = [socket.gethostname()]
-            writer = RunWriter(out, run.as_dict(), hosts=host, digest=job.digest())
+            writer = RunWriter(out, run.as_dict(), hosts=host, digests=job.digests())
         driver.caution(job)
 
         def record(row: Row) -> None:
@@ -144,6 +152,46 @@ def run_local(
     path = None if writer is None else writer.path
     unmet = tuple(summary["unmet"])
     return Result(summary, served.evaluation.rows, served.state.x, path, unmet)
+
+
+def replay(
+    path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None
+) -> Result:
+    """Do a recorded run again in this process, with the decisions that time made then.
+
+    Raises ``ConfigError`` if data, code or configuration are not those of the run, and
+    ``PsmpiError`` if the result is not the same, bit for bit.
+    """
+    found = read_run(path)
+    recorded = read_decisions(found)
+    given = dict(found.manifest["config"])
+    algorithm, name = given.pop("algorithm"), given.pop("name")
+    own = {field.name for field in algorithms.options(algorithms.find(algorithm))}
+    options = {k: v for k, v in given.pop("options").items() if k in own}
+    made = config.run(algorithm, name, **options, **given)
+    _require_same(found, driver.prepare(made).digests())
+    result = run_local(made, out=out, replay=recorded)
+    for then, now in zip(found.rows, result.rows, strict=True):
+        if (then["round"], then["loss"]) != (now["round"], now["loss"]):
+            raise PsmpiError(
+                f"replay: differs from {path} since round {then['round']}: the loss "
+                f"was {then['loss']} and is {now['loss']}"
+            )
+    if result.x.tobytes() != np.load(found.path / MODEL).tobytes():
+        raise PsmpiError(f"replay: the final model differs from that of {path}")
+    return result
+
+
+def _require_same(found: Run, digests: Mapping[str, str]) -> None:
+    """Refuse to replay a run that came from something else."""
+    recorded = found.manifest.get("digests", {})
+    for what, now in digests.items():
+        then = recorded.get(what)
+        if then != now:
+            raise ConfigError(
+                f"replay: the {what} of {found.path} has changed: its digest was "
+                f"{then}, and is {now}; replay with what the run was made with"
+            )
 
 
 def run_mpi(

@@ -61,7 +61,7 @@ def _serve(
             out,
             job.run.as_dict(),
             hosts=world.hosts,
-            digest=job.digest(),
+            digests=job.digests(),
             mpi=world.library,
         )
     record = (lambda row: None) if writer is None else writer.append

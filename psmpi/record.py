@@ -6,17 +6,21 @@ process can follow it. ``summary.json`` appears, whole, when the run has ended; 
 it the run is still going on or was killed. All three are strict JSON: a number that is
 not finite is null.
 
-*Dense bits* are what gradient descent (or plain SGD) would have sent for the same
-number of gradient steps: 32 bits per entry, every worker, every step, whatever the
-run's dtype; a round has one step, or ``local_steps``::
+*Dense bits* are what the uncompressed method would have sent for the same number of
+gradient steps: 32 bits per entry, whatever the run's dtype. With a server that is
+gradient descent or plain SGD, every worker, every step; a round has one step, or
+``local_steps``, and of AsyLPG one step of one worker. Without, it is DSGD, every worker
+to every neighbour::
 
     dense_bits_up = dense_bits_down = 32 * dim * workers * rounds * local_steps
+    dense_bits_up = 32 * dim * 2 * edges * rounds
 
 The *ratio to uncompressed* is ``dense_bits_up / paper_bits_up``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -54,6 +58,12 @@ SUMMARY_KEYS = (
     *("reached", "ranks", "dim", "data", "options", "dtype", "seed"),
 )
 
+# Modules that only start runs and show what has come of them.
+_NOT_COMPUTING = (
+    *("report", "cli.py", "start.py", "banners.py", "launcher.py", "supervisor.py"),
+    *("__init__.py", "__main__.py", "comparison.py", "jobs.py", "record.py"),
+)
+
 Json: TypeAlias = dict[str, Any]
 
 
@@ -88,11 +98,25 @@ def versions(mpi: str | None = None) -> Json:
     return {**found, "mpi": mpi}
 
 
-def dense_bits(summary: Mapping[str, Any]) -> int:
-    """Return the bits that GD or SGD sends one way in as many gradient steps."""
-    rounds, workers = int(summary["rounds"]), int(summary["workers"])
-    steps = rounds * int((summary.get("options") or {}).get("local_steps") or 1)
-    return 32 * int(summary["dim"]) * workers * steps
+def code_digest() -> str:
+    """Return a hex digest of the modules of psmpi that decide what a run computes."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder)
+        if name.parts[0] not in _NOT_COMPUTING:
+            digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def dense_bits(summary: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the bits that an uncompressed run of this length sends up, and down."""
+    frames = summary.get("dense_frames")
+    if frames is None:  # of a run that has not ended, or is older than these
+        steps = int((summary.get("options") or {}).get("local_steps") or 1)
+        frames = [int(summary["rounds"]) * int(summary["workers"]) * steps] * 2
+    up, down = (32 * int(summary["dim"]) * int(count) for count in frames)
+    return up, down
 
 
 class RunWriter:
@@ -108,7 +132,7 @@ class RunWriter:
         config: Mapping[str, Any],
         *,
         hosts: Sequence[str],
-        digest: str,
+        digests: Mapping[str, str],
         mpi: str | None = None,
     ) -> None:
         self.path = Path(path)
@@ -133,7 +157,7 @@ class RunWriter:
             "format": FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config,
-            "digest": digest,
+            "digests": digests,
             "hosts": list(hosts),
             "machine": machine,
             "versions": versions(mpi),
@@ -157,9 +181,9 @@ class RunWriter:
         Raises ``ConfigError`` for a summary that lacks one of ``SUMMARY_KEYS``.
         """
         _require(summary, SUMMARY_KEYS, "a summary")
-        dense = dense_bits(summary)
+        up, down = dense_bits(summary)
         self.close()
-        full = {**summary, "dense_bits_up": dense, "dense_bits_down": dense}
+        full = {**summary, "dense_bits_up": up, "dense_bits_down": down}
         _write(self.path / SUMMARY, full)
 
     def save(self, name: str, array: NDArray[Any]) -> None:

@@ -120,6 +120,17 @@ def compare(
     return _finish(results, page)
 
 
+def replay(path: Path, *, out: Path | None) -> int:
+    """Do a recorded run again; see ``psmpi replay``."""
+    result = jobs.replay(path, out)
+    rounds, rows = result.summary["rounds"], len(result.rows)
+    pictures.console().print(
+        f"{path}: the same bits again: the model after {rounds} rounds, and the loss "
+        f"in all {rows} rows"
+    )
+    return 0
+
+
 def report(runs: Sequence[Path], *, html: Path | None, force: bool) -> int:
     """Print the table of recorded runs; see ``psmpi report``."""
     found = [read_run(path) for given in runs for path in _run_folders(given)]

@@ -21,7 +21,9 @@ def summary(**more):
 
 
 def writer(path):
-    return RunWriter(path, {"algorithm": "gd"}, hosts=["node-a"], digest="abc", mpi="M")
+    return RunWriter(
+        path, {"algorithm": "gd"}, hosts=["node-a"], digests={"data": "abc"}, mpi="M"
+    )
 
 
 @pytest.fixture

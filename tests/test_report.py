@@ -54,7 +54,7 @@ def made(path, algorithm="gd", width=32, rounds=60, *, ended=True, **more):
     config = {"algorithm": algorithm, "workers": WORKERS, "data": "digits", "dim": DIM}
     options = more.pop("options", {})
     config |= {"options": options, "seed": 0}
-    out = RunWriter(path, config, hosts=["node-a"], digest="abc")
+    out = RunWriter(path, config, hosts=["node-a"], digests={"data": "abc"})
     rows = [made_row(i, width, residual, accuracy) for i in range(rounds + 1)]
     for row in rows:
         out.append({**row, **more})
@@ -225,7 +225,7 @@ def test_a_page_of_one_odd_run(tmp_path, kind):
 
 
 def test_a_run_without_rows(tmp_path):
-    RunWriter(tmp_path / "run", {}, hosts=[], digest="").close()
+    RunWriter(tmp_path / "run", {}, hosts=[], digests={}).close()
     run = read_run(tmp_path / "run")
     assert "did not end" in text_of(table([run]), 80)
     assert "did not end" in text_of(details(run), 80)

@@ -38,8 +38,8 @@ def test_the_frame_from_a_support_is_that_of_the_vector(vector, budget, dtype):
 
 
 @budgets
-def test_both_ways_in_every_index_code(budget):
-    codec, modes = SparseSign(budget), set()
+def test_a_support_is_written_where_it_is_told(budget):
+    codec = SparseSign(budget)
     for dim, share in [(8, 1), (50, 0.9), (1000, 0.02), (2**20, 1e-5), (2**20, 0.3)]:
         rng = np.random.default_rng(dim)
         support = np.flatnonzero(rng.random(dim) < share)
@@ -51,10 +51,8 @@ def test_both_ways_in_every_index_code(budget):
             frame = codec.encode_at(support, values, dim, buffer[3:-5], key)
             assert np.shares_memory(frame, buffer)
             assert frame.tobytes() == codec.encode(x, key=key).tobytes()
-            modes.add(max(int(frame[4]), 31))
         assert (buffer[:3] == 0xA5).all()
         assert (buffer[3 + codec.max_nbytes(dim) :] == 0xA5).all()
-    assert modes == {31, 32}  # any Rice code, fixed width
 
 
 def test_a_support_costs_what_it_holds():

@@ -204,6 +204,9 @@ class AsyLpg(Algorithm):
             tree=False,
         )
 
+    def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
+        return rounds, rounds  # one worker's; those of snapshots come on top
+
     def record(self, state: AsyServer) -> Mapping[str, Any]:
         widths = {str(bits): n for bits, n in sorted(state.widths.items())}
         return {"model_bits": widths, "epochs": state.epoch + 1}

@@ -132,7 +132,7 @@ class EcqSgd(FeedbackSgd):
             growth = alpha**2 * loss + (beta - alpha) ** 2
         else:  # what a biased codec leaves behind need not be at right angles to it
             growth = (alpha * loss**0.5 + abs(beta - alpha)) ** 2
-        if growth >= 1:
+        if not growth < 1:  # also where it is not a number: 0 times infinity
             raise ConfigError(
                 f"{self.id}: errors could grow by a factor of {growth:.3g} a round, "
                 f"which is not below 1, with {wire.up} at dimension {plan.dim}; give "

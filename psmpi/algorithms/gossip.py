@@ -175,6 +175,9 @@ class Gossip(Algorithm):
             codec, codec, tree=False, peers=peers, relay=self.relay, free=self.free
         )
 
+    def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
+        return 2 * len(self.network(plan)[0].edges) * rounds, 0
+
     def cautions(self, plan: Plan) -> Sequence[str]:
         _, W = self.network(plan)
         _, eps = self.steps(plan.rounds)
@@ -185,7 +188,8 @@ class Gossip(Algorithm):
         return (
             f"eps = {eps:.4g} over {plan.rounds} rounds gives worker {least} the "
             f"weight {own.min():.4g} on its own model, which is negative and may be "
-            "unstable; lower --mixing, or run more rounds with a --rule that depends on them",
+            "unstable; lower --mixing, or run more rounds with a --rule that "
+            "depends on them",
         )
 
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:

@@ -103,6 +103,10 @@ class Descent(Algorithm):
         """Return how many gradient steps a worker takes in a round."""
         return 1
 
+    def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
+        steps_taken = plan.workers * rounds * self.steps_a_round()
+        return steps_taken, steps_taken
+
     def share(self, workers: int) -> float:
         """Return what the sum over workers is multiplied by: 1, or 1/M for the mean."""
         if self.reduce not in ("sum", "mean"):

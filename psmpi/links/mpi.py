@@ -38,6 +38,8 @@ SEGMENT = 1 << 30  # bytes: MPI counts are ints, messages are not
 TREE_SEGMENT = (
     512 << 10
 )  # below, Python's cost per segment shows; above, the tree's lag
+_BUFFERED = 256 << 10  # bytes up to which a message is copied instead of waited for
+_PENDING = 64  # such messages on their way
 _AHEAD = 4  # segments of one message in flight on one edge
 
 
@@ -204,6 +206,7 @@ class MpiTransport(Transport):
         self._outboxes = {node: _Outgoing() for node in peers}
         if settings.broadcast == "mpi":
             self.bcast_overhead = np.int64().nbytes  # the size goes ahead
+        self._flying: list[tuple[int, MPI.Request]] = []
         self._turn = 0  # the node that was served last by recv_any
         self._lent: list[_Incoming] = []
         self._parent: _Incoming | None = None
@@ -223,11 +226,13 @@ class MpiTransport(Transport):
         self.send_all([node], message)
 
     def send_all(self, nodes: Sequence[int], message: Frame) -> None:
-        flying = []
+        # Open MPI takes a message of more than 256 bytes for sent when its receiver has
+        # looked, which one that computes does late: a copy need not be waited for.
+        buffered = message.size <= _BUFFERED
+        message = message.copy() if buffered else message
         for node in nodes:
-            flying += self._isend(node, message)
-        for node, request in flying:
-            self._wait(request.Test, f"sending to {name(node)}", message.size)
+            self._flying += self._isend(node, message)
+        self._land(_PENDING if buffered else 0)
 
     def post(self, node: int, message: Frame) -> None:
         box = self._outboxes[node]
@@ -235,7 +240,15 @@ class MpiTransport(Transport):
             self.superseded += 1
         self._launch(node, box)
 
+    def _land(self, left: int) -> None:
+        """Wait until no more than ``left`` sends are under way."""
+        self._flying = [pair for pair in self._flying if not pair[1].Test()]
+        while len(self._flying) > left:
+            node, request = self._flying.pop(0)
+            self._wait(request.Test, f"sending to {name(node)}", _BUFFERED)
+
     def flush(self) -> None:
+        self._land(0)
         for node, box in self._outboxes.items():
             self.superseded += box.drop()
             self._wait(box.idle, f"sending to {name(node)}")
@@ -303,6 +316,7 @@ class MpiTransport(Transport):
 
     def close(self) -> None:
         """Withdraw posted receives and give the communicators back; on all ranks."""
+        self._land(0)
         for inbox in [*self._inboxes.values(), self._parent]:
             if inbox is not None:
                 inbox.cancel()

@@ -12,7 +12,8 @@ from psmpi.report.units import accuracy, bits, four, seconds, share, size, times
 #: The parts of a worker's time; the rest of it is the interpreter's and the loop's.
 PARTS = ("compute", "encode", "send", "wait", "decode")
 #: Algorithms that send every number in full, which others are measured against.
-UNCOMPRESSED = frozenset({"gd", "sgd", "asysvrg", "dsgd", "async-dsgd"})
+UNCOMPRESSED = frozenset({"gd", "sgd", "asysvrg", "dsgd", "d-psgd", "async-dsgd"})
+WAYS = ("up", "down")
 NONE = "-"
 
 
@@ -33,7 +34,7 @@ def totals(run: Run) -> Json:
         "ranks": [],
     }
     if all(total.get(key) is not None for key in ("dim", "workers", "rounds")):
-        total["dense_bits_up"] = dense_bits(total)
+        total["dense_bits_up"] = dense_bits(total)[0]
     return total
 
 
@@ -45,8 +46,10 @@ def ratio(total: Json) -> float | None:
 
 def uncompressed(total: Json) -> bool:
     """Return whether a run sent everything in full: by its id, or by what it sent."""
-    dense, sent = total.get("dense_bits_up"), total.get("paper_bits_up")
-    return total["algorithm"] in UNCOMPRESSED or bool(dense and sent and sent >= dense)
+    if total["algorithm"] in UNCOMPRESSED:
+        return True
+    ways = [(total.get(f"paper_bits_{w}"), total.get(f"dense_bits_{w}")) for w in WAYS]
+    return all(dense is not None and (sent or 0) >= dense for sent, dense in ways)
 
 
 def split(total: Json) -> dict[str, float] | None:

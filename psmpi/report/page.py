@@ -110,10 +110,11 @@ def _numbers(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     return [
         "<h2>Numbers</h2>",
         _table(head, labels, rows, "numbers"),
-        '<p class="soft">Up is from the workers to the server. Paper: bits by the '
-        "papers' formulas. Wire: bytes measured where messages are handed to MPI, "
-        "control messages included. Ratio: the bits that gradient descent sends up in "
-        "as many steps (32 bits × entries × workers × steps) over paper up. Exact "
+        '<p class="soft">Up is from the workers, to the server or to their peers. '
+        "Paper: bits by the papers' formulas. Wire: bytes measured where messages are "
+        "handed to MPI, control messages included. Ratio: the bits that the "
+        "uncompressed method sends up in as many steps (32 bits × entries × frames) "
+        "over paper up. Exact "
         "numbers show where the pointer rests on a cell.</p>",
     ]
 
@@ -184,5 +185,8 @@ def _facts(run: Run) -> Mapping[str, str]:
         **flat(run.manifest.get("config", {})),
         # The directory's name alone: a report is made to be given away.
         "directory": run.path.name,
-        **flat({**manifest, "digest": str(manifest.get("digest"))[:12]}),
+        **{
+            key: value[:12] if key.startswith("digest") else value
+            for key, value in flat(manifest).items()
+        },
     }

@@ -129,6 +129,8 @@ def notes(runs: Sequence[Run]) -> list[str]:
             result.append(f"{name}: did not end; its numbers are of {where}")
         elif run.summary["loss"] is None:
             result.append(f"{name}: its last loss is not a finite number")
+        if totals(run).get("clock") == "simulated":
+            result.append(f"{name}: its time is that of a simulated clock")
         missed = totals(run).get("unmet") or ()
         result += [f"{name}: {target} was not reached" for target in missed]
         if run.torn is not None:

@@ -53,10 +53,10 @@ def table(runs: Sequence[Run]) -> RenderableType:
 
 
 LEGEND = (
-    "up: workers to server. paper: bits by the papers' formulas; wire: bytes handed to "
-    "MPI, control messages included. ratio: 32 bits x entries x workers x steps over "
-    "paper up. Shares: of a worker's time, on average; wait includes the server's "
-    "evaluations."
+    "up: from workers, to the server or to peers. paper: bits by the papers' formulas; "
+    "wire: bytes handed to MPI, control messages included. ratio: 32 bits x entries x "
+    "the uncompressed method's frames over paper up. Shares: of a worker's time, on "
+    "average; wait includes the server's evaluations."
 )
 
 
@@ -74,6 +74,7 @@ def details(run: Run) -> RenderableType:
     parts += _targets([run])
     if total["ranks"]:
         parts.append(_ranks(total["ranks"]))
+    parts += _asynchrony(total)
     about = {k: v for k, v in run.manifest.items() if k not in ("config", "created")}
     parts.append(_pairs("configuration", flat(run.manifest.get("config", {}))))
     parts.append(_pairs("written by", flat(about)))
@@ -94,6 +95,38 @@ def _targets(runs: Sequence[Run]) -> Iterator[RenderableType]:
         columns = [_Column(title, "spent") for title in titles[: len(SPENT)]]
         columns += [_Column(title, "against") for title in titles[len(SPENT) :]]
         yield _Sheet([_Column(target), *columns], [[name, *row] for name, row in rows])
+
+
+def _asynchrony(total: Json) -> Iterator[RenderableType]:
+    """Yield what is known of who was served when, and how wide models were."""
+    facts = {
+        "frames by staleness": total.get("staleness"),
+        "late frames, discarded": total.get("late"),
+        "frames of each worker": total.get("arrivals"),
+        "most of one in a row": total.get("bursts"),
+        "models by bits": total.get("model_bits"),
+        "clock": total.get("clock"),
+        "shown to the server": total.get("wire_bytes_observed") or None,
+        "overshoot of deadlines": _overshoot(total.get("ranks") or ()),
+    }
+    shown = {key: _said(value) for key, value in facts.items() if value is not None}
+    if shown.keys() - {"clock"}:
+        yield _pairs("time and order", shown)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {count}" for key, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _overshoot(ranks: Sequence[Json]) -> str | None:
+    late = [rank["overshoot"] for rank in ranks if rank.get("samples")]
+    if not late:
+        return None
+    return f"{seconds(max(late))} in all at most, {seconds(min(late))} at least"
 
 
 def _ranks(ranks: Sequence[Json]) -> RenderableType:
