@@ -220,6 +220,7 @@ class AsyLpg(Algorithm):
         )
 
     def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> AsyServer:
+        problem.without_ridge()  # workers need that: refuse others before round 0
         x = problem.start(plan.seed)
         return AsyServer(
             x=x,
