@@ -6,7 +6,7 @@ import naive_algorithms as naive
 import numpy as np
 import pytest
 
-from psmpi import config, graphs, jobs, steps
+from psmpi import config, driver, graphs, jobs, steps
 from psmpi.algorithms import find, gossip
 from psmpi.base import ConfigError, Plan, PsmpiError
 from psmpi.codecs import Decimal
@@ -340,6 +340,17 @@ def test_weights_of_a_file(tmp_path):
         np.save(tmp_path / name, wrong)
         with pytest.raises(ConfigError, match=message):
             go("dsgd", weights=str(tmp_path / f"{name}.npy"))
+
+
+def test_ranks_compare_the_weights(tmp_path, monkeypatch):
+    star, facts = graphs.graph("star", 5), []
+    for kind in ("metropolis", "laplacian", "laplacian"):
+        monkeypatch.chdir(tmp_path)
+        np.save(NPY, graphs.weights(star, kind))
+        gossip._network.cache_clear()  # ranks are processes of their own
+        facts.append(driver.prepare(made("dsgd", weights=NPY)).facts())
+    assert facts[1] == facts[2]
+    assert {k for k in facts[0] if facts[0][k] != facts[1][k]} == {NPY}
 
 
 def test_a_deadline_before_the_first_sample_is_refused():

@@ -193,28 +193,47 @@ def test_what_only_ranks_can_find_is_told_once(tmp_path, options, message):
     assert "Traceback" not in done.stderr
 
 
-def test_a_rank_without_the_data_is_named(tmp_path):
-    features = np.arange(20.0).reshape(10, 2)
-    np.savez(tmp_path / "d.npz", X=features, y=np.arange(10) % 2)
+def other_folder_on_rank_2(tmp_path, *words):
+    """Run the command line with rank 2 one directory up; return the ended process."""
     program = (
         "import os, sys; from psmpi.__main__ import main\n"
         "from psmpi.launcher import world_rank\n"
         "os.chdir('..' if world_rank() == 2 else '.')\n"
-        "sys.argv = ['psmpi', 'run', 'gd', '--data', 'npz:d.npz', '--out', 'x']\n"
+        f"sys.argv = ['psmpi', 'run', *{words!r}]\n"
         "main()"
     )
     line = launcher.command(launcher.find_mpiexec(), [sys.executable, "-c", program], 3)
-    done = subprocess.run(
+    return subprocess.run(
         line,
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=tmp_path,
+        cwd=tmp_path / "here",
         env=os.environ | launcher.environment(1),
     )
+
+
+def test_a_rank_without_the_data_is_named(tmp_path):
+    (tmp_path / "here").mkdir()
+    features = np.arange(20.0).reshape(10, 2)
+    np.savez(tmp_path / "here/d.npz", X=features, y=np.arange(10) % 2)
+    options = ("gd", "--data", "npz:d.npz", "--out", "x")
+    done = other_folder_on_rank_2(tmp_path, *options)
     assert done.returncode == 2, done.stderr
     assert "rank 2 on " in done.stderr
     assert "d.npz" in done.stderr
+
+
+def test_a_peer_of_another_dimension_is_named(tmp_path):
+    (tmp_path / "here").mkdir()
+    for folder, wide in ((tmp_path / "here", 2), (tmp_path, 3)):
+        features = np.arange(10.0 * wide).reshape(10, wide)
+        np.savez(folder / "d.npz", X=features, y=np.arange(10) % 2)
+    options = ("dsgd", "--data", "npz:d.npz", "--topology", "complete", "--batch", "2")
+    done = other_folder_on_rank_2(tmp_path, *options, "--out", "x")
+    assert done.returncode == 2, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if "disagree" in line]
+    assert "ranks disagree: dim is 4 on rank 2 (" in told
 
 
 def test_divergence_ends_all_ranks(tmp_path):
@@ -222,6 +241,22 @@ def test_divergence_ends_all_ranks(tmp_path):
     assert done.returncode == 3
     assert "lower --lr" in done.stderr
     assert not (tmp_path / "x/summary.json").exists()
+
+
+def test_a_simulated_network_is_refused_under_mpiexec(tmp_path):
+    options = ("--link-rate", "1e6", "--out", "x")
+    done = psmpi("run", "gd", *words()[:2], *options, ranks=2, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "link-rate: 1000000.0 is of a simulated network" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_deadline_before_the_first_measured_sample_ends_the_job(tmp_path):
+    options = ("--topology", "ring", "--deadline", "1e-9", "--out", "x")
+    done = psmpi("run", "quantimed-dsgd", *words(), *options, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "deadline: 1e-09 s is shorter than one sample takes" in done.stderr
+    assert done.stderr.count("deadline") == 1
 
 
 def test_an_object_cannot_go_to_other_processes():
