@@ -264,7 +264,7 @@ def test_sparse_differences_are_those_of_two_gradients(monkeypatch, algorithm):
 
 @pytest.mark.parametrize("partition", ["contiguous", "by-label", "dirichlet", "all"])
 def test_G_is_the_full_gradient(monkeypatch, partition):
-    whole, _, full, _ = functions(SOFTMAX, 4, l2=0.1, partition=partition)
+    _, _, full, _ = functions(SOFTMAX, 7, l2=0.1, partition=partition)
     begin, checked = asylpg.AsyLpg._begin_epoch, []
 
     def checking(self, link, plan, s):
@@ -273,10 +273,15 @@ def test_G_is_the_full_gradient(monkeypatch, partition):
         checked.append(s.epoch)
 
     monkeypatch.setattr(asylpg.AsyLpg, "_begin_epoch", checking)
-    how = {"batch": 1, "partition": partition, "epoch": 10, "turns": 2, "workers": 4}
+    how = {
+        "batch": 1,
+        "partition": partition,
+        "epoch": 10,
+        "turns": 2,
+        "workers": 7,
+    }  # parts of 8 and of 9
     assert go("asylpg", l2=0.1, **how).summary["epochs"] == 4
     assert checked == [0, 1, 2, 3]
-    assert whole.samples == 60
 
 
 @pytest.mark.parametrize(
