@@ -64,6 +64,10 @@ class Job:
             **given,
             **{f"{self.run.algorithm} {name}": v for name, v in options.items()},
             "wire": f"{self.wire}",
+            **{
+                name: hashlib.sha256(array.tobytes()).hexdigest()
+                for name, array in self.algorithm.arrays(self.plan).items()
+            },
             "dim": self.plan.dim,
             "data digest": self.problem.digest(),
         }
@@ -139,6 +143,16 @@ def prepare(
     _check_l1(job)
     _check_targets(job)
     return job
+
+
+def refuse_simulation(how: config.RunOptions) -> None:
+    """Refuse what only a run in one process can do: to have a simulated network."""
+    for name in ("link_rate", "link_latency", "link_sharing"):
+        if getattr(how, name) != getattr(config.RunOptions, name):
+            raise ConfigError(
+                f"{name.replace('_', '-')}: {getattr(how, name)} is of a simulated "
+                "network, and MPI has a real one; add --local, or leave it out"
+            )
 
 
 def shard(job: Job, worker: int) -> Problem:

@@ -217,6 +217,8 @@ def run_mpi(
                 f"{out}: already exists, and nothing is overwritten; "
                 "give another directory, or move this one away"
             )
+    for made in runs:
+        driver.refuse_simulation(made.how)
     workers, threads = runs[0].how.workers, runs[0].how.threads
     news = [follow(out) for out in outs]
 

@@ -97,6 +97,7 @@ def _prepare(world: World, run: config.Run) -> Job:
                 f"workers: {run.how.workers} workers and a server are "
                 f"{run.how.workers + 1} ranks, but MPI started {world.size}"
             )
+        driver.refuse_simulation(run.how)
         job = driver.prepare(run, loader=_load)
         if world.rank > 0:
             driver.shard(job, world.rank - 1)

@@ -132,3 +132,109 @@ def qsparse(gradients, x, *, eta, k, H, mu, decay, rounds):
             total = total + sent
         x = x - total / R
     return x
+
+
+def prox(v, eta, l1, l2):
+    """argmin_x l1 ||x||_1 + (l2/2) ||x||^2 + ||x - v||^2 / (2 eta)."""
+    return np.sign(v) * np.maximum(np.abs(v) - eta * l1, 0) / (1 + eta * l2)
+
+
+def asylpg(f, draw, full, x, arrivals, *, eta, length, tau, l1, l2, accelerated):
+    """Return the iterates of (Acc-)AsyLPG with exact messages, and the late frames.
+
+    ``f[m](x, batch)`` is a gradient of worker m, ``draw(m, k)`` the batch of its k-th
+    message, ``full(x)`` grad f(x). ``arrivals``: whose gradient each step takes.
+    """
+    M = len(f)
+    x = x.astype(np.float64)
+    y, iterates, late, out = x, [x], 0, {}
+    seen = [0] * M  # messages that a worker has answered
+    for t, m in enumerate(arrivals):
+        s, within = divmod(t, length)
+        theta = 2 / (s + 2) if accelerated else 1.0
+        if within == 0:
+            late += len(out)
+            snapshot, G = x, full(x)
+            x = snapshot + theta * (y - snapshot) if accelerated else x
+            out, idle = {}, list(range(M))
+            iterates[-1] = x
+            seen = [k + 1 for k in seen]  # the snapshot is a message
+        while idle and len(out) <= tau:
+            worker = idle.pop(0)
+            out[worker] = x, draw(worker, seen[worker])
+            seen[worker] += 1
+        old, batch = out.pop(m)
+        u = f[m](old, batch) - f[m](snapshot, batch) + G
+        idle.append(m)
+        if accelerated:
+            y = prox(y - eta / theta * u, eta / theta, l1, l2)
+            x = snapshot + theta * (y - snapshot)
+        else:
+            x = prox(x - eta * u, eta, l1, l2)
+        iterates.append(x)
+    return iterates, late
+
+
+def prox_svrg(gradient, draw, x, *, eta, length, epochs, l1, l2):
+    """Return the last iterate of SVRG of one machine, with the ridge and l1 by prox."""
+    for s in range(epochs):
+        snapshot, G = x, gradient(x, None)
+        for i in range(length):
+            batch = draw(s, i)
+            u = gradient(x, batch) - gradient(snapshot, batch) + G
+            x = prox(x - eta * u, eta, l1, l2)
+    return x
+
+
+def rounding_error(x, bits):
+    """E||Q(x) - x||^2 of unbiased rounding to 2^bits - 1 points on [-max, max]."""
+    largest = np.abs(x).max()
+    delta = largest / (2 ** (bits - 1) - 1)
+    low = np.floor(x / delta) * delta
+    return float(np.sum(np.maximum((x - low) * (low + delta - x), 0)))
+
+
+def gossip(gradients, X, W, *, alpha, eps, rounds, quantise=lambda x, i, k: x):
+    """Return the models of all nodes, a row each, after every round.
+
+    ``gradients[i](x, k)`` is node i's gradient of round k.
+    """
+    n = len(X)
+    found = [X]
+    for k in range(rounds):
+        Z = np.array([quantise(X[i], i, k) for i in range(n)])
+        new = np.empty_like(X)
+        for i in range(n):
+            new[i] = (1 - eps + eps * W[i, i]) * X[i]
+            new[i] += eps * sum(W[i, j] * Z[j] for j in range(n) if j != i)
+            new[i] -= alpha * eps * gradients[i](X[i], k)
+        X = new
+        found.append(X)
+    return found
+
+
+def async_gossip(gradients, x, W, heard, *, alpha):
+    """Return {(i, k): model of node i before its round k}, all starting from ``x``.
+
+    ``heard[i][k]``: {j: the round whose model of neighbour j node i had newest}.
+    """
+    n = len(W)
+    found = {(i, 0): x for i in range(n)}
+    ahead = True
+    while ahead:  # whoever has all that its next round needs does it
+        ahead = False
+        for i in range(n):
+            k = max(k for m, k in found if m == i)
+            if k == len(heard[i]) or any(
+                (j, r) not in found for j, r in heard[i][k].items()
+            ):
+                continue
+            own = found[i, k]
+            new = W[i, i] * own - alpha * gradients[i](own, k)
+            for j in range(n):
+                if j != i and W[i, j]:
+                    r = heard[i][k].get(j)
+                    new = new + W[i, j] * (x if r is None else found[j, r])
+            found[i, k + 1] = new
+            ahead = True
+    return found

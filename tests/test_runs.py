@@ -7,11 +7,12 @@ import sys
 
 import numpy as np
 import pytest
-from test_algorithms import IDS, ROWS
+from test_algorithms import IDS, ROWS, TIMED
 
 from psmpi import config, jobs, launcher
 from psmpi.base import ConfigError
 from psmpi.jobs import run_local
+from psmpi.record import read_decisions, read_run
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(180)]
 
@@ -43,11 +44,24 @@ def over_mpi(tmp_path_factory):
     lossy = {"down_codec": "uniform", "downlink": "model", "weight_decay": 0.01}
     runs["lossy"] = made("dist-ef-sgdm", lossy | {"batch": 20})
     runs["float64"] = made("laq", {"bits": 3}, dtype="float64")
+    relayed = {"topology": "complete", "relay": True}
+    runs["relay"] = made("q-dsgd", relayed | {"batch": 20})
+    free = {"topology": "ring", "batch": 8, "dtype": "float64"}
+    runs["measured"] = made("quantimed-dsgd", free)
+    runs["slow"] = made("async-dsgd", free, slow="0:30x", evaluate_every=3)
+    hurry = {"staleness": 1, "epoch": 7, "batch": 8, "recentre": True}
+    runs["hurry"] = made("acc-asylpg", hurry, slow="1:30x", partition="all")
     results = jobs.run_mpi(list(runs.values()), [folder / name for name in runs])
     return dict(zip(runs, results, strict=True)), runs
 
 
-@pytest.mark.parametrize("name", [*IDS, *WAYS, "float64", "async", "lossy"])
+UNTIMED = [name for name in IDS if name not in TIMED]
+REPLAYED = [*TIMED, "measured", "slow", "hurry"]
+
+
+@pytest.mark.parametrize(
+    "name", [*UNTIMED, *WAYS, "float64", "async", "lossy", "relay"]
+)
 def test_bits_are_those_of_the_run_in_process(over_mpi, name):
     results, runs = over_mpi
     there, here = results[name], run_local(runs[name])
@@ -59,11 +73,28 @@ def test_bits_are_those_of_the_run_in_process(over_mpi, name):
     assert there.summary["wire_bytes_down"] == here.summary["wire_bytes_down"] + sizes
 
 
-@pytest.mark.parametrize("name", [*IDS, *WAYS])
+@pytest.mark.parametrize("name", REPLAYED)
+def test_bits_are_those_of_the_replay_in_process(over_mpi, name):
+    results, runs = over_mpi
+    there = results[name]
+    decided = read_decisions(read_run(there.path))
+    assert any(decided.decisions)
+    here = run_local(runs[name], replay=decided, schedule=3)
+    assert there.x.tobytes() == here.x.tobytes()
+    own = ("round", "loss", "model_bits", "model_error", "consensus", "drift")
+    for mine, theirs in zip(here.rows, there.rows, strict=True):
+        assert [mine.get(k) for k in own] == [theirs.get(k) for k in own]
+    if "staleness" in there.summary:
+        same = ("staleness", "arrivals", "bursts", "late", "model_bits", "uploads")
+        assert [here.summary[k] for k in same] == [there.summary[k] for k in same]
+
+
+@pytest.mark.parametrize("name", [*IDS, *WAYS, "relay", *REPLAYED[-3:]])
 def test_what_was_handed_to_mpi_is_what_is_reported(over_mpi, name):
     summary = over_mpi[0][name].summary
     sent = sum(rank["bytes_sent"] for rank in summary["ranks"])
-    assert sent == summary["wire_bytes_up"] + summary["wire_bytes_down"]
+    ways = ("wire_bytes_up", "wire_bytes_down", "wire_bytes_observed")
+    assert sent == sum(summary[way] for way in ways)
     assert sent == sum(rank["bytes_received"] for rank in summary["ranks"])
 
 
@@ -162,28 +193,47 @@ def test_what_only_ranks_can_find_is_told_once(tmp_path, options, message):
     assert "Traceback" not in done.stderr
 
 
-def test_a_rank_without_the_data_is_named(tmp_path):
-    features = np.arange(20.0).reshape(10, 2)
-    np.savez(tmp_path / "d.npz", X=features, y=np.arange(10) % 2)
+def other_folder_on_rank_2(tmp_path, *words):
+    """Run the command line with rank 2 one directory up; return the ended process."""
     program = (
         "import os, sys; from psmpi.__main__ import main\n"
         "from psmpi.launcher import world_rank\n"
         "os.chdir('..' if world_rank() == 2 else '.')\n"
-        "sys.argv = ['psmpi', 'run', 'gd', '--data', 'npz:d.npz', '--out', 'x']\n"
+        f"sys.argv = ['psmpi', 'run', *{words!r}]\n"
         "main()"
     )
     line = launcher.command(launcher.find_mpiexec(), [sys.executable, "-c", program], 3)
-    done = subprocess.run(
+    return subprocess.run(
         line,
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=tmp_path,
+        cwd=tmp_path / "here",
         env=os.environ | launcher.environment(1),
     )
+
+
+def test_a_rank_without_the_data_is_named(tmp_path):
+    (tmp_path / "here").mkdir()
+    features = np.arange(20.0).reshape(10, 2)
+    np.savez(tmp_path / "here/d.npz", X=features, y=np.arange(10) % 2)
+    options = ("gd", "--data", "npz:d.npz", "--out", "x")
+    done = other_folder_on_rank_2(tmp_path, *options)
     assert done.returncode == 2, done.stderr
     assert "rank 2 on " in done.stderr
     assert "d.npz" in done.stderr
+
+
+def test_a_peer_of_another_dimension_is_named(tmp_path):
+    (tmp_path / "here").mkdir()
+    for folder, wide in ((tmp_path / "here", 2), (tmp_path, 3)):
+        features = np.arange(10.0 * wide).reshape(10, wide)
+        np.savez(folder / "d.npz", X=features, y=np.arange(10) % 2)
+    options = ("dsgd", "--data", "npz:d.npz", "--topology", "complete", "--batch", "2")
+    done = other_folder_on_rank_2(tmp_path, *options, "--out", "x")
+    assert done.returncode == 2, done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if "disagree" in line]
+    assert "ranks disagree: dim is 4 on rank 2 (" in told
 
 
 def test_divergence_ends_all_ranks(tmp_path):
@@ -191,6 +241,22 @@ def test_divergence_ends_all_ranks(tmp_path):
     assert done.returncode == 3
     assert "lower --lr" in done.stderr
     assert not (tmp_path / "x/summary.json").exists()
+
+
+def test_a_simulated_network_is_refused_under_mpiexec(tmp_path):
+    options = ("--link-rate", "1e6", "--out", "x")
+    done = psmpi("run", "gd", *words()[:2], *options, ranks=2, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "link-rate: 1000000.0 is of a simulated network" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_deadline_before_the_first_measured_sample_ends_the_job(tmp_path):
+    options = ("--topology", "ring", "--deadline", "1e-9", "--out", "x")
+    done = psmpi("run", "quantimed-dsgd", *words(), *options, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "deadline: 1e-09 s is shorter than one sample takes" in done.stderr
+    assert done.stderr.count("deadline") == 1
 
 
 def test_an_object_cannot_go_to_other_processes():

@@ -97,9 +97,6 @@ class AsyServer:
     left: int = 0
     epoch: int = -1
     widths: Counter[int] = field(default_factory=Counter)  # bits -> models sent so
-    bits: int = 0  # of the last model sent,
-    error: float = 0.0  # its variance, and what rule (2) or (4) allows
-    budget: float = 0.0
     round: int = 0
 
 
@@ -186,7 +183,9 @@ class AsyLpg(Algorithm):
     def difference_codec(self, plan: Plan | None) -> Codec:
         """Return Q of differences; without a plan, one as good for checking."""
         if self.codec is None and self.default_codec == "stochastic":
-            return Stochastic.symmetric(self.bits or self.default_bits or 4)
+            bits = self.default_bits if self.bits is None else self.bits
+            assert bits is not None
+            return Stochastic.symmetric(bits)
         width = 32 if plan is None else 8 * np.dtype(plan.dtype).itemsize
         return codecs.build(
             self.codec or self.default_codec,
@@ -221,6 +220,7 @@ class AsyLpg(Algorithm):
         )
 
     def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> AsyServer:
+        problem.without_ridge()  # workers need that: refuse others before round 0
         x = problem.start(plan.seed)
         return AsyServer(
             x=x,
@@ -334,18 +334,18 @@ class AsyLpg(Algorithm):
         """Send Q_x(x), or nothing while x = xs, as wide as the rule wants it."""
         s.out[worker] = s.round
         sent = self._sent(s)
-        s.bits = self.width(s, sent)
-        s.widths[s.bits] += 1
-        if not s.bits:
+        bits = self.width(s, sent)
+        s.widths[bits] += 1
+        if not bits:
             link.send(worker, np.empty(0, np.uint8))
             return
         choice = self.wire(plan).down
         assert isinstance(choice, Choice)
         key = steps.key(plan.seed, "down", worker, s.round)
-        if s.bits > MOST:
+        if bits > MOST:
             frame = link.outgoing(choice.part(EXACT)).encode(s.x)
         else:
-            grid = link.outgoing(choice.part(1 + s.bits - LEAST))
+            grid = link.outgoing(choice.part(1 + bits - LEAST))
             frame = grid.encode(sent, key=key)
         link.send(worker, frame)
 
@@ -368,20 +368,19 @@ class AsyLpg(Algorithm):
         return narrowest(sent, budget, LEAST, self.max_bits) or floats
 
     def row(self, link: ServerLink, state: AsyServer) -> Mapping[str, Any]:
-        """Return the precision of the last model sent.
+        """Return with which precision this iterate is sent, if it is.
 
         ``model_bits``; ``model_error``, its variance E||Q_x(x) - x||^2; and
         ``model_distance``, ||x - xs||^2.
         """
-        s = state
-        error = 0.0
-        if 0 < s.bits <= MOST:
-            error = Stochastic.symmetric(s.bits).variance(self._sent(s))
-        distance = float(distance_squares(s.x, s.snapshot))
+        sent = self._sent(state)
+        bits, error = self.width(state, sent), 0.0
+        if 0 < bits <= MOST:
+            error = Stochastic.symmetric(bits).variance(sent)
         return {
-            "model_bits": s.bits,
+            "model_bits": bits,
             "model_error": error,
-            "model_distance": distance,
+            "model_distance": distance_squares(state.x, state.snapshot),
         }
 
 

@@ -114,18 +114,17 @@ class Gossip(Algorithm):
     free: ClassVar[bool] = False  # whether neighbours wait for one another
 
     def __post_init__(self) -> None:
-        for name in ("lr", "mixing"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf or (name == "mixing" and value == 0):
-                raise ConfigError(f"{name}: must be a positive number, got {value}")
+        if not 0 <= self.lr < math.inf:
+            raise ConfigError(f"lr: must be a number of at least 0, got {self.lr}")
+        if not 0 < self.mixing < math.inf:
+            raise ConfigError(f"mixing: must be a positive number, got {self.mixing}")
         if self.batch < 1:
             raise ConfigError(f"batch: must be at least 1, got {self.batch}")
         self.steps(1)
-        self.up_codec(None)
-        if self.relay and self.free:
+        if not self.up_codec(None).unbiased:
             raise ConfigError(
-                f"relay: in {self.id} nobody waits for anybody, and the server would "
-                "have to; leave --relay out"
+                f"codec: {self.id} needs an unbiased codec, got {self.codec}; take "
+                "decimal, stochastic or dense"
             )
 
     def steps(self, rounds: int) -> tuple[float, float]:
