@@ -145,7 +145,7 @@ def test_compare_draws_and_report_and_show_read_it_again(capsys):
             ["run", "gd", "--local", "--data", "synthetic:quadratic", "--hidden", "5"],
             "a quadratic has no layers",
         ),
-        (["compare", "none.toml"], "none.toml: is neither a file nor one of dist-ef"),
+        (["compare", "none.toml"], "none.toml: is neither a file nor one of asylpg"),
         (["report"], "give one or more"),
         (["report", "nowhere"], "nowhere"),
         (["show", "nowhere"], "nowhere"),
