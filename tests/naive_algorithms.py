@@ -216,7 +216,7 @@ def gossip(gradients, X, W, *, alpha, eps, rounds, quantise=lambda x, i, k: x):
 def async_gossip(gradients, x, W, heard, *, alpha):
     """Return {(i, k): model of node i before its round k}, all starting from ``x``.
 
-    ``heard[i][k]``: {j: the round whose model of neighbour j node i had newest}.
+    ``heard[i][k]``: {j: the round after which node i had neighbour j's newest model}.
     """
     n = len(W)
     found = {(i, 0): x for i in range(n)}
@@ -226,7 +226,7 @@ def async_gossip(gradients, x, W, heard, *, alpha):
         for i in range(n):
             k = max(k for m, k in found if m == i)
             if k == len(heard[i]) or any(
-                (j, r) not in found for j, r in heard[i][k].items()
+                (j, r + 1) not in found for j, r in heard[i][k].items()
             ):
                 continue
             own = found[i, k]
@@ -234,7 +234,7 @@ def async_gossip(gradients, x, W, heard, *, alpha):
             for j in range(n):
                 if j != i and W[i, j]:
                     r = heard[i][k].get(j)
-                    new = new + W[i, j] * (x if r is None else found[j, r])
+                    new = new + W[i, j] * (x if r is None else found[j, r + 1])
             found[i, k + 1] = new
             ahead = True
     return found

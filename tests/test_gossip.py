@@ -54,10 +54,11 @@ def models(monkeypatch):
     for cls in (gossip.Gossip, gossip.AsyncDsgd):
         mix = cls.mix
 
-        def noting(self, link, frame, weights, s, mix=mix):
+        def noting(self, link, s, weights, key, mix=mix):
+            frame = link.up.encode(s.x, key=key)
             z = link.up.decode(frame, s.x.size, dtype=np.float64)
             found[link.worker, s.round] = s.x.copy(), z, s.gradient.copy()
-            mix(self, link, frame, weights, s)
+            mix(self, link, s, weights, key)
 
         monkeypatch.setattr(cls, "mix", noting)
     return found
@@ -316,7 +317,8 @@ def test_options_are_refused_before_anything_starts(algorithm, given, message):
         ({"topology": "erdos-renyi:0.1"}, "drawn by seed 3, is not connected"),
         ({"topology": "torus"}, "a torus has rows and columns, and 5 nodes is a prime"),
         ({"workers": 1}, "graph: needs at least 2 nodes, got 1"),
-        ({"weights": "absent.npy"}, "absent.npy: can't be read"),
+        ({"weights": "absent.npy", "topology": None}, "absent.npy: can't be read"),
+        ({"weights": "absent.npy"}, "topology: ring, but the non-zeros of absent.npy"),
         ({"batch": 25}, "batch: 25 is more than the 24 samples of worker 0"),
     ],
 )
@@ -328,7 +330,8 @@ def test_networks_are_refused(given, message):
 def test_weights_of_a_file(tmp_path):
     good = graphs.weights(graphs.graph("star", 5), "laplacian")
     np.save(tmp_path / "good.npy", good)
-    a = go("dsgd", weights=str(tmp_path / "good.npy"), out=tmp_path / "run")
+    how = {"topology": None}
+    a = go("dsgd", weights=str(tmp_path / "good.npy"), out=tmp_path / "run", **how)
     assert a.x.tobytes() == go("dsgd", topology="star", weights="laplacian").x.tobytes()
     assert np.load(tmp_path / "run" / NPY).tobytes() == good.tobytes()
     for name, wrong, message in (
@@ -339,7 +342,7 @@ def test_weights_of_a_file(tmp_path):
     ):
         np.save(tmp_path / name, wrong)
         with pytest.raises(ConfigError, match=message):
-            go("dsgd", weights=str(tmp_path / f"{name}.npy"))
+            go("dsgd", weights=str(tmp_path / f"{name}.npy"), **how)
 
 
 def test_ranks_compare_the_weights(tmp_path, monkeypatch):
@@ -348,7 +351,8 @@ def test_ranks_compare_the_weights(tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         np.save(NPY, graphs.weights(star, kind))
         gossip._network.cache_clear()  # ranks are processes of their own
-        facts.append(driver.prepare(made("dsgd", weights=NPY)).facts())
+        run = made("dsgd", weights=NPY, topology=None)
+        facts.append(driver.prepare(run).facts())
     assert facts[1] == facts[2]
     assert {k for k in facts[0] if facts[0][k] != facts[1][k]} == {NPY}
 
@@ -386,6 +390,7 @@ def test_a_negative_own_weight_is_warned_of(capsys):
     assert f"psmpi: warning: {said}\n" == capsys.readouterr().err
     least = 1 - eps + eps / 5
     assert f"eps = {eps:.4g} over 100 rounds gives worker 0" in said
-    assert f"the weight {least:.4g} on its own model, which is negative" in said
+    assert f"the negative weight {least:.4g} on its own model" in said
+    assert f"which may be unstable (least eigenvalue {1 - eps:.4g}" in said
     assert go("q-dsgd", lr=0.0, mixing=1.0).summary["warnings"] == []
     assert capsys.readouterr().err == ""

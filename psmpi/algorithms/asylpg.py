@@ -124,7 +124,8 @@ class AsyLpg(Algorithm):
     codec:
         Codec of gradient differences, unbiased (see psmpi list).
     bits:
-        b, bits per coordinate of that codec, signs included.
+        b, bits per coordinate, signs included; for another codec than the default, its
+        own bits.
     mu:
         Precision of models, as in (2) and (4); absent: 0.5.
     bits_down:

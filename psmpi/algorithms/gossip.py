@@ -92,7 +92,7 @@ class Gossip(Algorithm):
     bits:
         Bits per coordinate of that codec; by default its own number.
     topology:
-        ring, torus, complete, star or erdos-renyi:P; drawn by --seed.
+        ring (default), torus, complete, star or erdos-renyi:P, drawn by --seed.
     weights:
         metropolis, laplacian, or FILE.npy: a symmetric doubly stochastic matrix, whose
         non-zeros are then the topology.
@@ -106,7 +106,7 @@ class Gossip(Algorithm):
     batch: int = 20
     codec: str | None = None
     bits: int | None = None
-    topology: str = "erdos-renyi:0.4"
+    topology: str | None = None
     weights: str = "metropolis"
     relay: bool = False
 
@@ -120,6 +120,11 @@ class Gossip(Algorithm):
             raise ConfigError(f"mixing: must be a positive number, got {self.mixing}")
         if self.batch < 1:
             raise ConfigError(f"batch: must be at least 1, got {self.batch}")
+        if self.topology is not None and self.weights.endswith(".npy"):
+            raise ConfigError(
+                f"topology: {self.topology}, but the non-zeros of {self.weights} are "
+                "one already; give one of both"
+            )
         self.steps(1)
         if not self.up_codec(None).unbiased:
             raise ConfigError(
@@ -183,12 +188,14 @@ class Gossip(Algorithm):
         own = 1 - eps + eps * W.diagonal()
         if own.min() >= 0:
             return ()
-        least = int(own.argmin())
+        # Models grow apart where (1 - eps) I + eps W has an eigenvalue below -1.
+        worst = 1 - eps + eps * float(np.linalg.eigvalsh(W)[0])
+        judgement = "which is unstable" if worst < -1 else "which may be unstable"
         return (
-            f"eps = {eps:.4g} over {plan.rounds} rounds gives worker {least} the "
-            f"weight {own.min():.4g} on its own model, which is negative and may be "
-            "unstable; lower --mixing, or run more rounds with a --rule that "
-            "depends on them",
+            f"eps = {eps:.4g} over {plan.rounds} rounds gives worker "
+            f"{int(own.argmin())} the negative weight {own.min():.4g} on its own "
+            f"model, {judgement} (least eigenvalue {worst:.4g}, the limit is -1); "
+            "lower --mixing, or run more rounds with a --rule that depends on them",
         )
 
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
@@ -231,8 +238,7 @@ class Gossip(Algorithm):
             np.multiply(s.x, 1 - eps + eps * W[i], out=s.next)
             add_scaled(s.next, s.gradient, -alpha * eps)
             # z_i = Q(x_i);   + eps sum_{j != i} w_ij z_j
-            key = steps.key(plan.seed, "up", i, k)
-            self.mix(link, link.up.encode(s.x, key=key), eps * W, s)
+            self.mix(link, s, eps * W, steps.key(plan.seed, "up", i, k))
             s.x, s.next = s.next, s.x
 
     def take_gradient(
@@ -242,9 +248,11 @@ class Gossip(Algorithm):
         key = steps.key(plan.seed, "batch", link.worker, s.round)
         problem.grad(s.x, s.gradient, problem.batch(key, self.batch))
 
-    def mix(self, link: WorkerLink, frame: Any, weights: Any, s: GossipWorker) -> None:
+    def mix(
+        self, link: WorkerLink, s: GossipWorker, weights: NDArray[np.float64], key: int
+    ) -> None:
         """Send z_i; add every neighbour's z_j of this round with its weight."""
-        for j, z in link.exchange(frame):
+        for j, z in link.exchange(link.up.encode(s.x, key=key)):
             link.up.decode_add(z, s.next, weights[j])
 
     def server(
@@ -285,13 +293,15 @@ class AsyncDsgd(Dsgd):
     def timed(self) -> bool:
         return True
 
-    def mix(self, link: WorkerLink, frame: Any, weights: Any, s: GossipWorker) -> None:
-        """Post z_i; add what is known of every neighbour with its weight."""
-        link.post(frame)
+    def mix(
+        self, link: WorkerLink, s: GossipWorker, weights: NDArray[np.float64], key: int
+    ) -> None:
+        """Add what is known of every neighbour with its weight; post the new model."""
         for j, z in link.latest():
             link.up.decode(z, s.x.size, s.heard[j])
         for j, z_j in s.heard.items():
             add_scaled(s.next, z_j, weights[j])
+        link.post(link.up.encode(s.next, key=key))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -403,9 +413,9 @@ class QuanTimedDsgd(QDsgd):
 
 @cache
 def _network(
-    topology: str, weights: str, workers: int, seed: int
+    topology: str | None, weights: str, workers: int, seed: int
 ) -> tuple[graphs.Graph, NDArray[np.float64]]:
     if weights.endswith(".npy"):
         return graphs.load_weights(Path(weights), workers)
-    graph = graphs.graph(topology, workers, seed)
+    graph = graphs.graph(topology or "ring", workers, seed)
     return graph, graphs.weights(graph, weights)

@@ -136,6 +136,7 @@ class Worker(WorkerLink):
     def until(self, deadline: float, samples: int, batch: int) -> Iterator[int]:
         if self.journal.replaying:
             while size := self.journal.take():
+                self.meter.samples += size
                 yield size
             return
         begun, done = self._transport.now(), 0
