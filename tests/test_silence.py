@@ -52,6 +52,6 @@ def test_a_server_that_sleeps_is_named(mpiexec, name):
 
 def test_who_is_slow_but_within_the_time_is_left_alone(mpiexec):
     """Rounds last longer than half of the time, so that everybody asks."""
-    options = {"rounds": 3, "slow": "1:2x", "speeds": "constant:20", "timeout": 8.0}
-    ended = run(mpiexec, "run", "dsgd", **options, batch=60)
+    options = {"rounds": 2, "slow": "1:2x", "speeds": "constant:10", "timeout": 7.0}
+    ended = run(mpiexec, "run", "dsgd", **options, batch=20)
     assert ended.status == 0, ended.output
