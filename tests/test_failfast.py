@@ -28,10 +28,10 @@ MISDEEDS = {
 }
 
 
-def assert_gone(ended, seconds=SECONDS):
+def assert_gone(ended, seconds=SECONDS, ranks=RANKS):
     """All ranks have to be gone; a process that is only dying gets a moment."""
     pids = ended.pids()
-    assert len(pids) == RANKS, ended.output
+    assert len(pids) == ranks, ended.output
     deadline = time.time() + seconds
     while alive := [pid for pid in pids if is_running(pid)]:
         assert time.time() < deadline, f"still running: {alive}"

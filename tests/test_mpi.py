@@ -11,6 +11,8 @@ pytestmark = pytest.mark.mpi
 CHECKS = {  # several to a start of mpiexec, which costs more than they do
     "use": ("segments", "fairness", "loans", "sequence", "facts"),
     "misuse": ("too_long", "lies", "disagreement", "timeout"),
+    "peers": ("large_exchanges", "superseding", "dropping"),
+    "silence": ("innocent",),
 }
 
 

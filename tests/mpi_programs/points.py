@@ -156,6 +156,109 @@ def timeout():
     transport.close()
 
 
+def exchanges(nbytes, peers_of):
+    """Rounds of send_all and recv among workers, frames far above the eager limit."""
+    peers = [] if SERVER else peers_of(world.rank)
+    transport = world.transport(nbytes + NBYTES, 100, peers=peers)
+    for k in range(6):
+        if SERVER:
+            break
+        transport.release()
+        transport.send_all(peers, message(nbytes, 10 * world.rank + k))
+        for peer in peers:
+            got = transport.recv(peer)
+            assert np.array_equal(got, message(nbytes, 10 * peer + k)), (k, peer)
+            transport.release()
+    totals(transport)
+    transport.close()
+
+
+def totals(transport):
+    sums = world.allgather((transport.sent_bytes, transport.received_bytes))
+    assert np.diff(np.sum(sums, axis=0)) == 0, sums
+
+
+def ring(rank):
+    return sorted({(rank - 2) % len(WORKERS) + 1, rank % len(WORKERS) + 1})
+
+
+def complete(rank):
+    return [worker for worker in WORKERS if worker != rank]
+
+
+def large_exchanges():
+    for nbytes in (1 << 20, 4 << 20):
+        exchanges(nbytes, ring)
+        exchanges(nbytes, complete)
+
+
+def superseding():
+    """Who doesn't look misses all but the first few, and then gets the newest."""
+    nbytes, last = 2 << 20, 40
+    peers = [2] if world.rank == 1 else [1] if world.rank == 2 else []
+    transport = world.transport(nbytes + NBYTES, 100, peers=peers)
+    if world.rank == 1:
+        lost = sum(transport.post(2, message(nbytes, k)) for k in range(last + 1))
+        assert 0 < lost == transport.superseded
+        transport.flush()
+        assert not transport.drop(2)
+        assert transport.sent_messages == last + 1 - lost
+    rounds = []
+    if world.rank == 2:
+        time.sleep(0.5)
+        while not rounds or rounds[-1] < last:
+            got = transport.poll(1)
+            if got is not None:
+                (round_,) = ENVELOPE.unpack_from(got.data)[:1]
+                assert np.array_equal(got, message(nbytes, round_))
+                rounds.append(round_)
+            transport.release()
+        assert rounds == sorted(set(rounds))
+        assert len(rounds) < last
+    totals(transport)
+    transport.close()
+
+
+def dropping():
+    """What is given up is not sent, and what stands behind it is."""
+    nbytes = 2 << 20
+    peers = [3 - world.rank] if world.rank in (1, 2) else []
+    transport = world.transport(nbytes + NBYTES, 100, peers=peers)
+    if peers:
+        for k in range(5):
+            transport.post(peers[0], message(nbytes, k))
+        time.sleep(0.2)  # one is there, one on its way, one waits
+        transport.drop(peers[0])
+        transport.post(peers[0], message(0, 99))
+        rounds = []
+        while 99 not in rounds:  # both take in: no flush before
+            got = transport.recv(peers[0])
+            rounds.append(ENVELOPE.unpack_from(got.data)[0])
+            transport.release()
+        transport.flush()
+        assert rounds == sorted(rounds)
+        assert transport.superseded > 0
+    totals(transport)
+    transport.close()
+
+
+def innocent():
+    """A chain of waits: only the one at its end, who gives no sign, is named."""
+    transport = world.transport(100, 100, timeout=1.0)
+    if SERVER:
+        for _ in range(2):
+            with refused("worker 2: nothing happened for 1 s, and worker 2 gives no"):
+                transport.recv(3)
+        transport.send(1, message(10))
+        transport.send(2, message(10))
+    elif world.rank < 3:
+        start = time.monotonic()
+        transport.recv(0)  # for longer than any timeout: the server waits as well
+        assert time.monotonic() - start > 1.5
+    world.barrier()
+    transport.close()
+
+
 def huge():
     """More than 2 GiB in one message."""
     nbytes = (1 << 31) + 12345
