@@ -84,9 +84,9 @@ class Network:
             lines = [("pair", source, target)]
         else:
             lines = [("out", source, 0), ("in", target, 0)]
-        done = now
-        for line in lines:  # cut through: one may begin as soon as the other does
-            begin = max(now, self._free.get(line, 0.0))
+        done = begin = now
+        for line in lines:  # cut through: the line in may begin with the line out
+            begin = max(begin, self._free.get(line, 0.0))
             self._free[line] = begin + 8 * nbytes / self.rate
             done = max(done, self._free[line])
         return done + self.latency
