@@ -1,0 +1,42 @@
+"""The vocabulary: what a codec, a problem, a link and an algorithm promise each other.
+
+No behaviour lives here, and this package imports nothing else of psmpi, so every other
+module may import it. A *vector* is the whole model: one-dimensional, C-contiguous,
+float32 or float64. A *frame* is one message of a paper as bytes, and nothing else:
+what a link needs besides (round, kind, length, checksum) is the link's own envelope.
+"""
+
+from psmpi.base.algorithm import Algorithm
+from psmpi.base.codec import Codec
+from psmpi.base.common import (
+    ConfigError,
+    Frame,
+    FrameError,
+    Indices,
+    LinkError,
+    PsmpiError,
+    Stopped,
+    Vector,
+)
+from psmpi.base.link import ServerLink, WorkerLink
+from psmpi.base.plan import Iterate, Plan, Wire
+from psmpi.base.problem import Problem
+
+__all__ = [
+    "Algorithm",
+    "Codec",
+    "ConfigError",
+    "Frame",
+    "FrameError",
+    "Indices",
+    "Iterate",
+    "LinkError",
+    "Plan",
+    "Problem",
+    "PsmpiError",
+    "ServerLink",
+    "Stopped",
+    "Vector",
+    "Wire",
+    "WorkerLink",
+]

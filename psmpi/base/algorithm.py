@@ -1,0 +1,74 @@
+"""What an algorithm promises."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from psmpi.base.link import ServerLink, WorkerLink
+from psmpi.base.plan import Iterate, Plan, Wire
+from psmpi.base.problem import Problem
+
+
+class Algorithm(abc.ABC):
+    """A paper's method: its hyper-parameters as fields, its two roles as methods.
+
+    Subclasses are frozen keyword-only dataclasses. Whatever survives a round sits in
+    the role's state object, so that a checkpoint is that object and nothing else; both
+    states have ``round``, the server's has ``x``.
+
+    ``proximal`` says whether it minimises l1 ||x||_1 along with the smooth loss; only
+    then it gets problems that have that.
+    """
+
+    id: ClassVar[str]
+    proximal: ClassVar[bool] = False
+
+    def timed(self) -> bool:
+        """Whether time decides what is computed, so that it has to be simulated."""
+        return False
+
+    @abc.abstractmethod
+    def wire(self, plan: Plan) -> Wire:
+        """Return what travels; raises ``ConfigError`` for an illegal combination."""
+
+    def cautions(self, plan: Plan) -> Sequence[str]:
+        """Return what is allowed but likely not meant, a line each."""
+        return ()
+
+    def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
+        """Return how many frames its uncompressed counterpart sends up, and down."""
+        return plan.workers * rounds, plan.workers * rounds
+
+    def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
+        """Return what is kept in the run's directory besides, by file name."""
+        return {}
+
+    def row(self, link: ServerLink, state: Any) -> Mapping[str, Any]:
+        """Return what a row of the record has besides, at the server's iterate."""
+        return {}
+
+    def record(self, state: Any) -> Mapping[str, Any]:
+        """Return what the summary holds of the server's last state, as plain data."""
+        return {}
+
+    @abc.abstractmethod
+    def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> Any:
+        """Return a worker's state before round 0."""
+
+    @abc.abstractmethod
+    def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> Any:
+        """Return the server's state before round 0; ``problem`` is the whole one."""
+
+    @abc.abstractmethod
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: Any
+    ) -> None:
+        """Run a worker's role to the end."""
+
+    @abc.abstractmethod
+    def server(self, link: ServerLink, plan: Plan, state: Any) -> Iterator[Iterate]:
+        """Run the server's role; yield each round's iterate before it is improved."""
