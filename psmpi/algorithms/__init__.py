@@ -8,15 +8,7 @@ import numbers
 import typing
 from typing import Any
 
-from psmpi.algorithms.asylpg import (
-    AccAsyLpg,
-    AsyLpg,
-    AsySvrg,
-    LowPrecisionModel,
-    Qsvrg,
-    SparseAsyLpg,
-    SparseAsySvrg,
-)
+from psmpi.algorithms.asylpg import AsyLpg
 from psmpi.algorithms.dist_ef import (
     AdaCompSgd,
     DistEfSgd,
@@ -25,7 +17,7 @@ from psmpi.algorithms.dist_ef import (
     EcqSgd,
 )
 from psmpi.algorithms.dynamic_averaging import DynamicAveraging
-from psmpi.algorithms.gossip import AsyncDsgd, DPsgd, Dsgd, QDsgd, QuanTimedDsgd
+from psmpi.algorithms.gossip import AsyncDsgd, DPsgd, Dsgd
 from psmpi.algorithms.lag_ps import LagPs
 from psmpi.algorithms.laq import LagWk, Laq, Qgd, RandomSelection, Slaq
 from psmpi.algorithms.qsparse import (
@@ -37,8 +29,17 @@ from psmpi.algorithms.qsparse import (
     SignTopKSgd,
     TopKSgd,
 )
+from psmpi.algorithms.quantimed import QDsgd, QuanTimedDsgd
 from psmpi.algorithms.sgd import CompressedGd, Gd, Qsgd, Sgd, Ssgd, TernGrad
 from psmpi.algorithms.signsgd import SignSgd, Signum
+from psmpi.algorithms.svrg import (
+    AccAsyLpg,
+    AsySvrg,
+    LowPrecisionModel,
+    Qsvrg,
+    SparseAsyLpg,
+    SparseAsySvrg,
+)
 from psmpi.base import Algorithm, ConfigError
 
 ALGORITHMS: dict[str, type[Algorithm]] = {

@@ -1,0 +1,136 @@
+"""QuanTimed-DSGD, and Q-DSGD, which it is without the deadline.
+
+Reisizadeh, Taheri, Mokhtari, Hassani, Pedarsani, "Robust and Communication-Efficient
+Collaborative Learning", NeurIPS 2019. The update is in ``psmpi.algorithms.gossip``; here
+is which samples S_i a gradient is taken over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from psmpi import steps
+from psmpi.algorithms.gossip import Gossip, GossipServer, GossipWorker
+from psmpi.base import (
+    ConfigError,
+    Iterate,
+    Plan,
+    Problem,
+    PsmpiError,
+    ServerLink,
+    Wire,
+    WorkerLink,
+)
+from psmpi.kernels.vector import add_scaled
+
+_TRIALS = 3  # gradients by which a worker finds out how fast it is
+
+
+@dataclass(frozen=True, kw_only=True)
+class QDsgd(Gossip):
+    """Q-DSGD: quantised models, batches of one size: waits for the slowest."""
+
+    id: ClassVar[str] = "q-dsgd"
+    lr: float = 0.3
+    mixing: float = 15.0
+    rule: str = "nonconvex"
+    default_codec: ClassVar[str] = "decimal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuanTimedDsgd(QDsgd):
+    """QuanTimed-DSGD: quantised models, gradients over what is done by a deadline.
+
+    Parameters
+    ----------
+    deadline:
+        T_d, seconds a round; absent: b / E[V], with b of --batch and the mean speed V
+        of the workers (--speeds, or measured at the start).
+    micro_batch:
+        Samples between two looks at the clock.
+    """
+
+    id: ClassVar[str] = "quantimed-dsgd"
+    deadline: float | None = None
+    micro_batch: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deadline is not None and not 0 < self.deadline < math.inf:
+            raise ConfigError(
+                f"deadline: must be a positive number of seconds, got {self.deadline}"
+            )
+        if self.micro_batch < 1:
+            raise ConfigError(
+                f"micro-batch: must be at least 1, got {self.micro_batch}"
+            )
+
+    def timed(self) -> bool:
+        return True
+
+    def wire(self, plan: Plan) -> Wire:
+        if plan.top_speed is not None:
+            self._require_samples(self._given(plan.mean_speed or 0.0), plan.top_speed)
+        return super().wire(plan)
+
+    def _given(self, mean: float) -> float:
+        """Return T_d = b / E[V], or what was asked for."""
+        return self.batch / mean if self.deadline is None else self.deadline
+
+    def _require_samples(self, deadline: float, top: float) -> None:
+        if deadline * top < 1:
+            raise ConfigError(
+                f"deadline: {deadline:g} s is shorter than one sample takes on every "
+                f"worker ({1 / top:.3g} s on the fastest); give more"
+            )
+
+    def worker(
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorker
+    ) -> None:
+        mean, _ = self._speeds(link, problem, plan, state)
+        state.deadline = self._given(mean)
+        super().worker(link, problem, plan, state)
+
+    def _speeds(
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+    ) -> tuple[float, float]:
+        """Return E[V] and the largest V, as set or as all workers measure them."""
+        if plan.mean_speed is not None and plan.top_speed is not None:
+            return plan.mean_speed, plan.top_speed
+        size = min(self.micro_batch, problem.samples)
+        fastest = math.inf
+        for trial in range(_TRIALS):
+            key = steps.key(plan.seed, "trial", link.worker, trial)
+            begun = link.now()
+            problem.grad(s.x, s.gradient, problem.batch(key, size))
+            fastest = min(fastest, link.now() - begun)
+        return link.agree(size / max(fastest, 1e-9))
+
+    def take_gradient(
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+    ) -> None:
+        """Set g_i to the gradient over what is done by the deadline, or to 0."""
+        key = steps.key(plan.seed, "batch", link.worker, s.round)
+        order = problem.batch(key, problem.samples)
+        s.gradient[:] = 0
+        done = 0
+        for size in link.until(s.deadline, order.size, self.micro_batch):
+            problem.grad(s.x, s.part, order[done : done + size])
+            # g_i = (1 / |S_i|) sum over S_i: a running mean
+            done += size
+            s.gradient *= 1 - size / done
+            add_scaled(s.gradient, s.part, size / done)
+
+    def server(
+        self, link: ServerLink, plan: Plan, state: GossipServer
+    ) -> Iterator[Iterate]:
+        if plan.mean_speed is None:
+            mean, top = link.agree()
+            try:
+                self._require_samples(self._given(mean), top)
+            except ConfigError as error:  # too late to call it a wrong command
+                raise PsmpiError(str(error)) from None
+        yield from super().server(link, plan, state)
