@@ -28,7 +28,7 @@ TEXT: dict[str, int | float] = {
     "density": 0.005,
     "seed": 0,
 }
-_FLAT = 10  # words that are about as frequent as the first one
+_FLAT = 50  # words that are about as frequent as the first one: no stop words
 
 
 def gaussian(kind: str, values: dict[str, Any], dtype: Any) -> Dataset:
@@ -78,12 +78,12 @@ def text(values: dict[str, Any], dtype: Any) -> Dataset:
     """Return ``samples`` + ``test`` made-up documents of two topics, in CSR.
 
     The frequency of the i-th most frequent of ``features`` words is in proportion to
-    (i + 10)^-1, times 1 + ``separation`` u_i in the one topic and 1 - ``separation``
+    (i + 50)^-1, times 1 + ``separation`` u_i in the one topic and 1 - ``separation``
     u_i in the other, u_i uniform in -1 .. 1; words have their columns at random. A
     document is a Poisson number of words, so many that ``density`` of a row's entries
-    are not zero on average, if words of one document differ. Its entries are (1 + log
-    count) (1 + log((1 + n) / (1 + n_i))), n_i of all n documents having the word, and
-    its row has length 1. Topics are as equal in size as can be, in random order.
+    are not zero on average. Its entries are (1 + log count) log((1 + n) / n_i), n_i of
+    all n documents having the word, and its row has length 1. Topics are as equal in
+    size as can be, in random order.
     """
     name = "synthetic:text"
     samples, test, features = values["samples"], values["test"], values["features"]
@@ -118,7 +118,7 @@ def text(values: dict[str, Any], dtype: Any) -> Dataset:
     document, word = np.divmod(cells, features)
     # Logarithms by math, from tables: NumPy's differ between processors.
     size = np.array([0.0] + [1 + math.log(n) for n in range(1, counts.max() + 1)])
-    rare = np.array([1 + math.log((1 + total) / (1 + n)) for n in range(total + 1)])
+    rare = np.array([math.log((1 + total) / max(n, 1)) for n in range(total + 1)])
     entries = size[counts] * rare[np.bincount(word, minlength=features)][word]
     entries /= np.sqrt(np.bincount(document, entries**2))[document]
     x = csr_array((entries, (document, word)), shape=(total, features))
