@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Problem:
     lrs: tuple[float, ...]
     setting: dict[str, Any]
     traced: tuple[int, int] = (0, 1)  # rounds of a run that looks closely, and how
+    epochs: tuple[int, ...] = ()  # others to compare with, in the first seed
     extend: bool = True  # the grid, where the best is at an end
     dear: bool = False  # few rows, from one seed, and few tuned
 
@@ -123,11 +124,13 @@ METHODS = [
     *HEADS,
     *(ruled(ASYLPG, mu) for mu in MUS),
     *(ruled(ACC, mu) for mu in (0.5, 2.0)),
-    *(ruled(SPARSE, mu) for mu in MUS[1:]),
+    *(ruled(SPARSE, mu) for mu in (*MUS[1:], 10.0)),
     *(ruled(ASYLPG, mu, recentre=True) for mu in (0.5, 2.0)),
     *(ruled(SPARSE, mu, recentre=True) for mu in (0.5, 2.0, 5.0)),
 ]
 TRACED = ruled(ASYLPG, 0.5)
+EPOCHS = [BASE.name, "asylpg mu 2", "sparse-asylpg mu 5"]
+EPOCHS += ["sparse-asylpg mu 5 recentred"]
 DEAR = {"asysvrg", "qsvrg 4", "asylpg 8/4", "sparse-asylpg 8"}
 DEAR |= {f"{name} mu {mu}" for name in ("asylpg", "sparse-asylpg") for mu in (2, 5)}
 TUNED = {  # whose step size an algorithm takes
@@ -168,6 +171,7 @@ def problems(data: str) -> list[Problem]:
             (0.1, 0.2),
             mnist,
             traced=(5 * 938, 67),
+            epochs=(469, 1876),
         ),
         Problem(
             "logistic",
@@ -177,6 +181,7 @@ def problems(data: str) -> list[Problem]:
             (0.5, 1.0, 2.0),  # beyond, losses first rise tenfold
             {"data": data, "l2": 1e-5, "init": "zeros"},
             traced=(5 * 625, 25),
+            epochs=(313, 1250),
             extend=False,
         ),
     ]
@@ -217,6 +222,7 @@ class Found:
     rates: dict[str, float]
     scores: dict[str, dict[float, float]]
     trace: Result | None
+    others: dict[tuple[str, int], Result]  # by row and epoch
 
     def cost(self, name: str, loss: float, *keys: str, seeds: int = 99) -> float:
         """Return the mean over seeds; infinite if one did not arrive."""
@@ -258,13 +264,26 @@ def find(p: Problem, given: argparse.Namespace) -> Found:
             evaluate_every=look,
         )
         planned[close.name] = close
+    others = {
+        (m.name, epoch): replace(m, name=f"{m.name} epoch {epoch}").run(
+            p, rates[m.algorithm], given.seeds[0], epoch=epoch
+        )
+        for epoch in p.epochs
+        for m in METHODS
+        if m.name in EPOCHS and m.algorithm in rates
+    }
+    planned |= {run.name: run for run in others.values()}
     results = common.finished(planned, given.runs, report=given.report, local=True)
     runs: dict[str, list[Result]] = {}
     for (name, _), run in names.items():
         if run.name in results:
             runs.setdefault(name, []).append(results[run.name])
     trace = results.get(close.name) if close else None
-    return Found(p, runs, rates, scores, trace)
+    compared = {
+        k: results[run.name] for k, run in others.items() if run.name in results
+    }
+    compared |= {(name, p.epoch): runs[name][0] for name in EPOCHS if name in runs}
+    return Found(p, runs, rates, scores, trace, compared)
 
 
 def main() -> None:
@@ -282,6 +301,7 @@ def main() -> None:
     for f in found:
         text += [table(f, loss) for loss in f.problem.losses]
         text += [tuning(f)] + ([traced(f)] if f.trace else [])
+        text += [lengths(f)] if f.problem.epochs else []
     text.append(cards(found))
     data = {f.problem.name: kept(f) for f in found}
     common.save("asylpg_bits", "\n\n".join(text), data)
@@ -390,6 +410,30 @@ def traced(f: Found) -> str:
         lines.append(f"step {place:>4}" + "".join(f"{cell:>22}" for cell in cells))
     means = "".join(f"{bits:>22.2f}" for bits in mean_bits(f.trace, p))
     return "\n".join([*lines, f"mean b_x {means}"])
+
+
+def lengths(f: Found) -> str:
+    """Return what other lengths of an epoch come to."""
+    p, loss = f.problem, f.problem.losses[-1]
+    lines = [
+        f"{p.name}: bits to a loss of {loss:g}, steps, and ratio to asysvrg with the "
+        "same, and with its best, epoch; seed of the first"
+    ]
+    epochs = sorted({epoch for _, epoch in f.others})
+    cost = {key: reached(r, loss, *BOTH) for key, r in f.others.items()}
+    best = min(
+        (cost[BASE.name, e] for e in epochs if (BASE.name, e) in cost), default=0
+    )
+    lines.append(f"{'epoch':31}" + "".join(f"{epoch:>32}" for epoch in epochs))
+    for name in EPOCHS:
+        cells = [
+            f"{cost[name, e]:.3g} {reached(f.others[name, e], loss, 'round'):.0f} "
+            f"{cost[BASE.name, e] / cost[name, e]:.2f} {best / cost[name, e]:.2f}"
+            for e in epochs
+            if (name, e) in cost and (BASE.name, e) in cost
+        ]
+        lines.append(f"{name:31}" + "".join(f"{cell:>32}" for cell in cells))
+    return "\n".join(lines)
 
 
 def sent(result: Result) -> Iterator[dict[str, Any]]:
