@@ -210,6 +210,29 @@ def test_separated_synthetic_classes_can_be_told_apart():
     assert (away.argmin(axis=1) == data.y_test).mean() > 0.99
 
 
+def test_synthetic_text_is_like_text():
+    spec = "synthetic:text,samples=900,features=4000,test=100,density=0.01"
+    data, again = load(spec, np.float64), load(spec, np.float64)
+    assert data.digest() == again.digest() != load(f"{spec},seed=1").digest()
+    assert (data.samples, data.features, data.classes) == (900, 4000, 2)
+    assert np.bincount(data.y).tolist() == [450, 450]
+    assert data.x_test.shape == (100, 4000)
+    assert data.x.nnz == pytest.approx(0.01 * 900 * 4000, rel=0.05)
+    assert (data.x.data > 0).all()
+    assert (np.diff(data.x.indptr) > 0).all()
+    np.testing.assert_allclose((data.x**2).sum(axis=1), 1)
+    held = np.sort(np.bincount(data.x.indices, minlength=4000))[::-1]
+    assert held[:400].sum() > 0.3 * data.x.nnz  # a tenth of the words
+    assert held[9] / held[909] == pytest.approx((910 + 50) / (10 + 50), rel=0.5)
+
+
+def test_topics_of_synthetic_text_can_be_told_apart():
+    data = load("synthetic:text,separation=1,density=0.02", np.float64)
+    centres = [data.x[data.y == c].mean(axis=0) for c in range(2)]
+    guess = data.x_test @ (centres[1] - centres[0]) > 0
+    assert (guess == data.y_test).mean() > 0.95
+
+
 # -- what is missing ---------------------------------------------------------------
 
 
@@ -232,6 +255,9 @@ def test_separated_synthetic_classes_can_be_told_apart():
         ("synthetic:softmax,features=0", "features must be at least 1, got 0"),
         ("synthetic:softmax,classes=1", "needs at least 2 classes"),
         ("synthetic:softmax,density=0", "density in"),
+        ("synthetic:text,density=0.9", "density must be in"),
+        ("synthetic:text,separation=2", "separation in"),
+        ("synthetic:text,samples=1", "at least 2 samples"),
         ("synthetic:logistic,seed=-1", "seed: must lie in 0"),
     ],
 )

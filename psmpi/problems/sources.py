@@ -69,9 +69,10 @@ def load(name: str, dtype: Any = np.float32) -> Dataset:
     """Return the data set ``name``: see ``DATASETS``; features become ``dtype``.
 
     Besides those names: ``libsvm:TRAIN[,TEST]`` (plain, .gz or .bz2), ``npz:FILE``
-    (arrays X, y and maybe X_test, y_test), and ``synthetic:softmax,key=value,...`` or
-    ``synthetic:logistic,...``. Raises ``ConfigError`` for an unknown name, files that
-    are missing, damaged or of another format, and data that don't fit (``assemble``).
+    (arrays X, y and maybe X_test, y_test), and ``synthetic:softmax,key=value,...``,
+    ``synthetic:logistic,...`` or ``synthetic:text,...``. Raises ``ConfigError`` for an
+    unknown name, files that are missing, damaged or of another format, and data that
+    don't fit (``assemble``).
     """
     scheme, colon, rest = name.partition(":")
     if colon and scheme in _SCHEMES:
@@ -188,6 +189,8 @@ def _npz(rest: str, dtype: Any) -> Dataset:
 
 def _synthetic(rest: str, dtype: Any) -> Dataset:
     kind, values = spec.parse(rest, SYNTHETIC)
+    if kind == "text":
+        return synthetic.text(values, dtype)
     return synthetic.gaussian(kind, values, dtype)
 
 
@@ -224,6 +227,7 @@ DATASETS: dict[str, Callable[[Any], Dataset]] = {
 SYNTHETIC: dict[str, Mapping[str, int | float]] = {
     "softmax": synthetic.GAUSSIAN,
     "logistic": {**synthetic.GAUSSIAN, "classes": 2},
+    "text": synthetic.TEXT,
 }
 _SCHEMES: dict[str, Callable[[str, Any], Dataset]] = {
     "libsvm": _libsvm,
