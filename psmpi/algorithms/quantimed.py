@@ -1,7 +1,7 @@
 """QuanTimed-DSGD, and Q-DSGD, which it is without the deadline.
 
 Reisizadeh, Taheri, Mokhtari, Hassani, Pedarsani, "Robust and Communication-Efficient
-Collaborative Learning", NeurIPS 2019. The update is that of ``algorithms.gossip``; here
+Collaborative Learning", NeurIPS 2019. The update is in ``psmpi.algorithms.gossip``; here
 is which samples S_i a gradient is taken over.
 """
 
