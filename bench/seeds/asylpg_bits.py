@@ -311,8 +311,13 @@ NOTE = """\
 bits by the papers' formulas, both ways, over all workers, snapshots (64 d M an epoch)
 included; ratio: AsySVRG's bits over the method's, from the same seeds; in steps:
 without the snapshots; wire: bytes of messages. 8/4: models of 8 bits, gradients of 4;
-mu: rule (2) or (4). In process, 8 workers, speeds uniform:10,90 anew for each
-gradient."""
+mu: rule (2) or (4); recentred: x - xs is quantised. In process, 8 workers, speeds
+uniform:10,90 anew for each gradient.
+
+The snapshots of one epoch cost what 8 steps of AsySVRG do, and what compressed steps
+cost is small beside them: the ratio in steps is what longer runs of longer epochs would
+come to, if a step still did as much. Half of the first snapshot's bits are for the
+initial point, which all workers know."""
 
 
 def table(f: Found, loss: float) -> str:
@@ -533,6 +538,8 @@ def goal(f: Found, algorithm: str, loss: float, least: float) -> str:
     best = max(plain, key=plain.__getitem__, default="")
     what = f"{f.problem.name} at {loss:g}: {plain.get(best, 0):.2f} x fewer bits than "
     what += f"asysvrg ({best}), at least {least}"
+    if best:
+        what += f"; {in_steps(f, best, loss):.2f} x in steps"
     others = {k: v for k, v in ratios.items() if k not in plain}
     if others:
         other = max(others, key=others.__getitem__)
