@@ -6,6 +6,7 @@ import pytest
 from psmpi.base import LinkError, Plan, Stopped, Wire
 from psmpi.codecs import Dense, Sign
 from psmpi.links import envelope, local
+from psmpi.links.clock import Network
 from psmpi.links.envelope import BYE, DATA, SKIP, STOP
 from psmpi.links.journal import Journal
 from psmpi.links.server import Server
@@ -303,3 +304,26 @@ def test_a_worker_of_another_round_is_named():
         LinkError, match="worker 1: its message is of round 1, the serv"
     ):
         run(server, worker)
+
+
+def test_on_a_simulated_line_the_newest_post_takes_the_place_of_one_that_waits():
+    network = Network(rate=8 * 10.0)  # 10 bytes a second
+    baton, (first, second) = local.connect(2, network=network, measured=False)
+
+    def post():
+        for k in range(5):  # at 0, 1, 2, ..; the line is busy for 3 s each
+            first.post(1, np.full(30, k, np.uint8))
+            first.spend(1.0)
+
+    def poll():
+        seen = []
+        for _ in range(14):
+            second.release()
+            message = second.poll(0)
+            if message is not None:
+                seen.append((second.now(), int(message[0])))
+            second.spend(1.0)
+        return seen
+
+    assert baton.run([post, poll])[1] == [(3.0, 0), (6.0, 2), (9.0, 4)]
+    assert (first.superseded, first.sent_messages) == (2, 3)

@@ -185,7 +185,8 @@ class Gossip(Algorithm):
         return (
             f"eps = {eps:.4g} over {plan.rounds} rounds gives worker {least} the "
             f"weight {own.min():.4g} on its own model, which is negative and may be "
-            "unstable; lower --mixing, or run more rounds with a --rule that depends on them",
+            "unstable; lower --mixing, or run more rounds with a --rule that depends "
+            "on them",
         )
 
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
