@@ -344,7 +344,7 @@ class QuanTimedDsgd(QDsgd):
         return self.batch / mean if self.deadline is None else self.deadline
 
     def _require_samples(self, deadline: float, top: float) -> None:
-        if deadline * top < 1:
+        if deadline * top < 1 - 1e-9:
             raise ConfigError(
                 f"deadline: {deadline:g} s is shorter than one sample takes on every "
                 f"worker ({1 / top:.3g} s on the fastest); give more"
