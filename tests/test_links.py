@@ -6,8 +6,10 @@ import pytest
 from psmpi.base import LinkError, Plan, Stopped, Wire
 from psmpi.codecs import Dense, Sign
 from psmpi.links import envelope, local
+from psmpi.links.clock import Network
 from psmpi.links.envelope import BYE, DATA, SKIP, STOP
 from psmpi.links.journal import Journal
+from psmpi.links.pace import Pace, Speeds
 from psmpi.links.server import Server
 from psmpi.links.worker import Worker
 
@@ -303,3 +305,47 @@ def test_a_worker_of_another_round_is_named():
         LinkError, match="worker 1: its message is of round 1, the serv"
     ):
         run(server, worker)
+
+
+def test_on_a_simulated_line_the_newest_post_takes_the_place_of_one_that_waits():
+    network = Network(rate=8 * 10.0)  # 10 bytes a second
+    baton, (first, second) = local.connect(2, network=network, measured=False)
+
+    def post():
+        for k in range(5):  # at 0, 1, 2, ..; the line is busy for 3 s each
+            first.post(1, np.full(30, k, np.uint8))
+            first.spend(1.0)
+
+    def poll():
+        seen = []
+        for _ in range(14):
+            second.release()
+            message = second.poll(0)
+            if message is not None:
+                seen.append((second.now(), int(message[0])))
+            second.spend(1.0)
+        return seen
+
+    assert baton.run([post, poll])[1] == [(3.0, 0), (6.0, 2), (9.0, 4)]
+    assert (first.superseded, first.sent_messages) == (2, 3)
+
+
+def test_a_batch_is_done_in_just_the_time_that_it_takes():
+    for speed in range(1, 100):
+        pace = Pace(speeds=Speeds.parse(f"constant:{speed}"))
+        pace.begin(0)
+        assert [pace.within(b / speed) for b in range(50)] == list(range(50))
+        assert pace.within(3.99 / speed) == 3
+
+
+def test_what_a_gradient_is_late_the_next_ones_of_a_round_make_up_for():
+    pace = Pace(speeds=Speeds.parse("constant:10"))
+    pace.begin(0)
+    assert pace.rest(10, 0.25) == 0.75
+    pace.overslept(0.5)
+    assert pace.rest(10, 0.25) == 0.25
+    assert pace.rest(10, 1.5) == 0  # half a second late
+    assert pace.rest(10, 0.25) == 0.25
+    assert pace.rest(10, 1.25) == pace.behind == 0
+    pace.begin(1)
+    assert (pace.rest(10, 0.25), pace.behind) == (0.75, 0.25)

@@ -139,7 +139,11 @@ def test_what_a_gradient_has_yet_to_take():
     assert made.behind == 0.0
     assert made.rest(10, 4.5) == 0.0
     assert made.rest(10, 5.0) == 0.0
+    assert made.rest(10, 0.5) == 2.0  # what was late in a round is made up for in it
+    assert made.rest(10, 5.5) == 0.0
+    made.begin(1)
     assert made.behind == 1.5
+    assert made.rest(10, 1.0) == 3.0
 
 
 PLAN = Plan(workers=1, rounds=1, dim=4, bounds=(0, 4))

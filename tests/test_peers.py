@@ -222,7 +222,8 @@ DSGD = ("dsgd", "d-psgd", "q-dsgd", "async-dsgd", "quantimed-dsgd")
 SVRG = ("asylpg", "sparse-asylpg", "acc-asylpg", "asysvrg", "qsvrg")
 SVRG += ("low-precision-model", "sparse-asysvrg")
 NEW = {name: {"lr": 0.02} for name in DSGD} | {name: {"batch": 4} for name in SVRG}
-NEW["quantimed-dsgd"] = {"lr": 0.02, "speeds": "uniform:10,90"}
+NEW["q-dsgd"] |= {"mixing": 2.0}  # of a horizon of 24 rounds
+NEW["quantimed-dsgd"] = {"lr": 0.02, "mixing": 2.0, "speeds": "uniform:10,90"}
 
 
 @pytest.mark.parametrize("name", NEW)

@@ -1,7 +1,7 @@
 """QuanTimed-DSGD, and Q-DSGD, which it is without the deadline.
 
 Reisizadeh, Taheri, Mokhtari, Hassani, Pedarsani, "Robust and Communication-Efficient
-Collaborative Learning", NeurIPS 2019. The update is in ``psmpi.algorithms.gossip``; here
+Collaborative Learning", NeurIPS 2019. The update is that of ``algorithms.gossip``; here
 is which samples S_i a gradient is taken over.
 """
 
@@ -81,7 +81,7 @@ class QuanTimedDsgd(QDsgd):
         return self.batch / mean if self.deadline is None else self.deadline
 
     def _require_samples(self, deadline: float, top: float) -> None:
-        if deadline * top < 1:
+        if deadline * top < 1 - 1e-9:
             raise ConfigError(
                 f"deadline: {deadline:g} s is shorter than one sample takes on every "
                 f"worker ({1 / top:.3g} s on the fastest); give more"

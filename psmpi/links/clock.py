@@ -78,15 +78,21 @@ class Network:
     kind: Literal["pair", "node"] = "pair"
     _free: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
+    def departure(self, source: int, target: int, now: float) -> float:
+        """Return when a message that is handed over now sets off."""
+        return max(now, self._free.get(self._lines(source, target)[0], 0.0))
+
     def arrival(self, source: int, target: int, nbytes: int, now: float) -> float:
         """Return when a message that is handed over now will be there."""
-        if self.kind == "pair":
-            lines = [("pair", source, target)]
-        else:
-            lines = [("out", source, 0), ("in", target, 0)]
         done = begin = now
-        for line in lines:  # cut through: the line in may begin with the line out
+        # Cut through: the line in may begin with the line out.
+        for line in self._lines(source, target):
             begin = max(begin, self._free.get(line, 0.0))
             self._free[line] = begin + 8 * nbytes / self.rate
             done = max(done, self._free[line])
         return done + self.latency
+
+    def _lines(self, source: int, target: int) -> list[tuple[str, int, int]]:
+        if self.kind == "pair":
+            return [("pair", source, target)]
+        return [("out", source, 0), ("in", target, 0)]

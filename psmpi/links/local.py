@@ -21,8 +21,12 @@ _POISON = 0xFF
 
 @dataclass(frozen=True)
 class _Parcel:
-    """A message on its way: ``when`` it arrives, and how many were sent before it."""
+    """A message that sets off at ``begin`` and arrives at ``when``.
 
+    ``number`` says how many were sent before it.
+    """
+
+    begin: float
     when: float
     number: int
     message: Frame
@@ -37,15 +41,26 @@ class _Office:
         self.sent = 0
 
     def deliver(self, source: int, target: int, message: Frame, free: bool) -> None:
-        when = 0.0
+        begin = when = 0.0
         if self.network is not None:
-            now = self.nodes[source].now()
-            when = now
+            begin = when = self.nodes[source].now()
             if not free:
-                when = self.network.arrival(source, target, message.size, now)
-        parcel = _Parcel(when, self.sent, message.copy())
+                begin = self.network.departure(source, target, when)
+                when = self.network.arrival(source, target, message.size, when)
+        parcel = _Parcel(begin, when, self.sent, message.copy())
         self.sent += 1
         self.nodes[target]._inboxes[source].append(parcel)
+
+    def supersede(self, source: int, target: int, message: Frame) -> bool:
+        """Put ``message`` in the place of one as long that has yet to set off."""
+        inbox = self.nodes[target]._inboxes[source]
+        if self.network is None or not inbox:
+            return False
+        last, now = inbox[-1], self.nodes[source].now()
+        if last.begin <= now or last.message.size != message.size:
+            return False
+        last.message[:] = message
+        return True
 
 
 class LocalTransport(Transport):
@@ -59,10 +74,10 @@ class LocalTransport(Transport):
         self._clock = clock
         self._inboxes: list[deque[_Parcel]] = [deque() for _ in range(nodes)]
         self._lent: list[Frame] = []
+        self._turn = -1.0  # time at which nobody was earlier
 
     def send(self, node: int, message: Frame, *, free: bool = False) -> None:
-        if self.virtual:  # who sends earlier gets a line that they share earlier
-            self._wait("for its turn", lambda: 0.0)
+        self._my_turn()  # who sends earlier gets a line that they share earlier
         self._office.deliver(self.node, node, message, free)
         self.sent_bytes += message.size
         self.sent_messages += 1
@@ -73,8 +88,12 @@ class LocalTransport(Transport):
             self.send(node, message)
 
     def post(self, node: int, message: Frame) -> bool:
-        self.send(node, message)
-        return False
+        self._my_turn()
+        superseded = self._office.supersede(self.node, node, message)
+        self.superseded += superseded
+        if not superseded:
+            self.send(node, message)
+        return superseded
 
     def drop(self, node: int) -> bool:
         return False
@@ -107,7 +126,7 @@ class LocalTransport(Transport):
 
     def poll(self, node: int) -> Frame | None:
         if self.virtual:  # Who is earlier goes first: what they send may be in time.
-            self._wait("for its turn", lambda: 0.0)
+            self._my_turn()
         else:  # Who only ever looks would keep everybody from going on.
             self._office.baton.pass_on(self.node)
         inbox = self._inboxes[node]
@@ -143,6 +162,11 @@ class LocalTransport(Transport):
     def forgive(self) -> None:
         self._clock.forgive()
 
+    def _my_turn(self) -> None:
+        """On a simulated clock, let those go first whose time is earlier."""
+        if self.virtual and self._clock.now() > self._turn:
+            self._wait("for its turn", lambda: 0.0)
+
     def _wait(self, reason: str, when: When) -> None:
         """Wait until ``when()``, or until the clock's own time if that is later."""
         self._clock.now()  # in this thread, whose time it is
@@ -152,6 +176,7 @@ class LocalTransport(Transport):
             return None if moment is None else max(moment, self._clock.latest)
 
         self._office.baton.wait(self.node, reason, ready)
+        self._turn = self._clock.latest
 
     def _lend(self, parcel: _Parcel) -> Frame:
         if isinstance(self._clock, VirtualClock):

@@ -9,6 +9,7 @@ from psmpi import steps
 from psmpi.base import ConfigError
 
 _KINDS = {"constant": 1, "uniform": 2, "exponential": 1}
+_NEARLY = 1 + 1e-12  # V (b / V) may be less than b in floating point
 
 
 @dataclass(frozen=True)
@@ -90,26 +91,36 @@ class Pace:
     seed: int = 0
     speeds: Speeds | None = None
     slow: float = 1.0
-    behind: float = 0.0  # seconds that gradients took longer than they should have
+    behind: float = 0.0  # seconds that rounds' gradients took longer than they should
     _speed: float = math.nan
+    _late: float = 0.0  # the same of this round, which its next gradients make up for
 
     def begin(self, round_: int) -> None:
         """Draw this round's speed."""
+        self.behind += self._late
+        self._late = 0.0
         if self.speeds is not None:
             key = steps.key(self.seed, "speed", self.worker, round_)
             self._speed = self.speeds.draw(key) / self.slow
 
     def within(self, seconds: float) -> int | None:
         """Return floor(V seconds), samples to be had in a time; None if V isn't set."""
-        return None if self.speeds is None else math.floor(self._speed * seconds)
+        if self.speeds is None:
+            return None
+        return math.floor(self._speed * seconds * _NEARLY)
 
     def rest(self, samples: int, taken: float) -> float:
         """Return the seconds that a gradient which took ``taken`` has yet to take."""
         if self.speeds is None:
             return (self.slow - 1) * taken
-        rest = max(samples, 1) / self._speed - taken
-        self.behind += max(-rest, 0.0)
+        rest = max(samples, 1) / self._speed - taken - self._late
+        self._late = max(-rest, 0.0)
         return max(rest, 0.0)
+
+    def overslept(self, seconds: float) -> None:
+        """Book that the rest took so much longer: no sleep ends on time."""
+        if self.speeds is not None:
+            self._late += seconds
 
 
 def average(

@@ -168,7 +168,9 @@ class Worker(WorkerLink):
         if not self.journal.replaying:
             rest = self.pace.rest(samples, taken)
             if rest:
+                begun = self._transport.now()
                 self._transport.spend(rest)
+                self.pace.overslept(self._transport.now() - begun - rest)
 
     def leave(self) -> None:
         """Answer the server's STOP, after taking leave of all peers."""
