@@ -57,9 +57,9 @@ class Method:
     real: bool = True  # whether it also runs over MPI
 
     def run(self, half: Half, slow: bool) -> config.Run:
-        options = dict(self.options)
-        if options.get("deadline"):
-            options["deadline"] = BATCH / half.mean
+        options = {"batch": BATCH, **self.options}
+        if "deadline" in options:
+            options["deadline"] = options["batch"] / half.mean
         return config.run(
             self.algorithm,
             name=f"{self.name}{'-slow' if slow else ''}".replace(" ", "_"),
@@ -67,7 +67,6 @@ class Method:
             data="digits",
             partition="shuffled",
             workers=WORKERS,
-            batch=BATCH,
             speeds=half.speeds,
             slow=SLOW if slow else "",
             rounds=ONE_EPOCH,
@@ -84,22 +83,23 @@ def asylpg(tau: int, name: str = "asylpg", **options: Any) -> Method:
     return Method(f"{name} tau={tau}", algorithm, ASYNC, given, False, 100, real)
 
 
-RING = {"topology": "torus", "lr": 0.2}
-MIXED = {**RING, "rule": "constant", "mixing": 0.8}
+def quantimed(name: str, **options: Any) -> Method:
+    return Method(name, "quantimed-dsgd", DEADLINE, {**TIMED, **options})
+
+
+TORUS = {"topology": "torus", "lr": 0.2}
+MIXED = {**TORUS, "rule": "constant", "mixing": 0.8}
 TIMED = {**MIXED, "micro_batch": 2}
 METHODS = [
     Method("sgd", "sgd", SYNC, {"lr": 0.2, "reduce": "mean"}),
     Method("slaq", "slaq", SYNC, {"lr": 0.2, "reduce": "mean"}, real=False),
-    Method("dsgd", "dsgd", SYNC, RING),
+    Method("dsgd", "dsgd", SYNC, TORUS),
     Method("q-dsgd", "q-dsgd", SYNC, MIXED),
-    Method("quantimed-dsgd", "quantimed-dsgd", DEADLINE, TIMED),
-    Method(
-        "quantimed-dsgd T_d fixed",
-        "quantimed-dsgd",
-        DEADLINE,
-        {**TIMED, "deadline": True},
-    ),
-    Method("async-dsgd", "async-dsgd", ASYNC, RING),
+    quantimed("quantimed-dsgd"),
+    quantimed("quantimed-dsgd T_d fixed", deadline=True),
+    quantimed("quantimed-dsgd 1 at once", micro_batch=1),
+    quantimed("quantimed-dsgd b=50", batch=50, micro_batch=1),
+    Method("async-dsgd", "async-dsgd", ASYNC, TORUS),
     *(asylpg(tau) for tau in (8, 16, 32, 64, 96, 200)),
     asylpg(200, "asysvrg"),
     asylpg(200, "asylpg m=360", epoch=360),
@@ -175,10 +175,14 @@ def table(half: Half, found: dict[tuple[str, bool], Result]) -> str:
         "slow worker's share of updates; training loss after so many seconds. asylpg: "
         "a snapshot at the start, of which rates don't count the time, and others only "
         "where m is said",
-        "behind: the share of the run that gradients took longer than emulated",
+        f"quantimed-dsgd: {TIMED['micro_batch']} samples between looks at the real "
+        "clock, which the slow worker may be past the deadline with, or 1; T_d = b / "
+        "E[V], E[V] with the slow worker in it, or not (fixed)",
+        "behind: the share of the run by which gradients took longer than emulated; "
+        "over: seconds past the deadline, of the slow worker, a round",
         f"{'':26}{'':14}{'none slow':>10}{'one slow':>10}{'kept':>7}{'its share':>10}"
         + "".join(f"{f'loss, {s:g} s':>17}{'one slow':>9}" for s in at)
-        + f"{'behind':>9}",
+        + f"{'behind':>9}{'over':>9}",
     ]
     for m in METHODS:
         both = [found.get((m.name, slow)) for slow in (False, True)]
@@ -195,9 +199,16 @@ def table(half: Half, found: dict[tuple[str, bool], Result]) -> str:
             f"{m.name:26}{m.kind:14}{rates[0]:>10.3g}{rates[1]:>10.3g}"
             f"{rates[1] / rates[0]:>7.0%}{its_share(m, slow):>10.1%}"
             + "".join(f"{loss_at(fast, s):>17.4f}{loss_at(slow, s):>9.4f}" for s in at)
-            + f"{late:>9.2%}"
+            + f"{late:>9.2%}{overshoot(slow):>9.3g}"
         )
     return "\n".join(lines)
+
+
+def overshoot(result: Result) -> float:
+    """Return the slow worker's seconds past the deadline, a round."""
+    number = int(SLOW.partition(":")[0])
+    worker = result.summary["ranks"][1 + number]
+    return float(worker["overshoot"] / max(worker["rounds"], 1))
 
 
 def its_share(m: Method, result: Result) -> float:

@@ -47,7 +47,7 @@ PLATEAU = (
     "784-30-20-20-25-10: no card. 3.25 is the loss of a model that does not look at "
     "the pixels, and from this start four layers of sigmoids don't leave it in T rounds"
 )
-MPI_WORKERS, MPI_SPEEDS, MPI_MEAN, MPI_T, MICRO = 8, "uniform:100,900", 500, 200, 2
+MPI_WORKERS, MPI_SPEEDS, MPI_MEAN, MPI_T, MICRO = 8, "uniform:50,450", 250, 200, 2
 
 
 @dataclass(frozen=True)
