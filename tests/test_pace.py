@@ -178,11 +178,18 @@ def test_batches_follow_each_other_until_the_deadline():
     assert end.journal.entries == [4, 4, 4, 4, 0]
 
 
-def test_the_batch_that_passes_the_deadline_is_overshoot():
+def test_no_batch_is_begun_that_will_pass_the_deadline():
     sizes, end, now = until(1.0, 100, 4, cost=0.1)
-    assert sizes == [4, 4, 4]
-    assert end.meter.overshoot == pytest.approx(0.2)
-    assert now == pytest.approx(1.2)
+    assert sizes == [4, 4, 2]
+    assert end.meter.overshoot == pytest.approx(0.0, abs=1e-12)
+    assert now == pytest.approx(1.0)
+
+
+def test_the_batch_that_passes_the_deadline_is_overshoot():
+    sizes, end, now = until(0.3, 100, 4, cost=0.1)  # nobody knows yet how long it takes
+    assert sizes == [4]
+    assert end.meter.overshoot == pytest.approx(0.1)
+    assert now == pytest.approx(0.4)
 
 
 def test_who_is_done_early_waits_until_the_deadline():

@@ -71,8 +71,9 @@ class WorkerLink(abc.ABC):
         """Yield sizes of batches to be processed, until ``deadline`` seconds are over.
 
         ``batch`` at a time and ``samples`` in all at most; where speeds are simulated,
-        at once all that this worker can do. Ends at the deadline, or after the batch
-        that passed it, which is counted as overshoot.
+        at once all that this worker can do. Judged by its quickest sample so far, no
+        batch is larger than what is left of the time; ends at the deadline, or after
+        the batch that passed it, which is counted as overshoot.
         """
 
     @abc.abstractmethod

@@ -27,6 +27,8 @@ from psmpi.links.transport import Transport
 
 _Booked = tuple[bool, int, int]  # whether it has a frame, its paper bits and bytes
 
+_NEARLY = 1 + 1e-9  # n (t / n) may be more than t in floating point
+
 
 class Worker(WorkerLink):
     """A worker's end over ``transport``."""
@@ -57,6 +59,7 @@ class Worker(WorkerLink):
         self.up: MeteredCodec = MeteredCodec(wire.up, self.meter, self._out.space)
         self.down = MeteredCodec(wire.down, self.meter)
         self.peers = wire.peers[self.worker] if wire.peers else ()
+        self._quickest = 0.0  # seconds a sample; 0: not known yet
         self._gone: set[int] = set()  # peers that have said that they send no more
         self._posted: dict[int, _Booked] = {}  # what was posted last
 
@@ -139,20 +142,29 @@ class Worker(WorkerLink):
                 self.meter.samples += size
                 yield size
             return
-        begun, done = self._transport.now(), 0
+        end, done = self.now() + deadline, 0
         within = self.pace.within(deadline) if self._transport.virtual else None
         batch = batch if within is None else max(within, 1)
         samples = samples if within is None else min(samples, within)
-        while done < samples and self._transport.now() - begun < deadline:
-            size = self.journal.note(min(batch, samples - done))
+        while (left := end - self.now()) > 0 and done < samples:
+            size = min(batch, samples - done)
+            if self._quickest and within is None:  # no more than can be done in time
+                size = min(size, int(left / self._quickest * _NEARLY))
+            if not size:
+                break
+            yield self.journal.note(size)
             done += size
-            yield size
+            self._quickest = self._learned((left - (end - self.now())) / size)
         self.journal.note(0)
-        left = deadline - (self._transport.now() - begun)
+        left = end - self.now()
         with self.meter.phase("wait"):
             self._transport.spend(max(left, 0.0))
         self.meter.samples += done
         self.meter.overshoot += max(-left, 0.0)
+
+    def _learned(self, seconds: float) -> float:
+        """Return the least time that a sample has taken: no hiccup makes it longer."""
+        return min(seconds, self._quickest or seconds)
 
     def now(self) -> float:
         return self._transport.now()
