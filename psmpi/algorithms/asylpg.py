@@ -246,7 +246,9 @@ class AsyLpg(Algorithm):
         for k in link.rounds(s, until_told=True):
             frame = link.pull()
             if frame is None:  # the epoch has ended: xs, and grad f_m(xs)
-                link.down.decode(expected(link.pull_shared()), s.x.size, s.snapshot)
+                snapshot = link.pull_shared()
+                if snapshot is not None:  # else it is the common start
+                    link.down.decode(snapshot, s.x.size, s.snapshot)
                 whole_gradient(f, s.snapshot, s.gradient, plan.workers)
                 link.push(exact.encode(s.gradient))
                 continue
@@ -317,7 +319,8 @@ class AsyLpg(Algorithm):
         assert isinstance(choice, Choice)
         for worker in range(plan.workers):
             link.send(worker, None)
-        link.bcast(link.outgoing(choice.part(EXACT)).encode(s.snapshot))
+        exact = link.outgoing(choice.part(EXACT))
+        link.bcast(exact.encode(s.snapshot) if s.epoch else None)  # x_0 is known to all
         for worker in sorted(s.out):
             link.discard(worker)
         s.out.clear()
