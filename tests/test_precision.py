@@ -104,8 +104,8 @@ def test_bits_down_fixes_the_width(sent):
     assert set(result.summary["model_bits"]) == {"0", "5"}
     coded = result.summary["model_bits"]["5"]
     assert coded < len(sent)
-    # and snapshots, 64 bits an entry to each of three workers, of 4 epochs
-    paper = coded * (32 + 5 * 18) + 4 * 3 * 64 * 18
+    # and snapshots, 64 bits an entry to each of three workers, after 3 epochs
+    paper = coded * (32 + 5 * 18) + 3 * 3 * 64 * 18
     assert result.summary["paper_bits_down"] == paper
 
 

@@ -176,6 +176,7 @@ class LocalTransport(Transport):
             return None if moment is None else max(moment, self._clock.latest)
 
         self._office.baton.wait(self.node, reason, ready)
+        self._clock.forgive()  # the baton's work is none of this node's
         self._turn = self._clock.latest
 
     def _lend(self, parcel: _Parcel) -> Frame:
