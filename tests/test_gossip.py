@@ -13,7 +13,7 @@ from psmpi.codecs import Decimal
 from psmpi.jobs import run_local
 from psmpi.links.pace import Speeds
 from psmpi.problems import Quadratic, make_problem
-from psmpi.record import read_decisions, read_run
+from psmpi.record import dense_bits, read_decisions, read_run
 
 SOFTMAX = "synthetic:softmax,samples=120,features=5,classes=3"
 QUADRATIC = "synthetic:quadratic,dim=7,condition=10,heterogeneity=1"
@@ -97,6 +97,12 @@ def test_relayed_frames_are_the_same_frames():
     direct, relayed = go("q-dsgd", **how), go("q-dsgd", relay=True, turns=1, **how)
     assert direct.x.tobytes() == relayed.x.tobytes()
     assert direct.summary["wire_bytes_down"] < relayed.summary["wire_bytes_down"]
+
+
+@pytest.mark.parametrize("relay", [False, True])
+def test_what_is_not_compressed_has_the_ratio_1(relay):
+    s = go("dsgd", relay=relay, topology="complete", dtype="float32").summary
+    assert dense_bits(s) == (s["paper_bits_up"], s["paper_bits_down"])
 
 
 def test_everybody_to_everybody_is_the_mean_and_a_step():

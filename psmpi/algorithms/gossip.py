@@ -178,7 +178,9 @@ class Gossip(Algorithm):
         )
 
     def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
-        return 2 * len(self.network(plan)[0].edges) * rounds, 0
+        sent = 2 * len(self.network(plan)[0].edges) * rounds
+        # Relayed, a frame goes up once, and down to every neighbour.
+        return (plan.workers * rounds, sent) if self.relay else (sent, 0)
 
     def cautions(self, plan: Plan) -> Sequence[str]:
         _, W = self.network(plan)
