@@ -105,6 +105,16 @@ def test_what_is_not_compressed_has_the_ratio_1(relay):
     assert dense_bits(s) == (s["paper_bits_up"], s["paper_bits_down"])
 
 
+def test_weights_are_those_that_the_file_has_now(tmp_path):
+    found = []
+    for topology in ("ring", "complete"):
+        W = graphs.weights(graphs.graph(topology, 4))
+        np.save(tmp_path / "w.npy", W)
+        how = {"weights": str(tmp_path / "w.npy"), "topology": None, "workers": 4}
+        found.append(go("dsgd", **how, rounds=1).summary["uploads"])
+    assert found == [8, 12]
+
+
 def test_everybody_to_everybody_is_the_mean_and_a_step():
     start, parts = gradients(4)
     result = go("dsgd", topology="complete", workers=4)
