@@ -410,3 +410,9 @@ def test_a_negative_own_weight_is_warned_of(capsys):
     assert f"which may be unstable (least eigenvalue {1 - eps:.4g}" in said
     assert go("q-dsgd", lr=0.0, mixing=1.0).summary["warnings"] == []
     assert capsys.readouterr().err == ""
+
+
+def test_the_end_is_told_at_once_however_slow_the_network():
+    how = {"speeds": "constant:1000", "link_latency": 5.0}
+    ranks = go("async-dsgd", **how).summary["ranks"]
+    assert max(rank["rounds"] for rank in ranks) <= 32
