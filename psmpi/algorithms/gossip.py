@@ -45,8 +45,6 @@ from psmpi.base import (
 )
 from psmpi.kernels.vector import add_scaled
 
-RULES = ("constant", "nonconvex", "convex", "strongly-convex")
-
 
 @dataclass(kw_only=True)
 class GossipWorker:
