@@ -1,8 +1,8 @@
 """QuanTimed-DSGD, and Q-DSGD, which it is without the deadline.
 
 Reisizadeh, Taheri, Mokhtari, Hassani, Pedarsani, "Robust and Communication-Efficient
-Collaborative Learning", NeurIPS 2019. The update is in ``psmpi.algorithms.gossip``; here
-is which samples S_i a gradient is taken over.
+Collaborative Learning", NeurIPS 2019. The update is in ``psmpi.algorithms.gossip``;
+here is which samples S_i a gradient is taken over.
 """
 
 from __future__ import annotations
