@@ -175,14 +175,25 @@ def replay(
     options = {k: v for k, v in given.pop("options").items() if k in own}
     made = config.run(algorithm, name, **options, **given)
     _require_same(found, driver.prepare(made).digests())
+    try:
+        model = np.load(found.path / MODEL)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(
+            f"{found.path / MODEL}: can't be read ({error}); a replay compares with it"
+        ) from None
     result = run_local(made, out=out, replay=recorded)
+    if len(found.rows) != len(result.rows):
+        raise PsmpiError(
+            f"replay: {path} has {len(found.rows)} rows, and the run again "
+            f"{len(result.rows)}; is all of its rows.jsonl there?"
+        )
     for then, now in zip(found.rows, result.rows, strict=True):
         if (then["round"], then["loss"]) != (now["round"], now["loss"]):
             raise PsmpiError(
                 f"replay: differs from {path} since round {then['round']}: the loss "
                 f"was {then['loss']} and is {now['loss']}"
             )
-    if result.x.tobytes() != np.load(found.path / MODEL).tobytes():
+    if result.x.tobytes() != model.tobytes():
         raise PsmpiError(f"replay: the final model differs from that of {path}")
     return result
 

@@ -15,6 +15,8 @@ to every neighbour::
     dense_bits_up = dense_bits_down = 32 * dim * workers * rounds * local_steps
     dense_bits_up = 32 * dim * 2 * edges * rounds
 
+Where the server relays, DSGD's frames go up once each, and those bits are down.
+
 The *ratio to uncompressed* is ``dense_bits_up / paper_bits_up``.
 """
 

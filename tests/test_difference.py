@@ -160,7 +160,7 @@ def test_a_metered_difference_is_booked_and_must_be_finite(l2):
     assert (support is None) == bool(l2)
     expected = naive(problem.problem, x, reference, BATCHES[3])
     np.testing.assert_allclose(out, expected, atol=1e-6)
-    assert meter.seconds["compute"] == 1
+    assert meter.seconds["compute"] == 3  # between the first of four looks and the last
     x[50] = np.nan
     with pytest.raises(ConfigError, match="batch of samples 3, 11 of the shard"):
         problem.difference(x, reference, out, BATCHES[2])

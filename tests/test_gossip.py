@@ -13,7 +13,7 @@ from psmpi.codecs import Decimal
 from psmpi.jobs import run_local
 from psmpi.links.pace import Speeds
 from psmpi.problems import Quadratic, make_problem
-from psmpi.record import read_decisions, read_run
+from psmpi.record import dense_bits, read_decisions, read_run
 
 SOFTMAX = "synthetic:softmax,samples=120,features=5,classes=3"
 QUADRATIC = "synthetic:quadratic,dim=7,condition=10,heterogeneity=1"
@@ -74,7 +74,8 @@ def test_it_is_as_on_the_board(algorithm, topology, weights):
     options = {}
     if algorithm == "q-dsgd":
         rule |= {"alpha": 0.2 / 30 ** (1 / 6), "eps": 2.0 / 30**0.5}
-        options = {"mixing": 2.0, "codec": "decimal:digits=2"}
+        options = {"lr": 0.2, "rule": "nonconvex", "mixing": 2.0}
+        options |= {"codec": "decimal:digits=2"}
         codec = Decimal(digits=2)
 
         def quantise(x, i, k):
@@ -97,6 +98,22 @@ def test_relayed_frames_are_the_same_frames():
     direct, relayed = go("q-dsgd", **how), go("q-dsgd", relay=True, turns=1, **how)
     assert direct.x.tobytes() == relayed.x.tobytes()
     assert direct.summary["wire_bytes_down"] < relayed.summary["wire_bytes_down"]
+
+
+@pytest.mark.parametrize("relay", [False, True])
+def test_what_is_not_compressed_has_the_ratio_1(relay):
+    s = go("dsgd", relay=relay, topology="complete", dtype="float32").summary
+    assert dense_bits(s) == (s["paper_bits_up"], s["paper_bits_down"])
+
+
+def test_weights_are_those_that_the_file_has_now(tmp_path):
+    found = []
+    for topology in ("ring", "complete"):
+        W = graphs.weights(graphs.graph(topology, 4))
+        np.save(tmp_path / "w.npy", W)
+        how = {"weights": str(tmp_path / "w.npy"), "topology": None, "workers": 4}
+        found.append(go("dsgd", **how, rounds=1).summary["uploads"])
+    assert found == [8, 12]
 
 
 def test_everybody_to_everybody_is_the_mean_and_a_step():
@@ -385,6 +402,7 @@ def test_a_simulated_network_is_refused_over_mpi(given, tmp_path):
 def test_a_negative_own_weight_is_warned_of(capsys):
     eps = 15 / 100**0.5
     how = {"lr": 0.0, "topology": "complete"}
+    how |= {"rule": "nonconvex", "mixing": 15.0}
     result = go("q-dsgd", rounds=100, **how)
     (said,) = result.summary["warnings"]
     assert f"psmpi: warning: {said}\n" == capsys.readouterr().err
@@ -394,3 +412,9 @@ def test_a_negative_own_weight_is_warned_of(capsys):
     assert f"which may be unstable (least eigenvalue {1 - eps:.4g}" in said
     assert go("q-dsgd", lr=0.0, mixing=1.0).summary["warnings"] == []
     assert capsys.readouterr().err == ""
+
+
+def test_the_end_is_told_at_once_however_slow_the_network():
+    how = {"speeds": "constant:1000", "link_latency": 5.0}
+    ranks = go("async-dsgd", **how).summary["ranks"]
+    assert max(rank["rounds"] for rank in ranks) <= 32

@@ -222,8 +222,7 @@ DSGD = ("dsgd", "d-psgd", "q-dsgd", "async-dsgd", "quantimed-dsgd")
 SVRG = ("asylpg", "sparse-asylpg", "acc-asylpg", "asysvrg", "qsvrg")
 SVRG += ("low-precision-model", "sparse-asysvrg")
 NEW = {name: {"lr": 0.02} for name in DSGD} | {name: {"batch": 4} for name in SVRG}
-NEW["q-dsgd"] |= {"mixing": 2.0}  # of a horizon of 24 rounds
-NEW["quantimed-dsgd"] = {"lr": 0.02, "mixing": 2.0, "speeds": "uniform:10,90"}
+NEW["quantimed-dsgd"] = {"lr": 0.02, "speeds": "uniform:10,90"}
 
 
 @pytest.mark.parametrize("name", NEW)
@@ -238,7 +237,6 @@ def test_all_bytes_of_a_run_are_in_its_summary(name):
 @pytest.mark.parametrize("name", ["dsgd", "q-dsgd", "quantimed-dsgd"])
 def test_through_the_server_or_not_makes_no_difference(name):
     given = HOW | NEW[name] | {"topology": "ring"}
-    given |= {} if name == "dsgd" else {"mixing": 2.0}
     ways = [run_local(config.run(name, relay=r, **given)) for r in (False, True)]
     assert ways[0].x.tobytes() == ways[1].x.tobytes()
     facts = [[(r["loss"], r["consensus"], r["drift"]) for r in w.rows] for w in ways]

@@ -146,3 +146,14 @@ def test_the_command_says_so(record, capsys, monkeypatch):
         main()
     assert ended.value.code in (0, None)
     assert "the same bits again: the model after 30 rounds" in capsys.readouterr().out
+
+
+def test_rows_and_models_that_are_not_there_are_named(record):
+    _, out = record()
+    rows = (out / "rows.jsonl").read_text().splitlines(keepends=True)
+    (out / "rows.jsonl").write_text("".join(rows[:-1]))
+    with pytest.raises(PsmpiError, match=f"has {len(rows) - 1} rows"):
+        psmpi.replay(out)
+    (out / "model.npy").unlink()
+    with pytest.raises(ConfigError, match=r"model\.npy: can.t be read"):
+        psmpi.replay(out)

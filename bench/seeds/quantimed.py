@@ -68,8 +68,8 @@ ONE = Net(
     39_760,
     3,
     {
-        QT: {"lr": 0.3, "mixing": 15.0},
-        QD: {"lr": 0.3, "mixing": 15.0},
+        QT: {"lr": 0.3, "mixing": 15.0, "rule": "nonconvex"},
+        QD: {"lr": 0.3, "mixing": 15.0, "rule": "nonconvex"},
         DS: {"lr": 0.2},
         AS: {"lr": 0.2},
     },
@@ -81,8 +81,8 @@ FOUR = Net(
     25_375,
     5,
     {
-        QT: {"lr": 0.8, "mixing": 9.0},
-        QD: {"lr": 0.8, "mixing": 10.0},
+        QT: {"lr": 0.8, "mixing": 9.0, "rule": "nonconvex"},
+        QD: {"lr": 0.8, "mixing": 10.0, "rule": "nonconvex"},
         DS: {"lr": 0.08},
     },
 )

@@ -45,8 +45,6 @@ from psmpi.base import (
 )
 from psmpi.kernels.vector import add_scaled
 
-RULES = ("constant", "nonconvex", "convex", "strongly-convex")
-
 
 @dataclass(kw_only=True)
 class GossipWorker:
@@ -159,7 +157,10 @@ class Gossip(Algorithm):
 
     def network(self, plan: Plan) -> tuple[graphs.Graph, NDArray[np.float64]]:
         """Return the graph and its weights W, shape (workers, workers)."""
-        return _network(self.topology, self.weights, plan.workers, plan.seed)
+        if self.weights.endswith(".npy"):  # which may be another one the next time
+            return graphs.load_weights(Path(self.weights), plan.workers)
+        name = self.topology or "ring"
+        return _network(name, self.weights, plan.workers, plan.seed)
 
     def up_codec(self, plan: Plan | None) -> Codec:
         """Return Q; without a plan, one as good for checking."""
@@ -178,7 +179,9 @@ class Gossip(Algorithm):
         )
 
     def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
-        return 2 * len(self.network(plan)[0].edges) * rounds, 0
+        sent = 2 * len(self.network(plan)[0].edges) * rounds
+        # Relayed, a frame goes up once, and down to every neighbour.
+        return (plan.workers * rounds, sent) if self.relay else (sent, 0)
 
     def cautions(self, plan: Plan) -> Sequence[str]:
         _, W = self.network(plan)
@@ -304,9 +307,7 @@ class AsyncDsgd(Dsgd):
 
 @cache
 def _network(
-    topology: str | None, weights: str, workers: int, seed: int
+    topology: str, weights: str, workers: int, seed: int
 ) -> tuple[graphs.Graph, NDArray[np.float64]]:
-    if weights.endswith(".npy"):
-        return graphs.load_weights(Path(weights), workers)
-    graph = graphs.graph(topology or "ring", workers, seed)
+    graph = graphs.graph(topology, workers, seed)
     return graph, graphs.weights(graph, weights)

@@ -246,8 +246,9 @@ class Server(ServerLink):
                 self._transport.bcast(message)
                 nbytes += self._transport.bcast_overhead
             else:
-                for worker in workers:
-                    self._transport.send(worker + 1, message)
+                for worker in workers:  # the end of a run is no part of its method
+                    free = kind == STOP
+                    self._transport.send(worker + 1, message, free=free)
         self.meter.paper_bits_down += bits * len(workers)
         self.meter.wire_bytes_down += nbytes * len(workers)
 
