@@ -134,7 +134,7 @@ class RunOptions:
         Over MPI: seconds that a rank which others wait for may be silent; then the run
         ends and names it. Who waits answers for itself and is never named, who computes
         doesn't: give more than the longest step, and the longest evaluation, can take.
-        0: no limit.
+        In async-dsgd nobody waits for anybody before the end. 0: no limit.
     optimum:
         Find the optimum of a convex problem first (cached per data set), for the
         residual.

@@ -296,8 +296,8 @@ def test_G_is_the_full_gradient(monkeypatch, partition):
         ("asylpg", {"mu": 0.5, "bits_down": 8}, "mu: 0.5 lets a rule .* --bits-down 8"),
         ("asylpg", {"bits_down": 1}, "bits-down: a model's grid has 2 to 17 bits"),
         ("asylpg", {"max_bits": 18}, "max-bits: a model's grid has 2 to 17 bits"),
-        ("asylpg", {"bits": 0}, "bits must be 2..17, got 0"),
-        ("asylpg", {"bits": 1}, "bits must be 2..17, got 1"),
+        ("asylpg", {"bits": 0}, "grid has 2 to 17 bits, signs included, got 0"),
+        ("asylpg", {"bits": 1}, "grid has 2 to 17 bits, signs included, got 1"),
         (
             "asylpg",
             {"codec": "sign"},

@@ -333,7 +333,7 @@ def test_options_are_refused_before_anything_starts(algorithm, given, message):
         ({"weights": "metropolitan"}, "weights: there are none called 'metropolitan'"),
         ({"topology": "erdos-renyi:0.1"}, "drawn by seed 3, is not connected"),
         ({"topology": "torus"}, "a torus has rows and columns, and 5 nodes is a prime"),
-        ({"workers": 1}, "graph: needs at least 2 nodes, got 1"),
+        ({"workers": 1}, "dsgd needs at least 2, got 1: nobody to"),
         ({"weights": "absent.npy", "topology": None}, "absent.npy: can't be read"),
         ({"weights": "absent.npy"}, "topology: ring, but the non-zeros of absent.npy"),
         ({"batch": 25}, "batch: 25 is more than the 24 samples of worker 0"),

@@ -92,6 +92,7 @@ class AsyServer:
     l1: float  # of h
     l2: float
     length: int  # m
+    tau: int
     waiting: list[int]
     out: dict[int, int] = field(default_factory=dict)
     left: int = 0
@@ -175,6 +176,13 @@ class AsyLpg(Algorithm):
                     f"{name.replace('_', '-')}: a model's grid has {LEAST} to {MOST} "
                     f"bits, got {value}"
                 )
+        grid = self.default_bits if self.bits is None else self.bits
+        own = self.codec is None and self.default_codec == "stochastic"
+        if own and not LEAST <= (grid or 0) <= MOST:
+            raise ConfigError(
+                f"bits: a gradient's grid has {LEAST} to {MOST} bits, signs included, "
+                f"got {self.bits}"
+            )
         if not self.difference_codec(None).unbiased:
             raise ConfigError(
                 f"codec: {self.id} needs an unbiased codec, got {self.codec}; take "
@@ -209,7 +217,11 @@ class AsyLpg(Algorithm):
 
     def record(self, state: AsyServer) -> Mapping[str, Any]:
         widths = {str(bits): n for bits, n in sorted(state.widths.items())}
-        return {"model_bits": widths, "epochs": state.epoch + 1}
+        return {
+            "model_bits": widths,
+            "epochs": state.epoch + 1,
+            "resolved": {"epoch": state.length, "staleness": state.tau},
+        }
 
     def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> AsyWorker:
         x = problem.start(plan.seed)
@@ -232,6 +244,7 @@ class AsyLpg(Algorithm):
             change=np.zeros_like(x),
             l1=problem.l1,
             l2=problem.l2,
+            tau=2 * plan.workers if self.staleness is None else self.staleness,
             length=self.epoch or -(-max(problem.samples, 1) // self.batch),
             waiting=list(range(plan.workers)),
         )
@@ -280,14 +293,13 @@ class AsyLpg(Algorithm):
         self, link: ServerLink, plan: Plan, state: AsyServer
     ) -> Iterator[Iterate]:
         s, eta = state, steps.schedule(self.lr, self.lr_schedule, plan.rounds)
-        tau = 2 * plan.workers if self.staleness is None else self.staleness
         for t in link.rounds(s):
             if not s.left:
                 self._begin_epoch(link, plan, s)
-            while s.waiting and len(s.out) <= tau:
+            while s.waiting and len(s.out) <= s.tau:
                 self._send_model(link, plan, s, s.waiting.pop(0))
             yield Iterate(t, s.x)
-            worker, frame = link.recv(urgent(s.out, t, tau))
+            worker, frame = link.recv(urgent(s.out, t, s.tau))
             # u = Q(alpha) + G
             s.step[:] = s.full
             link.up.decode_add(expected(frame), s.step)

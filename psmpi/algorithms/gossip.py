@@ -61,9 +61,10 @@ class GossipWorker:
 
 @dataclass(kw_only=True)
 class GossipServer:
-    """What the server sees: the mean of the workers' models."""
+    """What the server sees: the mean of the workers' models, and T_d if measured."""
 
     x: Vector
+    deadline: float | None = None
     round: int = 0
 
 
@@ -157,6 +158,11 @@ class Gossip(Algorithm):
 
     def network(self, plan: Plan) -> tuple[graphs.Graph, NDArray[np.float64]]:
         """Return the graph and its weights W, shape (workers, workers)."""
+        if plan.workers < 2:
+            raise ConfigError(
+                f"workers: {self.id} needs at least 2, got {plan.workers}: nobody to "
+                "exchange models with; give --workers 2 or more"
+            )
         if self.weights.endswith(".npy"):  # which may be another one the next time
             return graphs.load_weights(Path(self.weights), plan.workers)
         name = self.topology or "ring"
@@ -206,7 +212,8 @@ class Gossip(Algorithm):
         return link.observed()
 
     def record(self, state: GossipServer) -> Mapping[str, Any]:
-        return {"relay": self.relay}
+        found = {} if state.deadline is None else {"deadline": state.deadline}
+        return {"relay": self.relay, "resolved": found}
 
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan

@@ -132,6 +132,7 @@ class QuanTimedDsgd(QDsgd):
     ) -> Iterator[Iterate]:
         if plan.mean_speed is None:
             mean, top = link.agree()
+            state.deadline = self._given(mean)
             try:
                 self._require_samples(self._given(mean), top)
             except ConfigError as error:  # too late to call it a wrong command

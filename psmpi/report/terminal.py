@@ -105,6 +105,7 @@ def _asynchrony(total: Json) -> Iterator[RenderableType]:
         "frames of each worker": total.get("arrivals"),
         "most of one in a row": total.get("bursts"),
         "models by bits": total.get("model_bits"),
+        **{f"{name}, as it came out": v for name, v in _resolved(total).items()},
         "clock": total.get("clock"),
         "shown to the server": total.get("wire_bytes_observed") or None,
         "overshoot of deadlines": _overshoot(total.get("ranks") or ()),
@@ -112,6 +113,12 @@ def _asynchrony(total: Json) -> Iterator[RenderableType]:
     shown = {key: _said(value) for key, value in facts.items() if value is not None}
     if shown.keys() - {"clock"}:
         yield _pairs("time and order", shown)
+
+
+def _resolved(total: Json) -> Json:
+    """Return options that the run itself has settled."""
+    found: Json = total.get("resolved") or {}
+    return found
 
 
 def _said(value: Any) -> str:
