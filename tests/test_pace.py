@@ -192,6 +192,22 @@ def test_the_batch_that_passes_the_deadline_is_overshoot():
     assert now == pytest.approx(0.4)
 
 
+def test_a_hiccup_locks_nobody_out():
+    def role(transport):
+        end, found = Worker(transport, WIRE, PLAN), []
+        for cost in (1.0, 0.1, 0.1, 0.1):
+            sizes = []
+            for size in end.until(0.3, 100, 4):
+                sizes.append(size)
+                transport.spend(size * cost)
+            found.append(sizes)
+        return found
+
+    baton, transports = local.connect(2, network=Network(), measured=False)
+    found = baton.run([lambda: None, lambda: role(transports[1])])[1]
+    assert found == [[4], [], [], [1, 2]]
+
+
 def test_who_is_done_early_waits_until_the_deadline():
     sizes, end, now = until(1.0, 6, 4, cost=0.01)
     assert sizes == [4, 2]

@@ -28,6 +28,7 @@ from psmpi.base import PsmpiError
 FAILED = 3  # exit status of a rank that failed for any reason but a usage error
 SOCKET = "PSMPI_LAUNCHER"  # environment: where the launcher listens, if it is ours
 _SPARE_FILES = 24  # numbers of files left above the launcher's connection
+_SPOKEN_SECONDS = 0.05  # for a report to get from a pipe to the launcher's output
 _ABORT_SECONDS = 2.0  # an MPI_Abort that takes longer will not return
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
@@ -102,6 +103,8 @@ class Guard:
         threading.Thread(
             target=self._exit_late, args=(status,), name="psmpi-abort", daemon=True
         ).start()
+        # MPICH's launcher may close its pipes before it has read the last words.
+        threading.Event().wait(_SPOKEN_SECONDS)
         try:
             self._abort(status)
         finally:

@@ -151,6 +151,8 @@ class Worker(WorkerLink):
             if self._quickest and within is None:  # no more than can be done in time
                 size = min(size, int(left / self._quickest * _NEARLY))
             if not size:
+                if not done:  # it may have been a hiccup: soon one is tried again
+                    self._quickest /= 2
                 break
             yield self.journal.note(size)
             done += size
