@@ -311,9 +311,9 @@ def main() -> None:
 NOTE = """\
 bits by the papers' formulas, both ways, over all workers, snapshots (64 d M an epoch,
 32 d M in the first) included; ratio: AsySVRG's bits over the method's, from the same
-seeds; in steps: without the snapshots; wire: bytes of messages. 8/4: models of 8 bits, gradients of 4;
-mu: rule (2) or (4); recentred: x - xs is quantised. In process, 8 workers, speeds
-uniform:10,90 anew for each gradient.
+seeds; in steps: without the snapshots; wire: bytes of messages. 8/4: models of 8
+bits, gradients of 4; mu: rule (2) or (4); recentred: x - xs is quantised. In process,
+8 workers, speeds uniform:10,90 anew for each gradient.
 
 The snapshot of an epoch costs what 8 steps of AsySVRG do, and more steps of what is
 compressed. For each goal the best mu counts; what is recentred is told apart from it.
