@@ -317,7 +317,8 @@ bits, gradients of 4; mu: rule (2) or (4); recentred: x - xs is quantised. In pr
 
 The snapshot of an epoch costs what 8 steps of AsySVRG do, and more steps of what is
 compressed. For each goal the best mu counts; what is recentred is told apart from it.
-Where losses swing within an epoch, they first get below a line just after a snapshot."""
+Where losses swing within an epoch, they first get below a line just after a
+snapshot."""
 
 
 def table(f: Found, loss: float) -> str:
