@@ -8,34 +8,27 @@ import pytest
 from test_asylpg import go
 
 from psmpi.algorithms import asylpg
-from psmpi.links.server import Server
 
 
 @pytest.fixture
 def sent(monkeypatch):
     """Every model's message with the server's vectors behind it."""
-    found, here = [], SimpleNamespace()
-    send_model, send = asylpg.AsyLpg._send_model, Server.send
+    found, model = [], asylpg.AsyLpg._model
 
-    def noting(self, link, plan, s, worker):
-        here.frame = None
-        send_model(self, link, plan, s, worker)
+    def noting(self, s, exact, by_width, key):
+        frame = model(self, s, exact, by_width, key)
         found.append(
             SimpleNamespace(
                 x=s.x.copy(),
                 snapshot=s.snapshot.copy(),
-                frame=here.frame,
+                frame=frame.copy(),
                 theta=2 / (s.epoch + 2) if self.id == "acc-asylpg" else 1.0,
-                bits=int(here.frame[0]) + 1 if here.frame.size else 0,
+                bits=int(frame[0]) + 1 if frame.size else 0,
             )
         )
+        return frame
 
-    def taking(self, worker, frame):
-        here.frame = None if frame is None else frame.copy()
-        send(self, worker, frame)
-
-    monkeypatch.setattr(asylpg.AsyLpg, "_send_model", noting)
-    monkeypatch.setattr(Server, "send", taking)
+    monkeypatch.setattr(asylpg.AsyLpg, "_model", noting)
     return found
 
 

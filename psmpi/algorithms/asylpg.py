@@ -39,11 +39,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from psmpi import codecs, steps
+from psmpi import steps
+from psmpi.algorithms.parts import planned_codec
 from psmpi.base import (
     Algorithm,
     Codec,
     ConfigError,
+    Frame,
     Indices,
     Iterate,
     Plan,
@@ -195,13 +197,8 @@ class AsyLpg(Algorithm):
             bits = self.default_bits if self.bits is None else self.bits
             assert bits is not None
             return Stochastic.symmetric(bits)
-        width = 32 if plan is None else 8 * np.dtype(plan.dtype).itemsize
-        return codecs.build(
-            self.codec or self.default_codec,
-            {} if self.bits is None else {"bits": self.bits},
-            tensors=None if plan is None else plan.bounds,
-            float_bits=width,
-        )
+        options = {} if self.bits is None else {"bits": self.bits}
+        return planned_codec(self.codec or self.default_codec, options, plan)
 
     def wire(self, plan: Plan) -> Wire:
         exact = Dense(8 * np.dtype(plan.dtype).itemsize)
@@ -275,7 +272,7 @@ class AsyLpg(Algorithm):
                 link.push(coded.encode_at(support, values, s.x.size, key=key))
 
     def _differ(
-        self, link: WorkerLink, f: Problem, frame: Any, plan: Plan, s: AsyWorker
+        self, link: WorkerLink, f: Problem, frame: Frame, plan: Plan, s: AsyWorker
     ) -> Indices | None:
         """Set alpha at the model in ``frame``; return where it may differ from 0."""
         if not frame.size:  # x = xs
@@ -293,11 +290,18 @@ class AsyLpg(Algorithm):
         self, link: ServerLink, plan: Plan, state: AsyServer
     ) -> Iterator[Iterate]:
         s, eta = state, steps.schedule(self.lr, self.lr_schedule, plan.rounds)
+        choice = self.wire(plan).down
+        assert isinstance(choice, Choice)
+        exact, *grids = map(link.outgoing, map(choice.part, range(len(choice.parts))))
+        by_width = dict(enumerate(grids, LEAST))
         for t in link.rounds(s):
             if not s.left:
-                self._begin_epoch(link, plan, s)
+                self._begin_epoch(link, plan, s, exact)
             while s.waiting and len(s.out) <= s.tau:
-                self._send_model(link, plan, s, s.waiting.pop(0))
+                worker = s.waiting.pop(0)
+                s.out[worker] = t
+                key = steps.key(plan.seed, "down", worker, t)
+                link.send(worker, self._model(s, exact, by_width, key))
             yield Iterate(t, s.x)
             worker, frame = link.recv(urgent(s.out, t, s.tau))
             # u = Q(alpha) + G
@@ -322,16 +326,15 @@ class AsyLpg(Algorithm):
         """Return theta_s = 2 / (s + 2)."""
         return 2 / (epoch + 2) if self.accelerated else 1.0
 
-    def _begin_epoch(self, link: ServerLink, plan: Plan, s: AsyServer) -> None:
+    def _begin_epoch(
+        self, link: ServerLink, plan: Plan, s: AsyServer, exact: Codec
+    ) -> None:
         s.epoch += 1
         s.left = s.length
         # xs <- x, to all; what workers still compute at the old one is too late
         s.snapshot[:] = s.x
-        choice = self.wire(plan).down
-        assert isinstance(choice, Choice)
         for worker in range(plan.workers):
             link.send(worker, None)
-        exact = link.outgoing(choice.part(EXACT))
         link.bcast(exact.encode(s.snapshot) if s.epoch else None)  # x_0 is known to all
         for worker in sorted(s.out):
             link.discard(worker)
@@ -344,26 +347,18 @@ class AsyLpg(Algorithm):
         if self.accelerated:
             extrapolate(s.x, s.snapshot, s.y, self.theta(s.epoch))
 
-    def _send_model(
-        self, link: ServerLink, plan: Plan, s: AsyServer, worker: int
-    ) -> None:
-        """Send Q_x(x), or nothing while x = xs, as wide as the rule wants it."""
-        s.out[worker] = s.round
+    def _model(
+        self, s: AsyServer, exact: Codec, by_width: Mapping[int, Codec], key: int
+    ) -> Frame:
+        """Return Q_x(x) as wide as the rule wants it; an empty frame while x = xs."""
         sent = self._sent(s)
         bits = self.width(s, sent)
         s.widths[bits] += 1
         if not bits:
-            link.send(worker, np.empty(0, np.uint8))
-            return
-        choice = self.wire(plan).down
-        assert isinstance(choice, Choice)
-        key = steps.key(plan.seed, "down", worker, s.round)
+            return np.empty(0, np.uint8)
         if bits > MOST:
-            frame = link.outgoing(choice.part(EXACT)).encode(s.x)
-        else:
-            grid = link.outgoing(choice.part(1 + bits - LEAST))
-            frame = grid.encode(sent, key=key)
-        link.send(worker, frame)
+            return exact.encode(s.x)
+        return by_width[bits].encode(sent, key=key)
 
     def _sent(self, s: AsyServer) -> Vector:
         """Return what is quantised: x, or x - xs."""

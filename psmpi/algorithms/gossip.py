@@ -30,7 +30,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi import codecs, graphs, steps
+from psmpi import graphs, steps
+from psmpi.algorithms.parts import planned_codec
 from psmpi.base import (
     Algorithm,
     Codec,
@@ -171,10 +172,7 @@ class Gossip(Algorithm):
     def up_codec(self, plan: Plan | None) -> Codec:
         """Return Q; without a plan, one as good for checking."""
         options = {} if self.bits is None else {"bits": self.bits}
-        width = 32 if plan is None else 8 * np.dtype(plan.dtype).itemsize
-        tensors = None if plan is None else plan.bounds
-        name = self.codec or self.default_codec
-        return codecs.build(name, options, tensors=tensors, float_bits=width)
+        return planned_codec(self.codec or self.default_codec, options, plan)
 
     def wire(self, plan: Plan) -> Wire:
         graph, _ = self.network(plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -21,6 +22,27 @@ from psmpi.base import (
 )
 from psmpi.memory import Direct, Innovation, Memory
 from psmpi.steps import Schedule
+
+
+def planned_codec(
+    spec: str,
+    options: Mapping[str, Any],
+    plan: Plan | None,
+    defaults: Mapping[str, Any] | None = None,
+) -> Codec:
+    """Return the codec of a spec, with floats as wide as the run's by default.
+
+    Without a plan it is one as good for checking.
+    """
+    if plan is None:
+        return codecs.build(spec, options, defaults=defaults)
+    return codecs.build(
+        spec,
+        options,
+        defaults=defaults,
+        tensors=plan.bounds,
+        float_bits=8 * np.dtype(plan.dtype).itemsize,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,16 +189,7 @@ class Descent(Algorithm):
 
     def _make(self, spec: str, options: dict[str, Any], plan: Plan | None) -> Codec:
         """Return the codec of a spec; floats are as wide as the run's by default."""
-        defaults = self._blocks(plan)
-        if plan is None:
-            return codecs.build(spec, options, defaults=defaults)
-        return codecs.build(
-            spec,
-            options,
-            defaults=defaults,
-            tensors=plan.bounds,
-            float_bits=8 * np.dtype(plan.dtype).itemsize,
-        )
+        return planned_codec(spec, options, plan, self._blocks(plan))
 
     def _blocks(self, plan: Plan | None) -> dict[str, Any]:
         """Return the options of blockwise codecs."""
