@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from psmpi import config, jobs
-from psmpi.driver import Result
-from psmpi.evaluate import Diverged
-from psmpi.record import versions
+from psmpi.runs import api, config
+from psmpi.runs.evaluation import Diverged
+from psmpi.runs.record import versions
+from psmpi.runs.summary import Result
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -69,7 +69,7 @@ def spread(values: Sequence[float], form: str = "{:.0f}") -> str:
 
 
 def finished(
-    planned: Mapping[str, config.Run],
+    planned: Mapping[str, config.RunConfig],
     folder: Path,
     *,
     report: bool = False,
@@ -90,18 +90,16 @@ def finished(
             shutil.rmtree(folder / name, ignore_errors=True)
         if local:
             for name, run in some.items():
-                jobs.run_local(run, out=folder / name)
+                api.run_local(run, out=folder / name)
         else:
-            jobs.run_mpi(list(some.values()), [folder / name for name in some])
+            api.run_mpi(list(some.values()), [folder / name for name in some])
     return {
-        name: jobs.read_result(folder / name)
-        for name in planned
-        if _done(folder / name)
+        name: api.read_result(folder / name) for name in planned if _done(folder / name)
     }
 
 
 def tune(
-    make: Callable[[float], config.Run],
+    make: Callable[[float], config.RunConfig],
     grid: Sequence[float],
     folder: Path,
     *,

@@ -18,8 +18,8 @@ import numpy as np
 import scipy
 from threadpoolctl import threadpool_limits
 
-from psmpi.problems import Softmax, blocks, layer
-from psmpi.problems.dataset import assemble
+from psmpi.data.dataset import assemble
+from psmpi.problems import Softmax, linear_layer, row_blocks
 
 TURNS = 40
 
@@ -87,9 +87,9 @@ def variants(case) -> dict[str, Callable[[], object]]:
         ways["psmpi, from uint8"] = lambda: whole.grad(point, out)
         for kilobytes in (128, 256, 512, 1024, 4096, 32768):
             ways[f"psmpi, blocks of {kilobytes} KiB"] = with_setting(
-                blocks, "BLOCK_BYTES", kilobytes * 2**10, case
+                row_blocks, "BLOCK_BYTES", kilobytes * 2**10, case
             )
-        ways["psmpi, columns not padded"] = with_setting(layer, "PAD", 1, case)
+        ways["psmpi, columns not padded"] = with_setting(linear_layer, "PAD", 1, case)
     return ways
 
 

@@ -19,8 +19,8 @@ import common
 import numpy as np
 import threadpoolctl
 
-from psmpi import config, jobs
 from psmpi.problems import make_problem
+from psmpi.runs import api, config
 
 WORKERS = 10
 OPTIONS = {"data": "mnist", "workers": WORKERS, "lr": 0.02, "l2": 0.01, "bits": 4}
@@ -49,8 +49,8 @@ def time_round(rounds: int) -> tuple[float, float, float]:
     """
     with tempfile.TemporaryDirectory() as folder:
         how = OPTIONS | {"rounds": rounds, "evaluate_every": rounds, "optimum": False}
-        made = config.run("laq", **how)
-        result = jobs.run_mpi([made], [Path(folder) / "run"])[0]
+        made = config.configure("laq", **how)
+        result = api.run_mpi([made], [Path(folder) / "run"])[0]
     first, last = result.rows[0], result.rows[-1]
     evaluation = result.summary["seconds"]["evaluate"] / len(result.rows)
     spent = last["seconds"] - first["seconds"] - evaluation

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from common import save
 
-from psmpi import launcher
+from psmpi.processes import mpiexec
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 WORKERS = (1, 3, 7)
@@ -53,7 +53,7 @@ def measure(world, transport, pattern, message, count):
 def take_part(path):
     """Measure everything, as one rank; rank 0 writes the figures to ``path``."""
     from psmpi.links.envelope import DATA, NBYTES, outbox, seal
-    from psmpi.links.world import World
+    from psmpi.links.mpi_job import World
 
     world = World()
     rows = []
@@ -100,7 +100,7 @@ def main():
         for workers in map(int, sys.argv[1:] or WORKERS):
             path = Path(folder) / f"{workers}.json"
             argv = [sys.executable, __file__, "rank", str(path)]
-            status = launcher.launch(argv, workers + 1)
+            status = mpiexec.launch(argv, workers + 1)
             if status:
                 sys.exit(status)
             results.append(json.loads(path.read_text()))

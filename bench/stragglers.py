@@ -22,8 +22,8 @@ from typing import Any
 import common
 import numpy as np
 
-from psmpi import config
-from psmpi.driver import Result
+from psmpi.runs import config
+from psmpi.runs.summary import Result
 
 WORKERS, BATCH, SLOW = 8, 20, "3:10x"
 BEST = (WORKERS - 1 + 0.1) / WORKERS  # of the rate, where nobody waits for anybody
@@ -56,11 +56,11 @@ class Method:
     look: int = 10  # rounds between rows
     real: bool = True  # whether it also runs over MPI
 
-    def run(self, half: Half, slow: bool) -> config.Run:
+    def run(self, half: Half, slow: bool) -> config.RunConfig:
         options = {"batch": BATCH, **self.options}
         if "deadline" in options:
             options["deadline"] = options["batch"] / half.mean
-        return config.run(
+        return config.configure(
             self.algorithm,
             name=f"{self.name}{'-slow' if slow else ''}".replace(" ", "_"),
             **options,

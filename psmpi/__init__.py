@@ -11,7 +11,11 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PARTS = ("algorithms", "codecs", "graphs", "memory", "problems", "steps")
-_NAMES = {"run": "psmpi.jobs", "replay": "psmpi.jobs", "Result": "psmpi.driver"}
+_NAMES = {
+    "run": "psmpi.runs.api",
+    "replay": "psmpi.runs.api",
+    "Result": "psmpi.runs.driver",
+}
 
 __all__ = ["__version__", *_PARTS, *_NAMES]
 

@@ -12,18 +12,20 @@ def main() -> None:
     0: did what was asked. 2: usage or configuration. 3: a rank failed. 4: a target was
     not reached. 130: interrupted.
     """
-    from psmpi import cli, jobs, launcher
     from psmpi.base import PsmpiError
+    from psmpi.cli import app
+    from psmpi.processes import mpiexec
+    from psmpi.runs import api
 
     try:
-        status = cli.main(sys.argv[1:])
+        status = app.main(sys.argv[1:])
     except PsmpiError as error:
         if os.environ.get("PSMPI_TRACEBACK"):
             raise
         # Ranks of a job have told it themselves; of those that joined each speaks, as
         # their options may differ.
-        rank = launcher.world_rank()
-        if not isinstance(error, jobs.Refused):
+        rank = mpiexec.world_rank()
+        if not isinstance(error, api.Refused):
             who = "psmpi" if not rank else f"psmpi rank {rank}"
             print(f"{who}: {error}", file=sys.stderr)  # noqa: T201
         status = error.exit_status

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from psmpi import launcher
 from psmpi.base import ConfigError
-from psmpi.supervisor import descendants
+from psmpi.processes import mpiexec as launcher
+from psmpi.processes.supervisor import descendants
 
 # They start MPI, and end the process, when they are imported.
 collect_ignore = ["mpi_programs"]
 PROGRAMS = Path(__file__).parent / "mpi_programs"
 LAUNCH = (
-    "import sys; from psmpi.launcher import launch; "
+    "import sys; from psmpi.processes.mpiexec import launch; "
     "sys.exit(launch([sys.executable, *sys.argv[2:]], int(sys.argv[1])))"
 )
 

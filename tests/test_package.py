@@ -38,8 +38,8 @@ def test_the_wheel_runs_outside_the_tree(built, tmp_path):
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r}); import psmpi\n"
         f"assert psmpi.__file__.startswith({str(site)!r}), psmpi.__file__\n"
-        "from psmpi import cli\n"
-        "sys.exit(cli.main(['run', 'gd', '--local', '--rounds', '3', '--out', 'x']))"
+        "from psmpi.cli import app\n"
+        "sys.exit(app.main(['run', 'gd', '--local', '--rounds', '3', '--out', 'x']))"
     )
     line = [sys.executable, "-I", "-c", code]
     subprocess.run(line, check=True, cwd=tmp_path, timeout=200)
@@ -50,7 +50,9 @@ def test_the_sdist_is_complete(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = "README.md LICENSE CHANGES.md CONTRIBUTING.md psmpi/comparisons/laq.toml"
+    wanted = (
+        "README.md LICENSE CHANGES.md CONTRIBUTING.md psmpi/runs/comparisons/laq.toml"
+    )
     assert {*wanted.split(), "tests/conftest.py", "launch/run.sh"} <= names
 
 

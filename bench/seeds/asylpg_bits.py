@@ -25,8 +25,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from psmpi import config
-from psmpi.driver import Result
+from psmpi.runs import config
+from psmpi.runs.summary import Result
 
 WORKERS = 8
 TUNING_SEED = 1000
@@ -67,9 +67,9 @@ class Method:
     published: str = ""
     swept: bool = False  # it is run from the first seed only
 
-    def run(self, p: Problem, lr: float, seed: int, **more: Any) -> config.Run:
+    def run(self, p: Problem, lr: float, seed: int, **more: Any) -> config.RunConfig:
         """Return its run, which ends when all losses are reached."""
-        return config.run(
+        return config.configure(
             self.algorithm,
             name=self.folder(p, lr, seed),
             **{

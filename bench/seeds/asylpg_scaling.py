@@ -26,8 +26,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from psmpi import config
-from psmpi.driver import Result
+from psmpi.runs import config
+from psmpi.runs.summary import Result
 
 WORKERS = (4, 8, 12)
 RATES = (1e9, 1e8)  # bits per second; the last from the first seed only
@@ -46,9 +46,9 @@ class Method:
     lr: float
     options: dict[str, Any] = field(default_factory=dict)
 
-    def run(self, rate: float, workers: int, seed: int) -> config.Run:
+    def run(self, rate: float, workers: int, seed: int) -> config.RunConfig:
         """Return its run, which ends when the loss is reached."""
-        return config.run(
+        return config.configure(
             self.algorithm,
             name=self.folder(rate, workers, seed),
             data="mnist",

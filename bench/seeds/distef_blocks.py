@@ -25,8 +25,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from psmpi import config
-from psmpi.driver import Result
+from psmpi.runs import config
+from psmpi.runs.summary import Result
 
 WORKERS, ROUNDS, CHANGE = 8, 1200, 600
 TENSORS = 4  # weights and biases of two layers
@@ -56,10 +56,10 @@ class Method:
     guess: float
     options: dict[str, Any] = field(default_factory=dict)
 
-    def run(self, lr: float, seed: int) -> config.Run:
+    def run(self, lr: float, seed: int) -> config.RunConfig:
         name = f"{self.name}-lr{lr:g}-seed{seed}".replace(" ", "_")
         given = {**SETTING, **self.options, "lr": lr, "seed": seed}
-        return config.run(self.algorithm, name=name, **given)
+        return config.configure(self.algorithm, name=name, **given)
 
 
 def with_sgdm(**options: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from psmpi import config
+from psmpi.runs import config
 
 P = 7850
 TARGET = "residual=1e-06"
@@ -84,7 +84,7 @@ def measure(seeds: Sequence[int], folder: Path, report: bool) -> Found:
     for case, seed in planned:
         options = {**SETTING, **case.options, "seed": seed}
         name = _folder_name(case, seed)
-        runs[name] = config.run(case.algorithm, name=name, **options)
+        runs[name] = config.configure(case.algorithm, name=name, **options)
     results = common.finished(runs, folder, report=report)
     found: Found = {case.name: [] for case in CASES}
     for case, seed in planned:

@@ -25,8 +25,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from psmpi import config
-from psmpi.driver import Result
+from psmpi.runs import config
+from psmpi.runs.summary import Result
 
 P, K, WORKERS, STEPS, LOOK = 7850, 40, 15, 4800, 16
 ERRORS = (0.1, 0.09)
@@ -44,7 +44,7 @@ class Method:
     local_steps: int = 1
     published: str = ""  # ResNet-50 on ImageNet to 70 % top-1, in the rebuttal
 
-    def run(self, lr: float, seed: int, errors: Sequence[float]) -> config.Run:
+    def run(self, lr: float, seed: int, errors: Sequence[float]) -> config.RunConfig:
         """Return its run, which ends when all ``errors`` are reached."""
         H = self.local_steps
         options = dict(self.options)
@@ -52,7 +52,7 @@ class Method:
             options["local_steps"] = H
         if self.algorithm == "sgd":
             options["reduce"] = "mean"
-        return config.run(
+        return config.configure(
             self.algorithm,
             name=self.folder(lr, seed),
             **options,

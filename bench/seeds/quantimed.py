@@ -28,8 +28,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-from psmpi import config, problems
-from psmpi.driver import Result
+from psmpi import problems
+from psmpi.runs import config
+from psmpi.runs.summary import Result
 
 SAMPLES = 10_000
 BATCHES = (20, 50)
@@ -88,7 +89,9 @@ FOUR = Net(
 )
 
 
-def made(net: Net, name: str, algorithm: str, given: Mapping[str, Any]) -> config.Run:
+def made(
+    net: Net, name: str, algorithm: str, given: Mapping[str, Any]
+) -> config.RunConfig:
     options: dict[str, Any] = {**net.options[algorithm]}
     if algorithm in (QT, QD):
         options["codec"] = f"decimal:digits={net.digits}"
@@ -100,10 +103,10 @@ def made(net: Net, name: str, algorithm: str, given: Mapping[str, Any]) -> confi
         "weights": "laplacian",
         "optimum": False,
     }
-    return config.run(algorithm, name=name, **{**setting, **options, **given})
+    return config.configure(algorithm, name=name, **{**setting, **options, **given})
 
 
-def simulated(data: str, net: Net, algorithm: str, batch: int) -> config.Run:
+def simulated(data: str, net: Net, algorithm: str, batch: int) -> config.RunConfig:
     """Return a run on the authors' clock."""
     given = on_clock(data, net, batch)
     given["rounds"] = T_FREE[batch] if algorithm == AS else T
@@ -123,7 +126,7 @@ def on_clock(data: str, net: Net, batch: int) -> dict[str, Any]:
     }
 
 
-def timed(data: str, algorithm: str, batch: int, lockstep: bool) -> config.Run:
+def timed(data: str, algorithm: str, batch: int, lockstep: bool) -> config.RunConfig:
     """Return a short run that shows how long a round takes.
 
     Its steps are those of a run over T rounds. ``lockstep``: looked at in every round,
@@ -139,7 +142,7 @@ def timed(data: str, algorithm: str, batch: int, lockstep: bool) -> config.Run:
     return made(ONE, f"{how}-{algorithm}-b{batch}", algorithm, given)
 
 
-def over_mpi(data: str, algorithm: str, batch: int) -> config.Run:
+def over_mpi(data: str, algorithm: str, batch: int) -> config.RunConfig:
     given = {
         "data": data,
         "workers": MPI_WORKERS,

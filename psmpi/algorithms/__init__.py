@@ -9,6 +9,14 @@ import typing
 from typing import Any
 
 from psmpi.algorithms.asylpg import AsyLpg
+from psmpi.algorithms.asylpg_presets import (
+    AccAsyLpg,
+    AsySvrg,
+    LowPrecisionModel,
+    Qsvrg,
+    SparseAsyLpg,
+    SparseAsySvrg,
+)
 from psmpi.algorithms.dist_ef import (
     AdaCompSgd,
     DistEfSgd,
@@ -32,14 +40,6 @@ from psmpi.algorithms.qsparse import (
 from psmpi.algorithms.quantimed import QDsgd, QuanTimedDsgd
 from psmpi.algorithms.sgd import CompressedGd, Gd, Qsgd, Sgd, Ssgd, TernGrad
 from psmpi.algorithms.signsgd import SignSgd, Signum
-from psmpi.algorithms.svrg import (
-    AccAsyLpg,
-    AsySvrg,
-    LowPrecisionModel,
-    Qsvrg,
-    SparseAsyLpg,
-    SparseAsySvrg,
-)
 from psmpi.base import Algorithm, ConfigError
 
 ALGORITHMS: dict[str, type[Algorithm]] = {

@@ -39,8 +39,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from psmpi import steps
-from psmpi.algorithms.parts import planned_codec
+from psmpi import random
 from psmpi.base import (
     Algorithm,
     Codec,
@@ -59,7 +58,9 @@ from psmpi.codecs import Choice, Dense, Stochastic
 from psmpi.codecs.stochastic import narrowest
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import extrapolate, proximal_step
-from psmpi.memory import expected
+from psmpi.parts import schedules
+from psmpi.parts.memory import expected
+from psmpi.parts.options import planned_codec
 
 EXACT, CODED = 0, 1  # parts of what workers send: gradients of snapshots, differences
 LEAST, MOST = 2, 17  # bits that the model's grid can have
@@ -159,7 +160,7 @@ class AsyLpg(Algorithm):
     accelerated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        steps.schedule(self.lr, self.lr_schedule)
+        schedules.schedule(self.lr, self.lr_schedule)
         for name, what in (("batch", "samples"), ("epoch", "m"), ("staleness", "tau")):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -264,7 +265,7 @@ class AsyLpg(Algorithm):
                 continue
             # alpha = grad f_a(Q_x(x)) - grad f_a(xs)
             support = self._differ(link, f, frame, plan, s)
-            key = steps.key(plan.seed, "up", link.worker, k)
+            key = random.key(plan.seed, "up", link.worker, k)
             if support is None:
                 link.push(coded.encode(s.difference, key=key))
             else:
@@ -282,14 +283,14 @@ class AsyLpg(Algorithm):
             link.down.decode_add(frame, s.x)
         else:
             link.down.decode(frame, s.x.size, s.x)
-        key = steps.key(plan.seed, "batch", link.worker, s.round)
+        key = random.key(plan.seed, "batch", link.worker, s.round)
         batch = f.batch(key, self.batch)
         return f.difference(s.x, s.snapshot, s.difference, batch)
 
     def server(
         self, link: ServerLink, plan: Plan, state: AsyServer
     ) -> Iterator[Iterate]:
-        s, eta = state, steps.schedule(self.lr, self.lr_schedule, plan.rounds)
+        s, eta = state, schedules.schedule(self.lr, self.lr_schedule, plan.rounds)
         choice = self.wire(plan).down
         assert isinstance(choice, Choice)
         exact, *grids = map(link.outgoing, map(choice.part, range(len(choice.parts))))
@@ -300,7 +301,7 @@ class AsyLpg(Algorithm):
             while s.waiting and len(s.out) <= s.tau:
                 worker = s.waiting.pop(0)
                 s.out[worker] = t
-                key = steps.key(plan.seed, "down", worker, t)
+                key = random.key(plan.seed, "down", worker, t)
                 link.send(worker, self._model(s, exact, by_width, key))
             yield Iterate(t, s.x)
             worker, frame = link.recv(urgent(s.out, t, s.tau))

@@ -23,7 +23,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.algorithms.parts import Addressed
 from psmpi.base import (
     ConfigError,
     Frame,
@@ -36,7 +35,8 @@ from psmpi.base import (
 )
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
-from psmpi.memory import expected
+from psmpi.parts.memory import expected
+from psmpi.parts.options import Addressed
 
 _KEEP: Frame = np.empty(0, np.uint8)
 

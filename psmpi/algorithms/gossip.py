@@ -30,8 +30,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi import graphs, steps
-from psmpi.algorithms.parts import planned_codec
+from psmpi import random
 from psmpi.base import (
     Algorithm,
     Codec,
@@ -45,6 +44,8 @@ from psmpi.base import (
     WorkerLink,
 )
 from psmpi.kernels.vector import add_scaled
+from psmpi.parts import topology
+from psmpi.parts.options import planned_codec
 
 
 @dataclass(kw_only=True)
@@ -157,7 +158,7 @@ class Gossip(Algorithm):
         a, e = powers[name]
         return self.lr / T**a, self.mixing / T**e
 
-    def network(self, plan: Plan) -> tuple[graphs.Graph, NDArray[np.float64]]:
+    def network(self, plan: Plan) -> tuple[topology.Graph, NDArray[np.float64]]:
         """Return the graph and its weights W, shape (workers, workers)."""
         if plan.workers < 2:
             raise ConfigError(
@@ -165,7 +166,7 @@ class Gossip(Algorithm):
                 "exchange models with; give --workers 2 or more"
             )
         if self.weights.endswith(".npy"):  # which may be another one the next time
-            return graphs.load_weights(Path(self.weights), plan.workers)
+            return topology.load_weights(Path(self.weights), plan.workers)
         name = self.topology or "ring"
         return _network(name, self.weights, plan.workers, plan.seed)
 
@@ -244,14 +245,14 @@ class Gossip(Algorithm):
             np.multiply(s.x, 1 - eps + eps * W[i], out=s.next)
             add_scaled(s.next, s.gradient, -alpha * eps)
             # z_i = Q(x_i);   + eps sum_{j != i} w_ij z_j
-            self.mix(link, s, eps * W, steps.key(plan.seed, "up", i, k))
+            self.mix(link, s, eps * W, random.key(plan.seed, "up", i, k))
             s.x, s.next = s.next, s.x
 
     def take_gradient(
         self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
     ) -> None:
         """Set g_i to the gradient over a batch of the given size."""
-        key = steps.key(plan.seed, "batch", link.worker, s.round)
+        key = random.key(plan.seed, "batch", link.worker, s.round)
         problem.grad(s.x, s.gradient, problem.batch(key, self.batch))
 
     def mix(
@@ -312,7 +313,7 @@ class AsyncDsgd(Dsgd):
 
 @cache
 def _network(
-    topology: str, weights: str, workers: int, seed: int
-) -> tuple[graphs.Graph, NDArray[np.float64]]:
-    graph = graphs.graph(topology, workers, seed)
-    return graph, graphs.weights(graph, weights)
+    name: str, weights: str, workers: int, seed: int
+) -> tuple[topology.Graph, NDArray[np.float64]]:
+    graph = topology.graph(name, workers, seed)
+    return graph, topology.weights(graph, weights)

@@ -24,12 +24,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.algorithms.parts import Addressed, ServerState, WorkerState
 from psmpi.base import Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
-from psmpi.memory import Direct, Innovation, expected
-from psmpi.steps import Window, ratio
+from psmpi.parts.memory import Direct, Innovation, expected
+from psmpi.parts.options import Addressed, ServerState, WorkerState
+from psmpi.parts.triggers import Window, ratio
 
 
 @dataclass(kw_only=True)

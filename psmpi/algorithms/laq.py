@@ -21,8 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi import steps
-from psmpi.algorithms.parts import Descent, FixedCodec, ServerState, WorkerState
+from psmpi import random
 from psmpi.base import (
     ConfigError,
     Iterate,
@@ -34,8 +33,10 @@ from psmpi.base import (
 )
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
-from psmpi.memory import Innovation
-from psmpi.steps import LazyTrigger, Trigger, Window
+from psmpi.parts import triggers
+from psmpi.parts.memory import Innovation
+from psmpi.parts.options import Descent, FixedCodec, ServerState, WorkerState
+from psmpi.parts.triggers import LazyTrigger, Trigger, Window
 
 
 @dataclass(kw_only=True)
@@ -84,12 +85,12 @@ class Qgd(Descent):
                 s.trigger.moved(float(distance_squares(s.x, s.previous)))
             problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
             # dQ_m^k = Q_m(theta^k) - Qhat_m^{k-1}
-            frame = s.up.encode(s.gradient, steps.key(plan.seed, "up", m, k))
+            frame = s.up.encode(s.gradient, random.key(plan.seed, "up", m, k))
             if s.trigger.fires(
                 s.up.change_sq,
                 s.up.error_sq,
                 alpha(k),
-                steps.key(plan.seed, "skip", m, k),
+                random.key(plan.seed, "skip", m, k),
             ):
                 # Qhat_m^k = Q_m(theta^k)
                 s.up.commit()
@@ -102,7 +103,7 @@ class Qgd(Descent):
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
-            link.bcast(s.down.encode(s.x, steps.key(plan.seed, "down", k)))
+            link.bcast(s.down.encode(s.x, random.key(plan.seed, "down", k)))
             s.down.commit()
             yield Iterate(k, s.x)
             # (4)  S^k = S^{k-1} + sum_{m in M^k} dQ_m^k
@@ -211,4 +212,4 @@ class RandomSelection(Qgd):
             )
 
     def trigger(self, plan: Plan) -> Trigger:
-        return steps.CoinTrigger(self.probability)
+        return triggers.CoinTrigger(self.probability)

@@ -32,14 +32,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi import steps
-from psmpi.algorithms.downlink import (
-    Downlink,
-    Replicated,
-    add_up,
-    require_contraction,
-)
-from psmpi.algorithms.parts import FixedCodec
+from psmpi import random
 from psmpi.base import (
     ConfigError,
     Iterate,
@@ -51,9 +44,11 @@ from psmpi.base import (
     WorkerLink,
 )
 from psmpi.kernels.vector import add_scaled, local_step
-from psmpi.memory import ErrorFeedback
-from psmpi.momentum import Nesterov
-from psmpi.steps import SyncTimes
+from psmpi.parts.downlink import Downlink, Replicated, add_up, require_contraction
+from psmpi.parts.memory import ErrorFeedback
+from psmpi.parts.momentum import Nesterov
+from psmpi.parts.options import FixedCodec
+from psmpi.parts.schedules import SyncTimes
 
 
 @dataclass(kw_only=True)
@@ -184,7 +179,7 @@ class QsparseLocalSgd(Replicated):
                 local_step(s.x, s.up.e, s.gradient, eta(t))
                 if s.times.due(t + 1):
                     # send g = C(u);   m <- u - g
-                    link.push(s.up.flush(steps.key(plan.seed, "up", r, t)))
+                    link.push(s.up.flush(random.key(plan.seed, "up", r, t)))
                     self._receive(link, s)
 
     def _receive(self, link: WorkerLink, s: LocalWorker) -> None:
@@ -208,7 +203,7 @@ class QsparseLocalSgd(Replicated):
                 # x <- x - (1/R) sum_{r in S_t} g_r
                 add_up(link, link.gather(senders), s.sum)
                 to = None if self.schedule == "sync" else senders
-                key = steps.key(plan.seed, "down", t)
+                key = random.key(plan.seed, "down", t)
                 s.down.step(link, s.x, s.sum, 1 / R, key=key, to=to)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from psmpi import steps
+from psmpi import random
 from psmpi.algorithms.gossip import Gossip, GossipServer, GossipWorker
 from psmpi.base import (
     ConfigError,
@@ -106,7 +106,7 @@ class QuanTimedDsgd(QDsgd):
         size = min(self.micro_batch, problem.samples)
         fastest = math.inf
         for trial in range(_TRIALS):
-            key = steps.key(plan.seed, "trial", link.worker, trial)
+            key = random.key(plan.seed, "trial", link.worker, trial)
             begun = link.now()
             problem.grad(s.x, s.gradient, problem.batch(key, size))
             fastest = min(fastest, link.now() - begun)
@@ -116,7 +116,7 @@ class QuanTimedDsgd(QDsgd):
         self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
     ) -> None:
         """Set g_i to the gradient over what is done by the deadline, or to 0."""
-        key = steps.key(plan.seed, "batch", link.worker, s.round)
+        key = random.key(plan.seed, "batch", link.worker, s.round)
         order = problem.batch(key, problem.samples)
         s.gradient[:] = 0
         done = 0

@@ -22,12 +22,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from psmpi import steps
-from psmpi.algorithms.downlink import Downlink, Replicated, add_up
-from psmpi.algorithms.parts import FixedCodec
+from psmpi import random
 from psmpi.base import Codec, Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
-from psmpi.memory import Direct, Memory
-from psmpi.momentum import Nesterov, WeightDecay
+from psmpi.parts.downlink import Downlink, Replicated, add_up
+from psmpi.parts.memory import Direct, Memory
+from psmpi.parts.momentum import Nesterov, WeightDecay
+from psmpi.parts.options import FixedCodec
 
 
 @dataclass(kw_only=True)
@@ -102,7 +102,7 @@ class Sgd(Replicated):
             # v_m <- mu v_m + g_m;   p_m = g_m + mu v_m
             s.momentum.add_to(s.gradient)
             # C(p_m), or of p_m and what the memory holds
-            key = steps.key(plan.seed, "up", m, k)
+            key = random.key(plan.seed, "up", m, k)
             link.push(s.up.encode(s.gradient, key, eta(k)))
             s.up.commit()
             # x^{k+1} = x^k - eta lambda x^k - alpha D^k
@@ -119,7 +119,7 @@ class Sgd(Replicated):
             add_up(link, link.gather(), s.sum)
             # x^{k+1} = x^k - eta lambda x^k - alpha D^k,  D^k the sum or what C leaves
             s.decay.step(s.x, eta(k))
-            key = steps.key(plan.seed, "down", k)
+            key = random.key(plan.seed, "down", k)
             s.down.step(link, s.x, s.sum, alpha(k), key=key, eta=eta(k))
 
 

@@ -21,8 +21,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.algorithms.downlink import Replicated
-from psmpi.algorithms.parts import FixedCodec
 from psmpi.base import (
     Codec,
     Iterate,
@@ -34,8 +32,10 @@ from psmpi.base import (
     WorkerLink,
 )
 from psmpi.codecs.plane import Majority, Plane
-from psmpi.memory import expected
-from psmpi.momentum import MovingAverage, WeightDecay
+from psmpi.parts.downlink import Replicated
+from psmpi.parts.memory import expected
+from psmpi.parts.momentum import MovingAverage, WeightDecay
+from psmpi.parts.options import FixedCodec
 
 
 @dataclass(kw_only=True)

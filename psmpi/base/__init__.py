@@ -7,20 +7,12 @@ what a link needs besides (round, kind, length, checksum) is the link's own enve
 """
 
 from psmpi.base.algorithm import Algorithm
+from psmpi.base.arrays import Frame, Indices, Vector
 from psmpi.base.codec import Codec
-from psmpi.base.common import (
-    ConfigError,
-    Frame,
-    FrameError,
-    Indices,
-    LinkError,
-    PsmpiError,
-    Stopped,
-    Vector,
-)
-from psmpi.base.link import ServerLink, WorkerLink
+from psmpi.base.links import ServerLink, WorkerLink
 from psmpi.base.plan import Iterate, Plan, Wire
 from psmpi.base.problem import Problem
+from psmpi.errors import ConfigError, FrameError, LinkError, PsmpiError, Stopped
 
 __all__ = [
     "Algorithm",

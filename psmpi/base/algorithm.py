@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from psmpi.base.link import ServerLink, WorkerLink
+from psmpi.base.links import ServerLink, WorkerLink
 from psmpi.base.plan import Iterate, Plan, Wire
 from psmpi.base.problem import Problem
 

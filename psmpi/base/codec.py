@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from psmpi.base.common import Frame, Indices, Vector
+from psmpi.base.arrays import Frame, Indices, Vector
 
 
 class Codec(abc.ABC):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from psmpi.base.arrays import Vector
 from psmpi.base.codec import Codec
-from psmpi.base.common import Vector
 
 
 @dataclass(frozen=True, kw_only=True)

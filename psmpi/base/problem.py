@@ -6,7 +6,8 @@ import abc
 
 import numpy as np
 
-from psmpi.base.common import ConfigError, Indices, Vector
+from psmpi.base.arrays import Indices, Vector
+from psmpi.errors import ConfigError
 
 
 class Problem(abc.ABC):

@@ -10,17 +10,17 @@ from typing import Any
 from psmpi.base import Codec, ConfigError
 from psmpi.codecs.adacomp import AdaComp
 from psmpi.codecs.bernoulli import Bernoulli
-from psmpi.codecs.blocks import Blockwise
 from psmpi.codecs.choice import Choice
 from psmpi.codecs.decimal import Decimal
 from psmpi.codecs.dense import Dense
-from psmpi.codecs.nonzeros import Sparse
+from psmpi.codecs.layout.blocks import Blockwise
 from psmpi.codecs.piecewise import Piecewise
 from psmpi.codecs.plane import Majority, Plane
 from psmpi.codecs.qtopk import QTopK
 from psmpi.codecs.scaled import Scaled
 from psmpi.codecs.sign import Sign
 from psmpi.codecs.signtopk import SignTopK
+from psmpi.codecs.sparse import Sparse
 from psmpi.codecs.sparsesign import SparseSign
 from psmpi.codecs.stochastic import Stochastic
 from psmpi.codecs.ternary import Ternary

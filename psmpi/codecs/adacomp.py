@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Frame, Vector
-from psmpi.codecs import door, indices
-from psmpi.codecs.grouped import GroupedCodec
+from psmpi.codecs import validation
+from psmpi.codecs.layout import index_stream
+from psmpi.codecs.layout.sparse_codes import GroupedCodec
 from psmpi.kernels.grouped import bin_choose, bin_means, group_starts
 from psmpi.kernels.reduce import max_abs
 
@@ -38,7 +39,7 @@ class AdaComp(GroupedCodec):
     too. ``encode_feedback(e, x, ratio)`` has G = ratio e + x and H = G + x, while
     ``encode(x)`` knows of no residue and has G = x, H = 2x: it sends whatever is at
     least half of the bin's maximum. A block whose scale float32 takes for 0 sends
-    nothing. The bytes are those of ``psmpi.codecs.grouped`` with one bit per entry:
+    nothing. The bytes are those of ``psmpi.codecs.layout.sparse_codes`` with one bit per entry:
 
     ==========================  ======================================================
     bytes                       content
@@ -71,7 +72,9 @@ class AdaComp(GroupedCodec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "bin", door.integer(self.id, "bin", self.bin, 1, None))
+        object.__setattr__(
+            self, "bin", validation.integer(self.id, "bin", self.bin, 1, None)
+        )
 
     def most(self, dim: int) -> int:
         """Return dim: a bin of equal magnitudes is sent whole."""
@@ -79,8 +82,8 @@ class AdaComp(GroupedCodec):
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 B + nnz * 8 ceil((2 + ceil(log2 bin)) / 8)."""
-        header = indices.read_header(self.id, frame, dim, dim)
-        width = 8 * ((2 + indices.width(self.bin) + 7) // 8)
+        header = index_stream.read_header(self.id, frame, dim, dim)
+        width = 8 * ((2 + index_stream.width(self.bin) + 7) // 8)
         return 32 * (self.blocks(dim).size - 1) + header.count * width
 
     def error(self, dim: int) -> float:
@@ -108,7 +111,7 @@ class AdaComp(GroupedCodec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the signs of the entries of ``x`` near the top of their bins."""
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         return self._frame(x, x, out)
 
     def encode_feedback(
@@ -127,20 +130,20 @@ class AdaComp(GroupedCodec):
             e *= ratio
         if x is not None:
             e += x
-        p = door.vector(self.id, e)
-        frame = self._frame(p, p if x is None else door.vector(self.id, x), out)
+        p = validation.vector(self.id, e)
+        frame = self._frame(p, p if x is None else validation.vector(self.id, x), out)
         self.decode_add(frame, e, -1.0)
         return frame
 
     def _frame(self, g: Vector, latest: Vector, out: Frame | None) -> Frame:
         size = self.max_nbytes(g.size)
-        out = None if out is None else door.room(self.id, out, size)
+        out = None if out is None else validation.room(self.id, out, size)
         if not max_abs(g) < np.inf:
-            door.refuse(self.id, g)
+            validation.refuse(self.id, g)
         bounds = self.blocks(g.size)
         scales = bin_means(g, bounds, self.bin)
         if not np.all(scales < np.inf):
-            door.refuse(self.id, g, "mean of a block's bin maxima")
+            validation.refuse(self.id, g, "mean of a block's bin maxima")
         chosen = bin_choose(g, latest, bounds, self.bin, scales)
         codes = (g[chosen] < 0).astype(np.uint32)
         starts = group_starts(chosen, bounds)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Codec, Frame, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 from psmpi.kernels.reduce import max_abs
 from psmpi.kernels.sparse import coin_add, coin_gather
 
@@ -63,16 +63,20 @@ class Bernoulli(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "k", door.amount(self.id, self.k))
+        object.__setattr__(self, "k", validation.amount(self.id, self.k))
 
     def _limit(self, dim: int) -> int:
         """Return the probability in units of 2^-32."""
-        share = self.k if self.k < 1 else door.count(self.id, self.k, dim) / max(dim, 1)
+        share = (
+            self.k
+            if self.k < 1
+            else validation.count(self.id, self.k, dim) / max(dim, 1)
+        )
         return max(1, round(share * 2**32))
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with all entries."""
-        self._limit(door.length(self.id, dim))
+        self._limit(validation.length(self.id, dim))
         return 8 + 4 * dim
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
@@ -85,21 +89,24 @@ class Bernoulli(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the key and the entries that it draws; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
-        stream = door.key64(self.id, key)
+        x = validation.vector(self.id, x)
+        stream = validation.key64(self.id, key)
         limit = self._limit(x.size)
-        frame = door.room(self.id, out, self.max_nbytes(x.size))
+        frame = validation.room(self.id, out, self.max_nbytes(x.size))
         # As float32, which is what the receiver sees and tests in the same way.
-        if not single(max_abs(x)) * (2**32 / limit) < door.FLOAT32_LIMIT:
-            door.refuse(self.id, x, "largest entry divided by k")
+        if not single(max_abs(x)) * (2**32 / limit) < validation.FLOAT32_LIMIT:
+            validation.refuse(self.id, x, "largest entry divided by k")
         return frame[: coin_gather(x, stream, np.uint64(limit), frame)]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale / k`` times the values to ``out``; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
         limit = self._limit(out.size)
-        scale = door.factor(self.id, scale)
+        scale = validation.factor(self.id, scale)
         if frame.size < 8 or frame.size > self.max_nbytes(out.size):
-            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+            validation.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
         if not coin_add(frame, np.uint64(limit), out, scale):
-            door.damaged(self.id, "not one finite value per drawn entry")
+            validation.damaged(self.id, "not one finite value per drawn entry")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 
 MOST = 255  # parts
 
@@ -65,7 +65,7 @@ class Choice(Codec):
             raise ConfigError(
                 "choice: a part is a choice itself; give its parts in its place"
             )
-        chosen = door.integer(self.id, "chosen", self.chosen, 0, len(parts) - 1)
+        chosen = validation.integer(self.id, "chosen", self.chosen, 0, len(parts) - 1)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "chosen", chosen)
 
@@ -85,7 +85,7 @@ class Choice(Codec):
 
     def max_nbytes(self, dim: int) -> int:
         """Return the largest of the parts, and a byte."""
-        dim = door.length(self.id, dim)
+        dim = validation.length(self.id, dim)
         return 1 + max(part.max_nbytes(dim) for part in self.parts)
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
@@ -99,8 +99,8 @@ class Choice(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the chosen part's frame, behind its number; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
-        frame = door.room(self.id, out, self.max_nbytes(x.size))
+        x = validation.vector(self.id, x)
+        frame = validation.room(self.id, out, self.max_nbytes(x.size))
         rest = self.parts[self.chosen].encode(x, frame[1:], key)
         return self._close(frame, rest)
 
@@ -113,7 +113,7 @@ class Choice(Codec):
         key: int = 0,
     ) -> Frame:
         """Return the chosen part's frame of a few entries; see ``Codec``."""
-        frame = door.room(self.id, out, self.max_nbytes(dim))
+        frame = validation.room(self.id, out, self.max_nbytes(dim))
         part = self.parts[self.chosen]
         return self._close(frame, part.encode_at(support, values, dim, frame[1:], key))
 
@@ -126,14 +126,14 @@ class Choice(Codec):
         key: int = 0,
     ) -> Frame:
         """Return the frame of the chosen part, by its own rule; see ``Codec``."""
-        e = door.feedback(self.id, e, x)[0]
-        frame = door.room(self.id, out, self.max_nbytes(e.size))
+        e = validation.feedback(self.id, e, x)[0]
+        frame = validation.room(self.id, out, self.max_nbytes(e.size))
         part = self.parts[self.chosen]
         return self._close(frame, part.encode_feedback(e, x, ratio, frame[1:], key))
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times what the frame's part decodes; see ``Codec``."""
-        part, rest = self._open(door.received(self.id, frame))
+        part, rest = self._open(validation.received(self.id, frame))
         part.decode_add(rest, out, scale)
 
     def _close(self, frame: Frame, rest: Frame) -> Frame:
@@ -144,5 +144,7 @@ class Choice(Codec):
         """Return the part that a frame is of, and the rest of it."""
         if not frame.size or frame[0] >= len(self.parts):
             tag = f"its part is {frame[0]}" if frame.size else "empty"
-            door.damaged(self.id, f"{tag}, where there are {len(self.parts)} parts")
+            validation.damaged(
+                self.id, f"{tag}, where there are {len(self.parts)} parts"
+            )
         return self.parts[int(frame[0])], frame[1:]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Codec, ConfigError, Frame, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 from psmpi.codecs.stochastic import SNAP
 from psmpi.kernels.decimal import decimal_add, decimal_encode, decimal_level
 from psmpi.kernels.reduce import max_abs
@@ -73,7 +73,7 @@ class Decimal(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        digits = door.integer(self.id, "digits", self.digits, 0, 7)
+        digits = validation.integer(self.id, "digits", self.digits, 0, 7)
         object.__setattr__(self, "digits", digits)
 
     @property
@@ -83,7 +83,7 @@ class Decimal(Codec):
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with codes of 32 bits."""
-        return 1 + MOST_BITS // 8 * door.length(self.id, dim)
+        return 1 + MOST_BITS // 8 * validation.length(self.id, dim)
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + w dim."""
@@ -106,11 +106,11 @@ class Decimal(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the width and the codes of ``x``, drawn by ``key``."""
-        x = door.vector(self.id, x)
-        stream = door.key64(self.id, key)
+        x = validation.vector(self.id, x)
+        stream = validation.key64(self.id, key)
         width, top = self._fit(x)
         size = 1 + (width * x.size + 7) // 8
-        frame = door.room(
+        frame = validation.room(
             self.id, out, self.max_nbytes(x.size) if out is not None else size
         )
         frame[0] = width
@@ -122,18 +122,21 @@ class Decimal(Codec):
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the multiples to ``out``; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
         width = self._width(frame, out.size)
         if width:
-            door.check_padding(self.id, frame[1:], width * out.size)
+            validation.check_padding(self.id, frame[1:], width * out.size)
             decimal_add(frame, self.power, np.uint64(width), out, scale)
 
     def _fit(self, x: Vector) -> tuple[int, float]:
         """Return the width for ``x``, and the highest level that an entry may get."""
         largest = max_abs(x)
         if not largest < math.inf:
-            door.refuse(self.id, x)
+            validation.refuse(self.id, x)
         top = decimal_level(largest, self.power, SNAP[x.itemsize], LAST_CHANCE)
         if not top < 2 ** (MOST_BITS - 1):
             i = int(np.argmax(np.abs(x)))
@@ -150,7 +153,9 @@ class Decimal(Codec):
         """Return the width that a frame says, after comparing it with its size."""
         width = int(frame[0]) if frame.size else -1
         if not (width == 0 or (2 <= width <= MOST_BITS and dim)):
-            door.damaged(self.id, f"{frame.size} bytes, its width is {width}")
+            validation.damaged(self.id, f"{frame.size} bytes, its width is {width}")
         if frame.size != 1 + (width * dim + 7) // 8:
-            door.damaged(self.id, f"{frame.size} bytes for {dim} codes of {width} bits")
+            validation.damaged(
+                self.id, f"{frame.size} bytes for {dim} codes of {width} bits"
+            )
         return width

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from psmpi.base import Codec, ConfigError, Frame, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 from psmpi.kernels.reduce import max_abs
 from psmpi.kernels.sparse import dense_add, dense_write
 
@@ -44,14 +44,14 @@ class Dense(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bits = door.integer(self.id, "bits", self.bits, 32, 64)
+        bits = validation.integer(self.id, "bits", self.bits, 32, 64)
         if bits not in (32, 64):
             raise ConfigError(f"dense: bits must be 32 or 64, got {bits}")
         object.__setattr__(self, "bits", bits)
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of every frame."""
-        return self.bits // 8 * door.length(self.id, dim)
+        return self.bits // 8 * validation.length(self.id, dim)
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return bits * dim."""
@@ -63,21 +63,24 @@ class Dense(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the entries of ``x``; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         size = self.max_nbytes(x.size)
-        frame = door.room(self.id, out, size)
+        frame = validation.room(self.id, out, size)
         # Half a unit in the last place above the largest float32 rounds to infinity.
-        limit = float("inf") if self.bits == 64 else door.FLOAT32_LIMIT
+        limit = float("inf") if self.bits == 64 else validation.FLOAT32_LIMIT
         if not max_abs(x) < limit:
-            door.refuse(self.id, x)
+            validation.refuse(self.id, x)
         dense_write(x, self.bits == 64, frame)
         return frame[:size]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the entries to ``out``; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
         if frame.size != self.max_nbytes(out.size):
-            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+            validation.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
         if not dense_add(frame, self.bits == 64, out, scale):
-            door.damaged(self.id, "an entry is not finite")
+            validation.damaged(self.id, "an entry is not finite")

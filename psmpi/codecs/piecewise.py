@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Codec, ConfigError, Frame, FrameError, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 from psmpi.kernels.hash import draw, start
 from psmpi.kernels.reduce import max_abs
 
@@ -59,7 +59,7 @@ class Piecewise(Codec):
 
     def __post_init__(self) -> None:
         parts = tuple(self.parts)
-        bounds = door.bounds(self.id, self.bounds)
+        bounds = validation.bounds(self.id, self.bounds)
         if not parts or not all(isinstance(part, Codec) for part in parts):
             raise ConfigError(f"piecewise: parts must be codecs, got {parts!r}")
         if (len(bounds) - 1) % len(parts):
@@ -92,7 +92,7 @@ class Piecewise(Codec):
 
     def max_nbytes(self, dim: int) -> int:
         """Return the parts' sum, and four bytes each."""
-        dim = door.length(self.id, dim)
+        dim = validation.length(self.id, dim)
         return sum(4 + part.max_nbytes(b - a) for part, a, b in self._pieces(dim))
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
@@ -107,9 +107,9 @@ class Piecewise(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the parts' frames; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         if not max_abs(x) < np.inf:
-            door.refuse(self.id, x)
+            validation.refuse(self.id, x)
 
         def step(part: Codec, a: int, b: int, room: Frame, own: int) -> Frame:
             return part.encode(x[a:b], room, own)
@@ -133,8 +133,8 @@ class Piecewise(Codec):
         return self._join(step, e.size, out, key)
 
     def _join(self, encode: _Encode, dim: int, out: Frame | None, key: int) -> Frame:
-        stream = np.uint64(start(door.key64(self.id, key)))
-        frame = door.room(self.id, out, self.max_nbytes(dim))
+        stream = np.uint64(start(validation.key64(self.id, key)))
+        frame = validation.room(self.id, out, self.max_nbytes(dim))
         at = 0
         for b, (part, first, last) in enumerate(self._pieces(dim)):
             own = int(draw(stream, np.uint64(b)))
@@ -145,8 +145,11 @@ class Piecewise(Codec):
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times what the parts decode; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
         before = out.copy()
         try:
             for part, piece, first, last in self._cut(frame, out.size):
@@ -161,8 +164,10 @@ class Piecewise(Codec):
             head = frame[at : at + 4]
             size = int(head.view(_LENGTH)[0]) if head.size == 4 else frame.size
             if at + 4 + size > frame.size:
-                door.damaged(self.id, f"{frame.size} bytes end inside a block's frame")
+                validation.damaged(
+                    self.id, f"{frame.size} bytes end inside a block's frame"
+                )
             yield part, frame[at + 4 : at + 4 + size], first, last
             at += 4 + size
         if at != frame.size:
-            door.damaged(self.id, f"{frame.size - at} bytes after the last block")
+            validation.damaged(self.id, f"{frame.size - at} bytes after the last block")

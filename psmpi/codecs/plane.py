@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Codec, ConfigError, Frame, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 from psmpi.kernels.signs import plane_add, plane_encode
 from psmpi.kernels.votes import vote_add, vote_result
 
@@ -48,7 +48,7 @@ class Plane(Codec):
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of every frame."""
-        return (door.length(self.id, dim) + 7) // 8
+        return (validation.length(self.id, dim) + 7) // 8
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return d."""
@@ -60,25 +60,25 @@ class Plane(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the signs of ``x``; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         size = self.max_nbytes(x.size)
-        frame = door.room(self.id, out, size)
+        frame = validation.room(self.id, out, size)
         if not plane_encode(x, frame):
-            door.refuse(self.id, x)
+            validation.refuse(self.id, x)
         return frame[:size]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the signs to ``out``; see ``Codec.decode_add``."""
-        out = door.target(self.id, out)
-        plane_add(checked(frame, out.size), out, door.factor(self.id, scale))
+        out = validation.target(self.id, out)
+        plane_add(checked(frame, out.size), out, validation.factor(self.id, scale))
 
 
 def checked(frame: Frame, dim: int) -> Frame:
     """Return a frame of ``Plane`` as kernels take it, or raise FrameError."""
-    frame = door.received(Plane.id, frame)
+    frame = validation.received(Plane.id, frame)
     if frame.size != (dim + 7) // 8:
-        door.damaged(Plane.id, f"{frame.size} bytes for {dim} entries")
-    door.check_padding(Plane.id, frame, dim)
+        validation.damaged(Plane.id, f"{frame.size} bytes for {dim} entries")
+    validation.check_padding(Plane.id, frame, dim)
     return frame
 
 
@@ -101,8 +101,10 @@ class Majority:
     """
 
     def __init__(self, dim: int, most_votes: int) -> None:
-        self.dim = door.length("majority", dim)
-        self.most_votes = door.integer("majority", "most_votes", most_votes, 1, None)
+        self.dim = validation.length("majority", dim)
+        self.most_votes = validation.integer(
+            "majority", "most_votes", most_votes, 1, None
+        )
         self.votes = 0
         planes, words = self.most_votes.bit_length(), (self.dim + 63) // 64
         self._counters = np.zeros((planes, words), np.uint64)
@@ -124,7 +126,7 @@ class Majority:
         All +1 without votes.
         """
         size = (self.dim + 7) // 8
-        frame = door.room("majority", out, size)
+        frame = validation.room("majority", out, size)
         vote_result(self._counters, self.votes, frame, self.dim)
         return frame[:size]
 

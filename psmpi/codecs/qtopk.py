@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import ConfigError, Frame, Vector
-from psmpi.codecs import door
-from psmpi.codecs.grouped import GroupedCodec, Scales
-from psmpi.codecs.largest import Largest
+from psmpi.codecs import validation
+from psmpi.codecs.layout.sparse_codes import GroupedCodec, Scales
+from psmpi.codecs.layout.topk_selection import Largest
 from psmpi.codecs.stochastic import SNAP
 from psmpi.kernels.grouped import group_levels, group_starts
 from psmpi.kernels.reduce import max_abs
@@ -45,7 +45,7 @@ class QTopK(Largest, GroupedCodec):
     (1 + beta) ||v||^2 with beta = min(k / s^2, sqrt(k) / s), where k is the block's
     nominal count, which both ends know. The random word of an entry is that of its
     place among all chosen entries. Entries whose level comes out as 0 are not sent. The
-    bytes are those of ``psmpi.codecs.grouped`` with bits + 1 bits per entry:
+    bytes are those of ``psmpi.codecs.layout.sparse_codes`` with bits + 1 bits per entry:
 
     ==========================  ======================================================
     bytes                       content
@@ -82,7 +82,7 @@ class QTopK(Largest, GroupedCodec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bits = door.integer(self.id, "bits", self.bits, 1, 16)
+        bits = validation.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
         if not isinstance(self.scaled, bool | np.bool_):
             raise ConfigError(
@@ -134,19 +134,19 @@ class QTopK(Largest, GroupedCodec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the norms and levels of ``x``, drawn by ``key``."""
-        x = door.vector(self.id, x)
-        stream = door.key64(self.id, key)
+        x = validation.vector(self.id, x)
+        stream = validation.key64(self.id, key)
         size = self.max_nbytes(x.size)
-        out = None if out is None else door.room(self.id, out, size)
+        out = None if out is None else validation.room(self.id, out, size)
         if not max_abs(x) < np.inf:
-            door.refuse(self.id, x)
+            validation.refuse(self.id, x)
         chosen, bounds = self.choose(x), self.blocks(x.size)
         codes = np.empty(chosen.size, np.uint32)
         bits, snap = np.uint64(self.bits), SNAP[x.itemsize]
         starts = group_starts(chosen, bounds)
         norms = group_levels(x[chosen], starts, bits, snap, stream, codes)
         if not np.all(norms < np.inf):
-            door.refuse(self.id, x, "l2 norm of a block's largest entries")
+            validation.refuse(self.id, x, "l2 norm of a block's largest entries")
         sent = (codes & np.uint32(2**self.bits - 1)) > 0
         chosen = chosen[sent]
         starts = group_starts(chosen, bounds)

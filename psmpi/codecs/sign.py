@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Frame, Vector
-from psmpi.codecs import door
-from psmpi.codecs.blocks import Blockwise
+from psmpi.codecs import validation
+from psmpi.codecs.layout.blocks import Blockwise
 from psmpi.kernels.scales import entries_sent
 from psmpi.kernels.signs import sign_add, sign_encode, sign_feedback
 
@@ -77,12 +77,12 @@ class Sign(Blockwise):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the scales and the signs of ``x``; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
-        frame = door.room(self.id, out, self.max_nbytes(x.size))
+        x = validation.vector(self.id, x)
+        frame = validation.room(self.id, out, self.max_nbytes(x.size))
         # A sum shows what isn't finite; one that overflows is beyond float32 anyway.
         size = sign_encode(x, self.blocks(x.size), frame)
         if size < 0:
-            door.refuse(self.id, x, "mean magnitude of a block")
+            validation.refuse(self.id, x, "mean magnitude of a block")
         return frame[:size]
 
     def encode_feedback(
@@ -98,24 +98,27 @@ class Sign(Blockwise):
         The bytes and ``e`` are those of the steps one by one, to the bit. Where p is
         refused, ``e`` holds it.
         """
-        e, x = door.feedback(self.id, e, x)
-        ratio = door.factor(self.id, ratio, "ratio")
-        frame = door.room(self.id, out, self.max_nbytes(e.size))
+        e, x = validation.feedback(self.id, e, x)
+        ratio = validation.factor(self.id, ratio, "ratio")
+        frame = validation.room(self.id, out, self.max_nbytes(e.size))
         size = sign_feedback(e, x, ratio, self.blocks(e.size), frame)
         if size < 0:
-            door.refuse(self.id, e, "mean magnitude of a block")
+            validation.refuse(self.id, e, "mean magnitude of a block")
         return frame[:size]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the signed scales; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
         bounds = self.blocks(out.size)
         scales = 4 * (bounds.size - 1)
         bits = entries_sent(frame, bounds) if frame.size >= scales else 0
         if bits < 0:
-            door.damaged(self.id, "a scale is negative or not finite")
+            validation.damaged(self.id, "a scale is negative or not finite")
         if frame.size != scales + (bits + 7) // 8:
-            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
-        door.check_padding(self.id, frame, bits)
+            validation.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+        validation.check_padding(self.id, frame, bits)
         sign_add(frame, bounds, out, scale)

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Frame, Vector
-from psmpi.codecs import door
-from psmpi.codecs.grouped import GroupedCodec
-from psmpi.codecs.largest import Largest
+from psmpi.codecs import validation
+from psmpi.codecs.layout.sparse_codes import GroupedCodec
+from psmpi.codecs.layout.topk_selection import Largest
 from psmpi.kernels.grouped import group_means, group_starts
 from psmpi.kernels.reduce import max_abs
 
@@ -37,7 +37,7 @@ class SignTopK(Largest, GroupedCodec):
     sign(x_i) there and 0 elsewhere, so that exactly ||x - C(x)||^2 = ||x||^2 - sum_b
     ||v_b||_1^2 / n_b. Zeros are never sent: with fewer than k non-zeros the mean is
     over these. It is taken in float64 and cast once to float32. The bytes are those of
-    ``psmpi.codecs.grouped`` with one bit per entry:
+    ``psmpi.codecs.layout.sparse_codes`` with one bit per entry:
 
     ==========================  ======================================================
     bytes                       content
@@ -83,16 +83,16 @@ class SignTopK(Largest, GroupedCodec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the signs of the largest entries of ``x``; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         size = self.max_nbytes(x.size)
-        out = None if out is None else door.room(self.id, out, size)
+        out = None if out is None else validation.room(self.id, out, size)
         if not max_abs(x) < np.inf:
-            door.refuse(self.id, x)
+            validation.refuse(self.id, x)
         chosen = self.choose(x)
         values = x[chosen]
         starts = group_starts(chosen, self.blocks(x.size))
         scales = group_means(values, starts)
         if not np.all(scales < np.inf):
-            door.refuse(self.id, x, "mean magnitude of a block's largest entries")
+            validation.refuse(self.id, x, "mean magnitude of a block's largest entries")
         codes = (values < 0).astype(np.uint32)
         return self.write(scales, codes, chosen, starts, x.size, out)

@@ -1,80 +1,76 @@
-"""Frames of floats at few indices, which several codecs send.
-
-=====================================  ===============================================
-bytes                                  content
-=====================================  ===============================================
-0 .. h - 1                             header: mode and count, see ``indices``
-h .. h + 4 count - 1                   values, float32, by ascending index, none 0
-h + 4 count ..                         index stream, zero padding
-=====================================  ===============================================
-
-Where a codec's values are float64 (``wide``), they take 8 count bytes.
-"""
+"""All entries that aren't zero."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Codec, Frame, Vector
-from psmpi.codecs import door, indices
-from psmpi.codecs.indices import Chosen
-from psmpi.kernels.sparse import scatter_add, values_ok
-
-NONZERO = np.uint32(1)  # the least bit pattern of a value that is sent
-# That of an entry: float64 magnitudes up to 2^-150 are 0 as float32.
-LEAST = {4: np.uint64(1), 8: np.float64(2.0**-150).view(np.uint64) + np.uint64(1)}
+from psmpi.base import ConfigError, Frame, Vector
+from psmpi.codecs import validation
+from psmpi.codecs.layout.sparse_values import LEAST, SparseCodec
+from psmpi.kernels.reduce import max_abs
+from psmpi.kernels.select import all_from
 
 
-class SparseCodec(Codec):
-    """Everything about such a codec but the choice of entries."""
+@dataclass(frozen=True)
+class Sparse(SparseCodec):
+    """Every non-zero entry as a float: a server's sum of its workers' sparse frames.
 
-    few: ClassVar[bool] = True
+    Parameters
+    ----------
+    bits : 32 or 64
+        Width of a float. 32 rounds a float64 vector to nearest, and leaves out what
+        that takes to 0.
+
+    Notes
+    -----
+    Lossless, but for zeros that lose their sign and float64 entries at 32 bits. The
+    bytes are those of ``psmpi.codecs.layout.sparse_values``: header, values by ascending index, then
+    the shortest index stream, at worst a bitmap.
+
+    ``paper_bits`` = nnz (bits + ceil(log2 dim)). Refuses a float64 that overflows
+    float32.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0, -4, 0, 2, 0, 0, 0], np.float32)
+    >>> Sparse().encode(x).tobytes().hex(" ", -2)  # mode 0; gaps 1 and 1 as 01 01
+    '0002 0000 80c0 0000 0040 0a'
+    """
+
+    bits: int = 32
+
+    id: ClassVar[str] = "sparse"
+    wire_id: ClassVar[int] = 8
+    unbiased: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        bits = validation.integer(self.id, "bits", self.bits, 32, 64)
+        if bits not in (32, 64):
+            raise ConfigError(f"sparse: bits must be 32 or 64, got {bits}")
+        object.__setattr__(self, "bits", bits)
 
     @property
     def wide(self) -> bool:
-        """Whether values are float64; else they are float32."""
-        return False
+        """Whether values are float64."""
+        return self.bits == 64
 
-    def most(self, dim: int) -> int:
-        """Return the largest number of entries of a frame."""
-        return dim
+    def error(self, dim: int) -> float:
+        """Return 0, or the squared relative rounding of float64 to float32.
 
-    def max_nbytes(self, dim: int) -> int:
-        """Return the bytes of a frame with all entries that the codec may send."""
-        most = self.most(door.length(self.id, dim, door.MAX_SPARSE_DIM))
-        return (8 if self.wide else 4) * most + indices.max_nbytes(most, dim)
-
-    def paper_bits(self, frame: Frame, dim: int) -> int:
-        """Return nnz * (32 + ceil(log2 dim)), with 64 for ``wide`` values."""
-        header = indices.read_header(self.id, frame, dim, self.most(dim))
-        return header.count * ((64 if self.wide else 32) + indices.width(dim))
-
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
-        """Add ``scale`` times the values to their entries of ``out``, in O(k)."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
-        header = indices.read_header(self.id, frame, out.size, self.most(out.size))
-        wide, first, count = self.wide, header.nbytes, header.count
-        last = first + (8 if wide else 4) * count
-        if frame.size < last or not values_ok(frame, first, count, wide, NONZERO):
-            door.damaged(self.id, "a value is missing, 0 or not finite")
-        chosen = indices.read(self.id, header, frame[last:], out.size)
-        scatter_add(frame, first, wide, chosen, out, scale)
-
-    def write(
-        self, values: Vector, chosen: Chosen, dim: int, out: Frame | None
-    ) -> Frame:
-        """Return the frame of ``values`` at the ascending indices ``chosen``.
-
-        The values are rounded to float32 unless they are sent ``wide``.
+        That holds for normal float32 values.
         """
-        header, stream = indices.plan(chosen, dim)
-        last = header.nbytes + (8 if self.wide else 4) * header.count
-        size = last + stream
-        frame = np.empty(size, np.uint8) if out is None else out
-        header.write(frame)
-        frame[header.nbytes : last].view("<f8" if self.wide else "<f4")[:] = values
-        indices.write(header, chosen, dim, frame[last:size])
-        return frame[:size]
+        return 0.0 if self.bits == 64 else 2.0**-48
+
+    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+        """Return the non-zero entries of ``x``; see ``Codec.encode``."""
+        x = validation.vector(self.id, x)
+        size = self.max_nbytes(x.size)
+        out = None if out is None else validation.room(self.id, out, size)
+        if not max_abs(x) < (np.inf if self.wide else validation.FLOAT32_LIMIT):
+            validation.refuse(self.id, x)
+        chosen = all_from(x, LEAST[4 if self.wide else x.itemsize])
+        return self.write(x[chosen], chosen, x.size, out)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
-from psmpi.codecs import door, indices
-from psmpi.codecs.indices import Chosen
+from psmpi.codecs import validation
+from psmpi.codecs.layout import index_stream
+from psmpi.codecs.layout.index_stream import Chosen
 from psmpi.kernels.bits import pack, unpack
 from psmpi.kernels.grouped import group_add
 from psmpi.kernels.jit import U0, U1
@@ -84,15 +85,15 @@ class SparseSign(Codec):
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with all entries."""
-        dim = door.length(self.id, dim, door.MAX_SPARSE_DIM)
-        return 4 + indices.max_nbytes(dim, dim) + (dim + 7) // 8
+        dim = validation.length(self.id, dim, validation.MAX_SPARSE_DIM)
+        return 4 + index_stream.max_nbytes(dim, dim) + (dim + 7) // 8
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + nnz * (1 + ceil(log2 dim)), or 32 if the frame is a zero s."""
         if frame.size == 4:
             return 32
-        count = indices.read_header(self.id, frame[4:], dim, dim).count
-        return 32 + count * (1 + indices.width(dim))
+        count = index_stream.read_header(self.id, frame[4:], dim, dim).count
+        return 32 + count * (1 + index_stream.width(dim))
 
     def error(self, dim: int) -> float:
         """Return omega = (1 + sqrt(d)) / (2 budget) - 1, than which no bound is less.
@@ -106,10 +107,10 @@ class SparseSign(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the entries of ``x`` that ``key`` draws; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
-        stream = door.key64(self.id, key)
+        x = validation.vector(self.id, x)
+        stream = validation.key64(self.id, key)
         size = self.max_nbytes(x.size)
-        out = None if out is None else door.room(self.id, out, size)
+        out = None if out is None else validation.room(self.id, out, size)
         scale = self._scale(x)
         found = np.empty(x.size + 1, np.uint32)
         kept = found[: sign_coins(x, scale, stream, found) if scale else 0]
@@ -133,15 +134,17 @@ class SparseSign(Codec):
         >>> frame.tobytes().hex(" ", -4)
         '00004040 00010104'
         """
-        stream = door.key64(self.id, key)
+        stream = validation.key64(self.id, key)
         try:
-            values = door.vector(self.id, values)
+            values = validation.vector(self.id, values)
             scale = self._scale(values)
         except ConfigError as error:
             raise ConfigError(str(error).replace(": x", ": values", 1)) from None
-        dim = door.length(self.id, dim, door.MAX_SPARSE_DIM)
-        support = door.support(self.id, support, values.size, dim)
-        out = None if out is None else door.room(self.id, out, self.max_nbytes(dim))
+        dim = validation.length(self.id, dim, validation.MAX_SPARSE_DIM)
+        support = validation.support(self.id, support, values.size, dim)
+        out = (
+            None if out is None else validation.room(self.id, out, self.max_nbytes(dim))
+        )
         found = np.empty(values.size + 1, np.uint32)
         count = sign_coins_at(support, values, scale, stream, found) if scale else 0
         places = found[:count]
@@ -150,17 +153,20 @@ class SparseSign(Codec):
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the kept entries to ``out``, in O(k)."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
-        if door.is_zero(self.id, frame, frame.size, out.size):
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
+        if validation.is_zero(self.id, frame, frame.size, out.size):
             return
-        header = indices.read_header(self.id, frame[4:], out.size, out.size)
+        header = index_stream.read_header(self.id, frame[4:], out.size, out.size)
         count, first = header.count, 4 + header.nbytes
         last = first + (count + 7) // 8
         if frame.size < last:
-            door.damaged(self.id, f"{frame.size} bytes, a sign is missing")
-        door.check_padding(self.id, frame[:last], count)
-        chosen = indices.read(self.id, header, frame[last:], out.size)
+            validation.damaged(self.id, f"{frame.size} bytes, a sign is missing")
+        validation.check_padding(self.id, frame[:last], count)
+        chosen = index_stream.read(self.id, header, frame[last:], out.size)
         codes = np.empty(count, np.uint32)
         unpack(frame, first, U1, codes)
         starts, units = np.array([0, count]), frame[:4].view("<f4").astype(np.float64)
@@ -170,7 +176,7 @@ class SparseSign(Codec):
         """Return s, 0 for the zero vector."""
         scale = float(upper_float32(max_abs(x) / self.budget))
         if not scale < math.inf:
-            door.refuse(self.id, x, "largest entry over the budget")
+            validation.refuse(self.id, x, "largest entry over the budget")
         return scale
 
     def _write(
@@ -186,7 +192,7 @@ class SparseSign(Codec):
             frame = np.empty(4, np.uint8) if out is None else out[:4]
             frame[:] = 0
             return frame
-        header, stream = indices.plan(chosen, dim)
+        header, stream = index_stream.plan(chosen, dim)
         first = 4 + header.nbytes
         last = first + (header.count + 7) // 8
         size = last + stream
@@ -194,5 +200,5 @@ class SparseSign(Codec):
         frame[:4].view("<f4")[0] = scale
         header.write(frame[4:first])
         pack(negative.astype(np.uint32), U1, frame, first)
-        indices.write(header, chosen, dim, frame[last:size])
+        index_stream.write(header, chosen, dim, frame[last:size])
         return frame[:size]

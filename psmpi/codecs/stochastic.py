@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Codec, ConfigError, Frame, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 from psmpi.kernels.rounding import stochastic_add, stochastic_encode
 from psmpi.kernels.variance import narrowest_bits, stochastic_variance
 
@@ -66,7 +66,7 @@ class Stochastic(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bits = door.integer(self.id, "bits", self.bits, 1, 16)
+        bits = validation.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
         if self.norm not in ("l2", "max"):
             raise ConfigError(
@@ -79,12 +79,12 @@ class Stochastic(Codec):
 
         delta = max |x_i| / (2^(b-1) - 1); the grid's end -2^(b-1) delta stays unused.
         """
-        bits = door.integer("stochastic.symmetric", "bits", bits, 2, 17)
+        bits = validation.integer("stochastic.symmetric", "bits", bits, 2, 17)
         return cls(bits=bits - 1, norm="max")
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of the frame of any but the zero vector."""
-        return 4 + ((self.bits + 1) * door.length(self.id, dim) + 7) // 8
+        return 4 + ((self.bits + 1) * validation.length(self.id, dim) + 7) // 8
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + (bits + 1) * dim, or 32 if the frame is a zero norm alone."""
@@ -117,35 +117,38 @@ class Stochastic(Codec):
         >>> Stochastic(bits=1, norm="max").variance(np.array([0.5, -1.0, 0.5]))
         0.5
         """
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         snap, maximum = SNAP[x.itemsize], self.norm == "max"
         bits = np.uint64(self.bits)
         found = stochastic_variance(x, bits, maximum, snap, float(limit))
         if math.isnan(found):
-            door.refuse(self.id, x, f"{self.norm} norm")
+            validation.refuse(self.id, x, f"{self.norm} norm")
         return found
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the norm and the codes of ``x``, drawn by ``key``."""
-        x = door.vector(self.id, x)
-        stream = door.key64(self.id, key)
+        x = validation.vector(self.id, x)
+        stream = validation.key64(self.id, key)
         size = self.max_nbytes(x.size)
-        frame = door.room(self.id, out, size)
+        frame = validation.room(self.id, out, size)
         bits = np.uint64(self.bits)
         maximum, snap = self.norm == "max", SNAP[x.itemsize]
         norm = stochastic_encode(x, bits, maximum, snap, stream, frame)
         if not math.isfinite(norm):
-            door.refuse(self.id, x, f"{self.norm} norm")
+            validation.refuse(self.id, x, f"{self.norm} norm")
         return frame[: size if norm else 4]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the levels to ``out``; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
         size = self.max_nbytes(out.size)
-        if door.is_zero(self.id, frame, size, out.size):
+        if validation.is_zero(self.id, frame, size, out.size):
             return
-        door.check_padding(self.id, frame, (self.bits + 1) * out.size)
+        validation.check_padding(self.id, frame, (self.bits + 1) * out.size)
         stochastic_add(frame, np.uint64(self.bits), out, scale)
 
 
@@ -164,13 +167,13 @@ def narrowest(x: Vector, budget: float, low: int = 2, high: int = 16) -> int | N
     >>> [narrowest(x, budget) for budget in (0.5, 0.1, 0.01, 0.0)]
     [2, 3, 4, None]
     """
-    x = door.vector(Stochastic.id, x)
-    low = door.integer("narrowest", "low", low, 2, 17)
-    high = door.integer("narrowest", "high", high, low, 17)
+    x = validation.vector(Stochastic.id, x)
+    low = validation.integer("narrowest", "low", low, 2, 17)
+    high = validation.integer("narrowest", "high", high, low, 17)
     budget = float(budget)
     if not budget >= 0:
         raise ConfigError(f"narrowest: budget must be 0 or more, got {budget}")
     found = narrowest_bits(x, budget, low - 1, high - 1, SNAP[x.itemsize])
     if found < -1:
-        door.refuse(Stochastic.id, x, "max norm")
+        validation.refuse(Stochastic.id, x, "max norm")
     return None if found < 0 else found + 1

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import ConfigError, Frame, Vector
-from psmpi.codecs import door
-from psmpi.codecs.blocks import Blockwise
+from psmpi.codecs import validation
+from psmpi.codecs.layout.blocks import Blockwise
 from psmpi.kernels.scales import entries_sent
 from psmpi.kernels.trits import ternary_add, ternary_encode, trits_ok
 
@@ -111,28 +111,33 @@ class Ternary(Blockwise):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the scales and the trits of ``x``, drawn by ``key``."""
-        x = door.vector(self.id, x)
-        stream = door.key64(self.id, key)
+        x = validation.vector(self.id, x)
+        stream = validation.key64(self.id, key)
         bounds = self.blocks(x.size)
-        frame = door.room(self.id, out, self.max_nbytes(x.size))
+        frame = validation.room(self.id, out, self.max_nbytes(x.size))
         # Rounding of x's type; for float64 also that of the four operations on it.
         snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
         size = ternary_encode(x, bounds, self.clip, snap, stream, frame)
         if size < 0:
-            door.refuse(self.id, x, "largest entry")
+            validation.refuse(self.id, x, "largest entry")
         return frame[:size]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the trits and scales; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
         bounds = self.blocks(out.size)
         scales = 4 * (bounds.size - 1)
         count = entries_sent(frame, bounds) if frame.size >= scales else 0
         if count < 0:
-            door.damaged(self.id, "a scale is negative or not finite")
+            validation.damaged(self.id, "a scale is negative or not finite")
         if frame.size != scales + (count + 4) // 5:
-            door.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
+            validation.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
         if not trits_ok(frame[scales:], count):
-            door.damaged(self.id, "a byte is not five trits, or its padding not zero")
+            validation.damaged(
+                self.id, "a byte is not five trits, or its padding not zero"
+            )
         ternary_add(frame, bounds, out, scale)

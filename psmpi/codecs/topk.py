@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from psmpi.base import Frame, Vector
-from psmpi.codecs import door
-from psmpi.codecs.largest import Largest
-from psmpi.codecs.sparse import SparseCodec
+from psmpi.codecs import validation
+from psmpi.codecs.layout.sparse_values import SparseCodec
+from psmpi.codecs.layout.topk_selection import Largest
 from psmpi.kernels.reduce import max_abs
 
 
@@ -31,7 +31,7 @@ class TopK(Largest, SparseCodec):
     Notes
     -----
     Among equal magnitudes the lower index comes first. A block with fewer than k
-    non-zeros gives fewer entries. The bytes are those of ``psmpi.codecs.sparse``,
+    non-zeros gives fewer entries. The bytes are those of ``psmpi.codecs.layout.sparse_values``,
     with or without blocks: header, float32 values by ascending index, then the shortest
     index stream.
 
@@ -60,10 +60,10 @@ class TopK(Largest, SparseCodec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the largest entries of ``x``; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         size = self.max_nbytes(x.size)
-        out = None if out is None else door.room(self.id, out, size)
-        if not max_abs(x) < door.FLOAT32_LIMIT:
-            door.refuse(self.id, x)
+        out = None if out is None else validation.room(self.id, out, size)
+        if not max_abs(x) < validation.FLOAT32_LIMIT:
+            validation.refuse(self.id, x)
         chosen = self.choose(x)
         return self.write(x[chosen], chosen, x.size, out)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Codec, Frame, Vector
-from psmpi.codecs import door
+from psmpi.codecs import validation
 from psmpi.kernels.rounding import nearest_add, nearest_encode
 
 
@@ -53,12 +53,12 @@ class Uniform(Codec):
     unbiased: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        bits = door.integer(self.id, "bits", self.bits, 1, 16)
+        bits = validation.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
 
     def max_nbytes(self, dim: int) -> int:
         """Return the bytes of the frame of any but the zero vector."""
-        return 4 + (self.bits * door.length(self.id, dim) + 7) // 8
+        return 4 + (self.bits * validation.length(self.id, dim) + 7) // 8
 
     def paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + bits * dim, or 32 if the frame is R = 0 alone."""
@@ -73,20 +73,23 @@ class Uniform(Codec):
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return R and the codes of ``x``; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
+        x = validation.vector(self.id, x)
         size = self.max_nbytes(x.size)
-        frame = door.room(self.id, out, size)
+        frame = validation.room(self.id, out, size)
         radius = nearest_encode(x, np.uint64(self.bits), frame)
         if not math.isfinite(radius):
-            door.refuse(self.id, x)
+            validation.refuse(self.id, x)
         return frame[: size if radius else 4]
 
     def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
         """Add ``scale`` times the grid points to ``out``; see ``Codec.decode_add``."""
-        frame, out = door.received(self.id, frame), door.target(self.id, out)
-        scale = door.factor(self.id, scale)
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
         size = self.max_nbytes(out.size)
-        if door.is_zero(self.id, frame, size, out.size):
+        if validation.is_zero(self.id, frame, size, out.size):
             return
-        door.check_padding(self.id, frame, self.bits * out.size)
+        validation.check_padding(self.id, frame, self.bits * out.size)
         nearest_add(frame, np.uint64(self.bits), out, scale)

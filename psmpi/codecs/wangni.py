@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Frame, Vector
-from psmpi.codecs import door
-from psmpi.codecs.sparse import SparseCodec
+from psmpi.codecs import validation
+from psmpi.codecs.layout.sparse_values import SparseCodec
 from psmpi.kernels.reduce import max_abs
 from psmpi.kernels.sparse import saturating_rate, weighted_coins
 
@@ -29,7 +29,7 @@ class Wangni(SparseCodec):
     Notes
     -----
     Of all unbiased sparsifications with k expected entries this one has the least
-    variance. The bytes are those of ``psmpi.codecs.sparse``: header, float32 values by
+    variance. The bytes are those of ``psmpi.codecs.layout.sparse_values``: header, float32 values by
     ascending index, then the shortest index stream. Values that float32 takes for 0 are
     left out.
 
@@ -52,11 +52,11 @@ class Wangni(SparseCodec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "k", door.amount(self.id, self.k))
+        object.__setattr__(self, "k", validation.amount(self.id, self.k))
 
     def most(self, dim: int) -> int:
         """Return dim: k entries are only expected."""
-        door.count(self.id, self.k, dim)
+        validation.count(self.id, self.k, dim)
         return dim
 
     def error(self, dim: int) -> float:
@@ -65,19 +65,19 @@ class Wangni(SparseCodec):
         The p_i minimise sum x_i^2 / p_i = E||C(x)||^2 under sum p_i <= k, and p_i = k /
         dim, which gives (dim / k) ||x||^2, is admissible.
         """
-        return dim / door.count(self.id, self.k, dim) - 1 if dim else 0.0
+        return dim / validation.count(self.id, self.k, dim) - 1 if dim else 0.0
 
     def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
         """Return the entries of ``x`` that ``key`` draws; see ``Codec.encode``."""
-        x = door.vector(self.id, x)
-        stream = door.key64(self.id, key)
+        x = validation.vector(self.id, x)
+        stream = validation.key64(self.id, key)
         size = self.max_nbytes(x.size)
-        out = None if out is None else door.room(self.id, out, size)
-        if not max_abs(x) < door.FLOAT32_LIMIT:
-            door.refuse(self.id, x)
-        rate = saturating_rate(x, door.count(self.id, self.k, x.size), PASSES)
-        if 1 / rate >= door.FLOAT32_LIMIT:
-            door.refuse(self.id, x, "sum of magnitudes over k")
+        out = None if out is None else validation.room(self.id, out, size)
+        if not max_abs(x) < validation.FLOAT32_LIMIT:
+            validation.refuse(self.id, x)
+        rate = saturating_rate(x, validation.count(self.id, self.k, x.size), PASSES)
+        if 1 / rate >= validation.FLOAT32_LIMIT:
+            validation.refuse(self.id, x, "sum of magnitudes over k")
         chosen = np.empty(x.size, np.uint32)
         values = np.empty(x.size, np.float32)
         kept = weighted_coins(x, rate, stream, chosen, values)

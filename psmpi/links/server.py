@@ -10,7 +10,10 @@ import numpy as np
 
 from psmpi.base import Codec, Frame, LinkError, Plan, ServerLink, Vector, Wire
 from psmpi.links import envelope
-from psmpi.links.ends import (
+from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, SKIP, STOP
+from psmpi.links.metering import Meter, MeteredCodec
+from psmpi.links.model_monitor import Observer
+from psmpi.links.protocol import (
     CHECKSUM,
     Outgoing,
     checksum,
@@ -20,11 +23,8 @@ from psmpi.links.ends import (
     paper_bits,
     require,
 )
-from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, SKIP, STOP
-from psmpi.links.journal import Journal
-from psmpi.links.metering import Meter, MeteredCodec
-from psmpi.links.observer import Observer
-from psmpi.links.transport import Transport
+from psmpi.links.replay_log import Journal
+from psmpi.links.transport.base import Transport
 
 
 class Server(ServerLink):

@@ -9,7 +9,10 @@ import numpy as np
 
 from psmpi.base import Codec, Frame, LinkError, Plan, Stopped, Vector, Wire, WorkerLink
 from psmpi.links import envelope
-from psmpi.links.ends import (
+from psmpi.links.compute_speed import Pace
+from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, STOP
+from psmpi.links.metering import Meter, MeteredCodec
+from psmpi.links.protocol import (
     CHECKSUM,
     Outgoing,
     Told,
@@ -19,11 +22,8 @@ from psmpi.links.ends import (
     pack,
     require,
 )
-from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, STOP
-from psmpi.links.journal import Journal
-from psmpi.links.metering import Meter, MeteredCodec
-from psmpi.links.pace import Pace
-from psmpi.links.transport import Transport
+from psmpi.links.replay_log import Journal
+from psmpi.links.transport.base import Transport
 
 _Booked = tuple[bool, int, int]  # whether it has a frame, its paper bits and bytes
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from psmpi.base import ConfigError, Problem
-from psmpi.problems import spec
-from psmpi.problems.dataset import Dataset
+from psmpi.data import spec
+from psmpi.data.dataset import Dataset
+from psmpi.data.partition import PARTITIONS
+from psmpi.data.registry import DATASETS, SYNTHETIC, load
 from psmpi.problems.linear import Linear, Logistic, Softmax
 from psmpi.problems.mlp import Mlp
-from psmpi.problems.partition import PARTITIONS
 from psmpi.problems.quadratic import QUADRATIC, Quadratic
-from psmpi.problems.sources import DATASETS, SYNTHETIC, load
 from psmpi.problems.supervised import INITS, Supervised
 
 PROBLEMS: dict[str, type[Problem]] = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.problems.blocks import Blocks
-from psmpi.problems.draws import LANCZOS, generator
+from psmpi.problems.row_blocks import Blocks
+from psmpi.random import LANCZOS, generator
 
 _GRAM = 64  # up to this many columns the Gram matrix is formed and solved exactly
 _SAFETY = 1.01

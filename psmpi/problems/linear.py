@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from psmpi.base import ConfigError, Indices, Vector
-from psmpi.problems import curvature, losses, reference
-from psmpi.problems.dataset import Dataset, is_sparse
-from psmpi.problems.layer import Array, DenseLayer, Model, SparseLayer, add_few
+from psmpi.data.dataset import Dataset, is_sparse
+from psmpi.problems import curvature, losses, optimum
+from psmpi.problems.linear_layer import Array, DenseLayer, Model, SparseLayer, add_few
 from psmpi.problems.supervised import Supervised, check_alike
 
 
@@ -47,7 +47,7 @@ class Linear(Supervised):
         """
         if self.l2 == 0 or self.l1 > 0:
             return None
-        return reference.minimum(self, self._hash())
+        return optimum.minimum(self, self._hash())
 
     def smoothness(self) -> float:
         """Return c (M/N) lambda_max(X~^T X~) + l2: bounds the gradient's Lipschitz L.

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from psmpi.base import Indices
-from psmpi.problems.layer import Array
+from psmpi.problems.linear_layer import Array
 
 
 def softmax(z: Array, y: Indices, derivative: bool) -> float:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from psmpi.base import ConfigError, Indices, Vector
-from psmpi.problems.dataset import Dataset
-from psmpi.problems.layer import Array, Model
+from psmpi.data.dataset import Dataset
+from psmpi.data.spec import nearest
+from psmpi.problems.linear_layer import Array, Model
 from psmpi.problems.losses import LOSSES
-from psmpi.problems.network import ACTIVATIONS, Network
-from psmpi.problems.spec import nearest
+from psmpi.problems.mlp_layers import ACTIVATIONS, Network
 from psmpi.problems.supervised import Supervised
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import ConfigError, Indices, Problem, Vector
-from psmpi.problems.draws import DATA, NOISE, START, WORKERS, generator
+from psmpi.random import DATA, NOISE, START, WORKERS, generator
 
 Array = NDArray[np.float64]
 

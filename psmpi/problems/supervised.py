@@ -11,12 +11,12 @@ from typing import Any, Self
 import numpy as np
 
 from psmpi.base import ConfigError, Indices, Problem, Vector
-from psmpi.problems.blocks import Blocks
-from psmpi.problems.dataset import Dataset
-from psmpi.problems.draws import START, generator
-from psmpi.problems.layer import Array, Model
-from psmpi.problems.partition import ALL, split
-from psmpi.problems.spec import nearest
+from psmpi.data.dataset import Dataset
+from psmpi.data.partition import ALL, split
+from psmpi.data.spec import nearest
+from psmpi.problems.linear_layer import Array, Model
+from psmpi.problems.row_blocks import Blocks
+from psmpi.random import START, generator
 
 INITS = ("glorot", "zeros")
 

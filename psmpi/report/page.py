@@ -8,16 +8,17 @@ from html import escape
 from pathlib import Path
 
 from psmpi.base import ConfigError
-from psmpi.record import Json, Run
-from psmpi.report.look import CSS, RAMP
-from psmpi.report.numbers import COLUMNS, PARTS, flat, names, split, totals
+from psmpi.report.comparison import arrivals, headline, notes
+from psmpi.report.metrics import COLUMNS, PARTS, flat, names, split, totals
 from psmpi.report.pictures import Picture, pictures, swatch, swatch_again
-from psmpi.report.targets import arrivals, headline, notes
+from psmpi.report.style import CSS, RAMP
 from psmpi.report.units import share
+from psmpi.runs.record import Json
+from psmpi.runs.recorded import RecordedRun
 
 
 def html(
-    runs: Sequence[Run], path: str | os.PathLike[str], *, force: bool = False
+    runs: Sequence[RecordedRun], path: str | os.PathLike[str], *, force: bool = False
 ) -> Path:
     """Write the report of ``runs`` to ``path`` and return that.
 
@@ -41,7 +42,7 @@ def html(
     return target
 
 
-def page(runs: Sequence[Run]) -> str:
+def page(runs: Sequence[RecordedRun]) -> str:
     """Return the report of ``runs`` as the text of an HTML page."""
     called = [escape(name) for name in names(runs)]
     legend = [f"{swatch(i)}{name}" for i, name in enumerate(called)]
@@ -101,7 +102,7 @@ def _cell(text: str, exact: object = None) -> str:
     return f"<td{more}>{escape(text)}</td>"
 
 
-def _numbers(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
+def _numbers(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
     found = [totals(run) for run in runs]
     # The parts of the time have a table of their own, beside their bars.
     columns = [column for column in COLUMNS if column.title not in PARTS]
@@ -119,7 +120,7 @@ def _numbers(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _arrivals(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
+def _arrivals(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
     known = dict(zip(names(runs), labels, strict=True))
     result = []
     for target, head, rows in arrivals(runs):
@@ -130,7 +131,7 @@ def _arrivals(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     return result
 
 
-def _time(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
+def _time(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
     colours = dict(zip((*PARTS, "other"), RAMP, strict=True))
     who, rows = [], []
     for run, label in zip(runs, labels, strict=True):
@@ -159,7 +160,7 @@ def _time(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _settings(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
+def _settings(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
     """Return what all runs have in common, and what they differ in."""
     every = [_facts(run) for run in runs]
     keys = list(dict.fromkeys(key for facts in every for key in facts))
@@ -179,7 +180,7 @@ def _settings(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     return [*result, _table(["", ""], [escape(key) for key in same], common, "facts")]
 
 
-def _facts(run: Run) -> Mapping[str, str]:
+def _facts(run: RecordedRun) -> Mapping[str, str]:
     manifest: Json = {k: v for k, v in run.manifest.items() if k != "config"}
     return {
         **flat(run.manifest.get("config", {})),

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from psmpi.record import Json, Run
-from psmpi.report.look import FAINT, INK, PAGE, VARIABLES, Pen, pen
+from psmpi.report.style import FAINT, INK, PAGE, VARIABLES, Pen, pen
 from psmpi.report.units import units
+from psmpi.runs.record import Json
+from psmpi.runs.recorded import RecordedRun
 
 Point = tuple[float, float]
 SWATCH = (0.6, 0.2)  # inches
@@ -54,7 +55,7 @@ class Picture:
     notes: list[str]
 
 
-def pictures(runs: Sequence[Run], names: Sequence[str]) -> list[Picture]:
+def pictures(runs: Sequence[RecordedRun], names: Sequence[str]) -> list[Picture]:
     """Return the pictures that these runs have points for."""
     rows = [run.rows for run in runs if run.rows]
     residual = rows and all(
@@ -87,7 +88,7 @@ def swatch_again(index: int) -> str:
 
 
 def _picture(
-    runs: Sequence[Run], names: Sequence[str], across: Axis, up: Axis
+    runs: Sequence[RecordedRun], names: Sequence[str], across: Axis, up: Axis
 ) -> Picture | None:
     """Draw one picture; None where there is nothing to see."""
     every = [_points(run.rows, across, up) for run in runs]
@@ -173,7 +174,7 @@ def _across(across: Axis, curves: Sequence[list[Point]]) -> Axis:
     return replace(across, log=wide)
 
 
-def _targets(runs: Sequence[Run], up: Axis) -> list[float]:
+def _targets(runs: Sequence[RecordedRun], up: Axis) -> list[float]:
     metric = up.title.split()[0]
     found = {t for run in runs if run.summary for t in run.summary["reached"]}
     pairs = (target.partition("=") for target in found)

@@ -12,10 +12,11 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from psmpi.record import Json, Run
-from psmpi.report.numbers import COLUMNS, NONE, PARTS, flat, names, totals
-from psmpi.report.targets import SPENT, arrivals, headline, notes
+from psmpi.report.comparison import SPENT, arrivals, headline, notes
+from psmpi.report.metrics import COLUMNS, NONE, PARTS, flat, names, totals
 from psmpi.report.units import seconds, size
+from psmpi.runs.record import Json
+from psmpi.runs.recorded import RecordedRun
 
 PIPED_WIDTH = 200  # one line a run, for grep and for logs
 KEY_WIDTH = 26  # a longer name is folded, not cut
@@ -30,7 +31,7 @@ def console(file: IO[str] | None = None) -> Console:
     return Console(file=file, width=PIPED_WIDTH)
 
 
-def table(runs: Sequence[Run]) -> RenderableType:
+def table(runs: Sequence[RecordedRun]) -> RenderableType:
     """Return the comparison of runs, one row each, for any width of terminal.
 
     All columns are there at every width: where they do not fit beside one another, the
@@ -60,7 +61,7 @@ LEGEND = (
 )
 
 
-def details(run: Run) -> RenderableType:
+def details(run: RecordedRun) -> RenderableType:
     """Return all there is to know about one run: settings, result, targets, ranks."""
     total = totals(run)
     facts = {c.title: c.cell(total) for c in COLUMNS if c.group != "time"}
@@ -90,7 +91,7 @@ def _pairs(title: str, facts: dict[str, str]) -> RenderableType:
     return Group(grid, "")
 
 
-def _targets(runs: Sequence[Run]) -> Iterator[RenderableType]:
+def _targets(runs: Sequence[RecordedRun]) -> Iterator[RenderableType]:
     for target, titles, rows in arrivals(runs):
         columns = [_Column(title, "spent") for title in titles[: len(SPENT)]]
         columns += [_Column(title, "against") for title in titles[len(SPENT) :]]

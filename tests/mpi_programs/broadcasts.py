@@ -3,7 +3,7 @@
 import numpy as np
 
 from psmpi.links.envelope import NBYTES, outbox, seal
-from psmpi.links.world import World
+from psmpi.links.mpi_job import World
 
 SEGMENTS = (16, 64, 4096)
 MAX = 21_000

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from psmpi import config
 from psmpi.base import Plan, Stopped
-from psmpi.links.ends import longest
-from psmpi.links.world import World
+from psmpi.links.mpi_job import World
+from psmpi.links.protocol import longest
 from psmpi.problems import make_problem
+from psmpi.runs import config
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from play import CountingServer, Diary, WritingWorker
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.helpers.roles import CountingServer, Diary, WritingWorker
 
 DATA = "synthetic:quadratic,dim=37,condition=20,heterogeneity=1,noise=0.3"
 SCHEDULE = "warmup0:5+drop:0.1@300,600+drop:7@800"
@@ -66,7 +66,9 @@ def work(world, transport, algorithm, problem, plan):
 
 
 def check(world, name, options):
-    run = config.run(name, data=DATA, dtype="float64", lr=0.05, batch=10, **options)
+    run = config.configure(
+        name, data=DATA, dtype="float64", lr=0.05, batch=10, **options
+    )
     algorithm = run.build()
     problem = make_problem(DATA, dtype=np.float64)
     plan = Plan(

@@ -9,7 +9,7 @@ import threading
 import time
 
 from psmpi.base import ConfigError, LinkError
-from psmpi.links.world import World
+from psmpi.links.mpi_job import World
 
 WHAT, WHO = sys.argv[1:]
 

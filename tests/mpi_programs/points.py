@@ -10,7 +10,7 @@ import pytest
 
 from psmpi.base import LinkError
 from psmpi.links.envelope import ENVELOPE, NBYTES, outbox, seal
-from psmpi.links.world import World
+from psmpi.links.mpi_job import World
 
 world = World()
 SERVER = world.rank == 0

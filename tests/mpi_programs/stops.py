@@ -6,10 +6,10 @@ import signal
 import sys
 import time
 
-from psmpi import config, rank
+from psmpi.links.mpi_job import World
 from psmpi.links.server import Server
 from psmpi.links.worker import Worker
-from psmpi.links.world import World
+from psmpi.runs import config, rank
 
 HOW, ALGORITHM, OPTIONS = sys.argv[1:]
 
@@ -42,5 +42,5 @@ elif world.rank == 2 and HOW != "run":
     Worker.hold = hold
 how = {"workers": 3, "rounds": 100_000, "evaluate_every": 1000, "optimum": False}
 how |= {"data": "synthetic:softmax,samples=80,features=6", "seed": 2}
-rank.take_part(world, config.run(ALGORITHM, **how | json.loads(OPTIONS)), None)
+rank.take_part(world, config.configure(ALGORITHM, **how | json.loads(OPTIONS)), None)
 world.leave()

@@ -1,0 +1,84 @@
+"""Frames of floats at few indices, which several codecs send.
+
+=====================================  ===============================================
+bytes                                  content
+=====================================  ===============================================
+0 .. h - 1                             header: mode and count, see ``indices``
+h .. h + 4 count - 1                   values, float32, by ascending index, none 0
+h + 4 count ..                         index stream, zero padding
+=====================================  ===============================================
+
+Where a codec's values are float64 (``wide``), they take 8 count bytes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from psmpi.base import Codec, Frame, Vector
+from psmpi.codecs import validation
+from psmpi.codecs.layout import index_stream
+from psmpi.codecs.layout.index_stream import Chosen
+from psmpi.kernels.sparse import scatter_add, values_ok
+
+NONZERO = np.uint32(1)  # the least bit pattern of a value that is sent
+# That of an entry: float64 magnitudes up to 2^-150 are 0 as float32.
+LEAST = {4: np.uint64(1), 8: np.float64(2.0**-150).view(np.uint64) + np.uint64(1)}
+
+
+class SparseCodec(Codec):
+    """Everything about such a codec but the choice of entries."""
+
+    few: ClassVar[bool] = True
+
+    @property
+    def wide(self) -> bool:
+        """Whether values are float64; else they are float32."""
+        return False
+
+    def most(self, dim: int) -> int:
+        """Return the largest number of entries of a frame."""
+        return dim
+
+    def max_nbytes(self, dim: int) -> int:
+        """Return the bytes of a frame with all entries that the codec may send."""
+        most = self.most(validation.length(self.id, dim, validation.MAX_SPARSE_DIM))
+        return (8 if self.wide else 4) * most + index_stream.max_nbytes(most, dim)
+
+    def paper_bits(self, frame: Frame, dim: int) -> int:
+        """Return nnz * (32 + ceil(log2 dim)), with 64 for ``wide`` values."""
+        header = index_stream.read_header(self.id, frame, dim, self.most(dim))
+        return header.count * ((64 if self.wide else 32) + index_stream.width(dim))
+
+    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+        """Add ``scale`` times the values to their entries of ``out``, in O(k)."""
+        frame, out = (
+            validation.received(self.id, frame),
+            validation.target(self.id, out),
+        )
+        scale = validation.factor(self.id, scale)
+        header = index_stream.read_header(self.id, frame, out.size, self.most(out.size))
+        wide, first, count = self.wide, header.nbytes, header.count
+        last = first + (8 if wide else 4) * count
+        if frame.size < last or not values_ok(frame, first, count, wide, NONZERO):
+            validation.damaged(self.id, "a value is missing, 0 or not finite")
+        chosen = index_stream.read(self.id, header, frame[last:], out.size)
+        scatter_add(frame, first, wide, chosen, out, scale)
+
+    def write(
+        self, values: Vector, chosen: Chosen, dim: int, out: Frame | None
+    ) -> Frame:
+        """Return the frame of ``values`` at the ascending indices ``chosen``.
+
+        The values are rounded to float32 unless they are sent ``wide``.
+        """
+        header, stream = index_stream.plan(chosen, dim)
+        last = header.nbytes + (8 if self.wide else 4) * header.count
+        size = last + stream
+        frame = np.empty(size, np.uint8) if out is None else out
+        header.write(frame)
+        frame[header.nbytes : last].view("<f8" if self.wide else "<f4")[:] = values
+        index_stream.write(header, chosen, dim, frame[last:size])
+        return frame[:size]

@@ -1,0 +1,67 @@
+"""The choice of the k largest entries of every block, which several codecs send."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from psmpi.base import Indices, Vector
+from psmpi.codecs import validation
+from psmpi.codecs.layout.blocks import Blockwise
+from psmpi.codecs.layout.index_stream import Chosen
+from psmpi.codecs.layout.sparse_values import LEAST
+from psmpi.kernels.select import top_k_blocks
+
+
+@dataclass(frozen=True)
+class Largest(Blockwise):
+    """Which entries are chosen; what is sent of them is the codec's.
+
+    Parameters
+    ----------
+    k : float or int
+        Entries per block: below 1 a fraction of the block's length, rounded up; else a
+        count, of which a shorter block gives all that it has.
+    block : int, optional
+        Entries per block; the last block may be shorter. Without it, and without
+        ``bounds``, the vector is one block.
+    bounds : tuple of int, optional
+        Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
+        of a model. Starts with 0, ascends, ends with the vector's length.
+    """
+
+    k: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "k", validation.amount(self.id, self.k))
+
+    def counts(self, dim: int) -> Indices:
+        """Return the k of every block, int64; a count above all lengths is refused."""
+        return _counts(self, dim)[0]
+
+    def most(self, dim: int) -> int:
+        """Return the largest number of entries of a frame."""
+        return _counts(self, dim)[1]
+
+    def shares(self, dim: int) -> np.ndarray:
+        """Return k / length of every block: the least part of ||x_b||^2 in v_b."""
+        return self.counts(dim) / np.diff(self.blocks(dim))
+
+    def choose(self, x: Vector) -> Chosen:
+        """Return the ascending indices of the largest entries of every block of ``x``.
+
+        Among equal magnitudes the lower index comes first. Entries that float32 takes
+        for 0 are not chosen.
+        """
+        return top_k_blocks(
+            x, self.blocks(x.size), self.counts(x.size), LEAST[x.itemsize]
+        )
+
+
+@functools.lru_cache(maxsize=64)  # asked for several times by every message
+def _counts(codec: Largest, dim: int) -> tuple[Indices, int]:
+    counts = validation.counts(codec.id, codec.k, np.diff(codec.blocks(dim)))
+    return counts, int(counts.sum())

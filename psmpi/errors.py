@@ -1,0 +1,51 @@
+"""What psmpi raises, the exit statuses of its commands, and hints for misspelt names.
+
+Every exception that psmpi raises on purpose is a ``PsmpiError`` whose text is one line:
+the thing, what is wrong with it, what was given, and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+#: Exit statuses of the command line. 0 means that the run did what was asked.
+EXIT_USAGE = 2  # wrong usage or configuration
+EXIT_FAILED = 3  # a rank failed
+EXIT_UNMET = 4  # a target was not reached in the rounds given
+EXIT_INTERRUPTED = 130  # ended by Ctrl-C (128 + SIGINT)
+
+
+class PsmpiError(Exception):
+    """A failure that psmpi explains in one line; ``exit_status`` is the command's."""
+
+    exit_status: ClassVar[int] = EXIT_FAILED
+
+
+class ConfigError(PsmpiError, ValueError):
+    """What the user asked for can't be done as asked: names, values, files."""
+
+    exit_status: ClassVar[int] = EXIT_USAGE
+
+
+class FrameError(PsmpiError, ValueError):
+    """The bytes of a frame are not what its codec writes (damaged, cut, or hostile)."""
+
+
+class LinkError(PsmpiError):
+    """A message is out of step, stale or damaged, or a peer is gone."""
+
+
+class Stopped(Exception):
+    """The server has ended the run. Control flow, raised in a worker's ``pull``."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return ``"did you mean NEAREST?"``, or ``otherwise`` if no known name is close.
+
+    >>> did_you_mean("lac", ["laq", "sgd"])
+    'did you mean laq?'
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {near[0]}?" if near else otherwise

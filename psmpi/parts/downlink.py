@@ -1,0 +1,183 @@
+"""How the server's step reaches the workers' models: as a model, or as an update.
+
+Either way the server and all workers hold the same bits afterwards, unless a *model* is
+sent through a lossy codec: workers then compute at what they received.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from psmpi.base import (
+    Codec,
+    ConfigError,
+    Frame,
+    Plan,
+    ServerLink,
+    Vector,
+    Wire,
+    WorkerLink,
+)
+from psmpi.kernels.vector import add_scaled
+from psmpi.parts.memory import Direct, ErrorFeedback, Memory, expected
+from psmpi.parts.momentum import check
+from psmpi.parts.options import Descent
+
+DOWNLINKS = ("model", "update", "feedback")
+
+
+class Downlink:
+    """Both ends of one downlink; ``memory`` is what its sender remembers.
+
+    ``updates``: it sends C(update), and the server does to its own model what that
+    tells the workers. Without, it sends the model, through a lossy codec the innovation
+    on the last one.
+    """
+
+    def __init__(self, memory: Memory, *, updates: bool) -> None:
+        self.memory = memory
+        self.updates = updates
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether a worker gets the whole model, whatever its own has become."""
+        return not self.updates and isinstance(self.memory, Direct)
+
+    def step(
+        self,
+        link: ServerLink,
+        x: Vector,
+        update: Vector,
+        alpha: float,
+        *,
+        key: int = 0,
+        eta: float = 1.0,
+        to: Sequence[int] | None = None,
+    ) -> None:
+        """Do x <- x - alpha update at the server; tell the workers ``to``, or all.
+
+        ``eta`` is the step size that the memory scales what it carries by.
+        """
+        if not self.updates:
+            add_scaled(x, update, -alpha)
+        frame = self.memory.encode(update if self.updates else x, key, eta)
+        self.memory.commit()
+        if to is None:
+            link.bcast(frame)
+        else:
+            for worker in to:
+                link.send(worker, frame)
+        if self.updates:
+            link.down.decode_add(frame, x, -alpha)
+
+    def receive(self, link: WorkerLink, x: Vector, alpha: float) -> None:
+        """The same at a worker."""
+        if self.updates:
+            link.down.decode_add(expected(link.pull()), x, -alpha)
+        else:
+            self.memory.accept(link.pull(), x)
+
+
+def require_contraction(codec: Codec, dim: int, what: str) -> None:
+    """Refuse error feedback over a codec that may lose all of a vector, or more.
+
+    What it leaves behind would grow from round to round instead of being made good.
+    """
+    loss = codec.error(dim)
+    if loss >= 1:
+        remedy = (
+            "divide its output by 1 + omega (NAME:scaled, or --scaled for uploads), or "
+            "give it more bits or entries"
+            if codec.unbiased and loss < math.inf
+            else "take another codec, or give it more bits or entries"
+        )
+        raise ConfigError(
+            f"{what}: error feedback needs a codec with E||C(x) - x||^2 < ||x||^2, but "
+            f"{codec} may lose {loss:.3g} ||x||^2 at dimension {dim}; {remedy}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicated(Descent):
+    """A model that every rank holds, and steps that every rank does.
+
+    Parameters
+    ----------
+    downlink:
+        What the server sends: model (as floats, or as --down-codec's innovation on the
+        last one), update (the sum of what workers sent, exact unless --down-codec is
+        lossy) or feedback (the same with error feedback at the server; by default
+        through the workers' codec).
+    momentum:
+        mu of the workers' momentum; 0: none.
+    weight_decay:
+        lambda: every step also pulls the model by lambda x towards 0.
+    """
+
+    downlink: str | None = None
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    default_downlink: ClassVar[str] = "model"
+    default_down_codec: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(self.momentum, self.weight_decay)
+
+    def way_down(self) -> str:
+        """Return which of ``DOWNLINKS`` this is."""
+        way = self.downlink or self.default_downlink
+        if way not in DOWNLINKS:
+            raise ConfigError(
+                f"downlink: must be one of {', '.join(DOWNLINKS)}, got {way!r}"
+            )
+        return way
+
+    def wire(self, plan: Plan) -> Wire:
+        up, down = self.up_codec(plan), self.down_wire(plan)
+        way = self.way_down()
+        if way == "feedback":
+            require_contraction(down, plan.dim, f"{self.id} --downlink feedback")
+        return Wire(up, down, replicated=way != "model" or self.exact_down(plan))
+
+    def down_wire(self, plan: Plan | None) -> Codec:
+        """Return the codec of what the server sends."""
+        way = self.way_down()
+        if self.down_codec is None and way == "feedback":
+            if self.bits_down is None:
+                return self.up_codec(plan)
+            options = self.codec_options() | {"bits": self.bits_down}
+            return self._make(self.codec or self.default_codec, options, plan)
+        if self.down_codec is None and way == "update":
+            few = self.up_codec(plan).few
+            return self._named_down("sparse" if few else "dense", plan)
+        return super().down_wire(plan)
+
+    def down(self, codec: Codec, x: Vector, plan: Plan) -> Downlink:
+        """Return one end of the downlink; all ends start at ``x``."""
+        match self.way_down():
+            case "model":
+                return Downlink(self.down_memory(codec, x, plan), updates=False)
+            case "update":
+                return Downlink(Direct(codec), updates=True)
+            case _:
+                return Downlink(self.feedback(codec, x), updates=True)
+
+    def feedback(self, codec: Codec, x: Vector) -> Memory:
+        """Return the error feedback of one sender of vectors like ``x``."""
+        return ErrorFeedback(codec, x.size, x.dtype, rescale=self.rescales())
+
+    def rescales(self) -> bool:
+        """Whether errors keep their weight in the model when the step size changes."""
+        return True
+
+
+def add_up(link: ServerLink, frames: Iterable[Frame | None], out: Vector) -> None:
+    """Set ``out`` to the sum of the frames, in the order in which they are given."""
+    out[:] = 0
+    for frame in frames:
+        link.up.decode_add(expected(frame), out)

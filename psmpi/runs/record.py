@@ -1,0 +1,235 @@
+"""The run directory: what a run was, how it went, and what it came to.
+
+``manifest.json`` is written first: configuration, versions, hosts, digest.
+``rows.jsonl`` grows by one line per evaluated round, flushed at once, so that another
+process can follow it. ``summary.json`` appears, whole, when the run has ended; without
+it the run is still going on or was killed. All three are strict JSON: a number that is
+not finite is null.
+
+*Dense bits* are what the uncompressed method would have sent for the same number of
+gradient steps: 32 bits per entry, whatever the run's dtype. With a server that is
+gradient descent or plain SGD, every worker, every step; a round has one step, or
+``local_steps``, and of AsyLPG one step of one worker. Without, it is DSGD, every worker
+to every neighbour::
+
+    dense_bits_up = dense_bits_down = 32 * dim * workers * rounds * local_steps
+    dense_bits_up = 32 * dim * 2 * edges * rounds
+
+Where the server relays, DSGD's frames go up once each, and those bits are down.
+
+The *ratio to uncompressed* is ``dense_bits_up / paper_bits_up``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psmpi import __version__
+from psmpi.base import ConfigError
+
+FORMAT = 1  # of the directory; a reader refuses what is newer than itself
+MANIFEST, ROWS, SUMMARY = "manifest.json", "rows.jsonl", "summary.json"
+MODEL = "model.npy"  # the final model, shape (dim,)
+DECISIONS = "decisions.npz"  # what depended on time, by rank: int64, in order of making
+
+#: What every row has, and what is null in a row that comes without it.
+ROW_KEYS = (
+    *("round", "loss", "uploads", "paper_bits_up", "paper_bits_down"),
+    *("wire_bytes_up", "wire_bytes_down", "seconds"),
+)
+ROW_NULLABLE = ("residual", "accuracy", "gradient_norm")
+#: What a run hands to ``RunWriter.finish``; the dense bits are added there.
+SUMMARY_KEYS = (
+    *("algorithm", "workers", "rounds", "uploads", "paper_bits_up", "paper_bits_down"),
+    *("wire_bytes_up", "wire_bytes_down", "seconds", "loss", "residual", "accuracy"),
+    *("reached", "ranks", "dim", "data", "options", "dtype", "seed"),
+)
+
+# Modules that only start runs and show what has come of them.
+_NOT_COMPUTING = (
+    *("report", "cli.py", "start.py", "banners.py", "launcher.py", "supervisor.py"),
+    *("__init__.py", "__main__.py", "comparison.py", "jobs.py", "record.py"),
+)
+
+Json: TypeAlias = dict[str, Any]
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as strict JSON has it: no numpy, no NaN, no infinity."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.dtype | type):
+        return np.dtype(value).name
+    return value
+
+
+def versions(mpi: str | None = None) -> Json:
+    """Return the versions a result depends on; ``mpi`` is the MPI library's own line.
+
+    They are read from the installed metadata, so nothing heavy is imported for them.
+    """
+    found: Json = {"python": platform.python_version(), "psmpi": __version__}
+    for package in ("numpy", "numba", "mpi4py"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return {**found, "mpi": mpi}
+
+
+def code_digest() -> str:
+    """Return a hex digest of the modules of psmpi that decide what a run computes."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        name = path.relative_to(folder)
+        if name.parts[0] not in _NOT_COMPUTING:
+            digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def dense_bits(summary: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the bits that an uncompressed run of this length sends up, and down."""
+    frames = summary.get("dense_frames")
+    if frames is None:  # of a run that has not ended, or is older than these
+        steps = int((summary.get("options") or {}).get("local_steps") or 1)
+        frames = [int(summary["rounds"]) * int(summary["workers"]) * steps] * 2
+    up, down = (32 * int(summary["dim"]) * int(count) for count in frames)
+    return up, down
+
+
+class RunWriter:
+    """Creates a run directory and fills it, row by row, then the summary.
+
+    A context manager: leaving it closes the files and writes no summary, so a run that
+    failed can be told from one that ended.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        config: Mapping[str, Any],
+        *,
+        hosts: Sequence[str],
+        digests: Mapping[str, str],
+        mpi: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError:
+            raise ConfigError(
+                f"{self.path}: already exists, and nothing is overwritten; "
+                "give another directory, or move this one away"
+            ) from None
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: can't be created ({error.strerror}); "
+                "give a directory that you may write to"
+            ) from None
+        machine = {
+            "system": platform.platform(),
+            "processor": platform.machine(),
+            "cpus": os.cpu_count(),
+        }
+        manifest = {
+            "format": FORMAT,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": config,
+            "digests": digests,
+            "hosts": list(hosts),
+            "machine": machine,
+            "versions": versions(mpi),
+        }
+        _write(self.path / MANIFEST, manifest)
+        self._rows = (self.path / ROWS).open("x", encoding="utf-8")
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row, flushed. What is nullable may be missing; more may be there.
+
+        Raises ``ConfigError`` for a row that lacks one of ``ROW_KEYS``.
+        """
+        require_keys(row, ROW_KEYS, "a row")
+        line = _strict({**dict.fromkeys(ROW_NULLABLE), **row})
+        self._rows.write(line + "\n")
+        self._rows.flush()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, with the dense bits added, and close the directory.
+
+        Raises ``ConfigError`` for a summary that lacks one of ``SUMMARY_KEYS``.
+        """
+        require_keys(summary, SUMMARY_KEYS, "a summary")
+        up, down = dense_bits(summary)
+        self.close()
+        full = {**summary, "dense_bits_up": up, "dense_bits_down": down}
+        _write(self.path / SUMMARY, full)
+
+    def save(self, name: str, array: NDArray[Any]) -> None:
+        """Write an array into the directory."""
+        np.save(self.path / name, array)
+
+    def save_decisions(self, decisions: Sequence[Sequence[int]]) -> None:
+        """Write what each rank decided by time, if any did."""
+        if any(decisions):
+            arrays: dict[str, Any] = {
+                f"rank{rank}": np.array(made, np.int64)
+                for rank, made in enumerate(decisions)
+            }
+            np.savez_compressed(self.path / DECISIONS, **arrays)
+
+    def close(self) -> None:
+        """Close the files; a second time does nothing."""
+        self._rows.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _strict(value: Any, indent: int | None = None) -> str:
+    return json.dumps(plain(value), allow_nan=False, indent=indent)
+
+
+def _write(path: Path, value: Any) -> None:
+    # A reader, or a resumed job after a power cut, sees all of the file or none.
+    part = path.with_name(path.name + ".tmp")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(_strict(value, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def require_keys(value: Mapping[str, Any], keys: Sequence[str], what: str) -> None:
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise ConfigError(f"{what}: lacks {', '.join(missing)}")

@@ -1,0 +1,90 @@
+"""A rank's part of a run: the server's role or a worker's, over any link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from psmpi.base import ConfigError, Problem, Stopped
+from psmpi.links import compute_speed
+from psmpi.links.metering import MeteredProblem
+from psmpi.links.replay_log import Journal
+from psmpi.links.server import Server
+from psmpi.links.transport.base import Transport
+from psmpi.links.worker import Worker
+from psmpi.runs.evaluation import Diverged, Evaluation, Row
+from psmpi.runs.setup import Job, speeds_of
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the server's role leaves: rows and targets, its end, its last state."""
+
+    evaluation: Evaluation
+    link: Server
+    state: Any
+
+
+def serve(
+    job: Job,
+    transport: Transport,
+    on_row: Callable[[Row], None],
+    optimum: float | None,
+    journal: Journal | None = None,
+    stop_at: int | None = None,
+) -> Served:
+    """Run the server's role to the end of the run, evaluation and farewell included.
+
+    ``stop_at``: end in this round, whatever the targets say.
+    """
+    server = Server(transport, job.wire, job.plan, journal)
+    state = job.algorithm.server_state(server, job.problem, job.plan)
+    evaluation = Evaluation(
+        job.problem, job.run.how, optimum, server.meter, transport.now, on_row
+    )
+    more = partial(job.algorithm.row, server, state)
+    every = job.run.how.evaluate_every
+    with _telling(lambda: f"the server, round {state.round}"):
+        for iterate in job.algorithm.server(server, job.plan, state):
+            due = iterate.round % every == 0
+            enough = due and evaluation.take(iterate.round, iterate.x, more)
+            if iterate.round == stop_at if stop_at is not None else enough:
+                break
+        else:
+            evaluation.take(state.round, state.x, more)
+    server.stop()
+    return Served(evaluation, server, state)
+
+
+def work(
+    job: Job, transport: Transport, part: Problem, journal: Journal | None = None
+) -> Worker:
+    """Run a worker's role until the server ends the run."""
+    number = transport.node - 1
+    speeds, slow = speeds_of(job.run.how)
+    own = compute_speed.Pace(number, job.plan.seed, speeds, slow.get(number, 1.0))
+    worker = Worker(transport, job.wire, job.plan, own, journal)
+    metered = MeteredProblem(part, worker.meter, worker.hold)
+    state = job.algorithm.worker_state(worker, metered, job.plan)
+    try:
+        with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):
+            job.algorithm.worker(worker, metered, job.plan, state)
+    except Stopped:
+        worker.leave()
+    return worker
+
+
+@contextmanager
+def _telling(where: Callable[[], str]) -> Iterator[None]:
+    """Say where a run broke that was well configured: its numbers did not stay finite.
+
+    A codec refuses what is not finite as it refuses any bad input; once rounds have
+    begun that is a failed run, not a wrong command.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        raise Diverged(f"{where()}: {error}; if it diverged, lower --lr") from error

@@ -1,0 +1,117 @@
+"""Roles in process with all that they did written down, for exact identities."""
+
+import numpy as np
+
+from psmpi.base import Problem, Stopped
+from psmpi.links.server import Server
+from psmpi.links.transport import local
+from psmpi.links.worker import Worker
+
+
+class Diary(Problem):
+    """A shard whose gradients are added up, each times its step size."""
+
+    def __init__(self, problem, eta):
+        self.problem, self.eta = problem, eta
+        self.dim, self.bounds = problem.dim, problem.bounds
+        self.samples = problem.samples
+        self.steps = 0
+        self.walked = np.zeros(self.dim)
+
+    def grad(self, x, out, batch=None):
+        loss = self.problem.grad(x, out, batch)
+        self.walked += self.eta(self.steps) * out.astype(np.float64)
+        self.steps += 1
+        return loss
+
+    def start(self, seed):
+        return self.problem.start(seed)
+
+    def loss(self, x):
+        return self.problem.loss(x)
+
+    def shard(self, worker, workers):
+        raise AssertionError("is one already")
+
+    def digest(self):
+        return self.problem.digest()
+
+
+class WritingWorker(Worker):
+    """A worker's end that keeps what it pushed, decoded."""
+
+    def __init__(self, transport, wire, plan):
+        super().__init__(transport, wire, plan)
+        self.codec, self.dim, self.pushed = wire.up, plan.dim, []
+
+    def push(self, frame):
+        self.pushed.append(self.codec.decode(frame, self.dim, dtype=np.float64))
+        super().push(frame)
+
+
+class CountingServer(Server):
+    """A server's end that counts what it took of each worker."""
+
+    def __init__(self, transport, wire, plan):
+        super().__init__(transport, wire, plan)
+        self.taken = [0] * plan.workers
+
+    def gather(self, workers=None):
+        for worker, frame in zip(
+            range(self.workers) if workers is None else workers,
+            super().gather(workers),
+            strict=True,
+        ):
+            self.taken[worker] += 1
+            yield frame
+
+
+class Play:
+    """All roles of a run: ends, states and diaries; ``run`` plays it in process."""
+
+    def __init__(self, algorithm, problem, plan, seed=None):
+        self.algorithm, self.plan = algorithm, plan
+        wire, eta = algorithm.wire(plan), algorithm.eta(plan)
+        self.baton, transports = local.connect(plan.workers + 1, seed=seed)
+        self.server = CountingServer(transports[0], wire, plan)
+        self.workers = [WritingWorker(t, wire, plan) for t in transports[1:]]
+        shards = [problem.shard(m, plan.workers) for m in range(plan.workers)]
+        self.diaries = [Diary(shard, eta) for shard in shards]
+        self.server_state = algorithm.server_state(self.server, problem, plan)
+        self.worker_states = [
+            algorithm.worker_state(w, d, plan)
+            for w, d in zip(self.workers, self.diaries, strict=True)
+        ]
+
+    def in_flight(self):
+        """Return the sum of what was pushed and has not been taken."""
+        return sum(
+            (
+                frame
+                for worker, taken in zip(self.workers, self.server.taken, strict=True)
+                for frame in worker.pushed[taken:]
+            ),
+            np.zeros(self.plan.dim),
+        )
+
+    def run(self, each_round=lambda k: None):
+        """Play to the end; ``each_round`` is called with k at the server's iterates."""
+
+        def serve():
+            state = self.server_state
+            for iterate in self.algorithm.server(self.server, self.plan, state):
+                each_round(iterate.round)
+            each_round(state.round)
+            self.server.stop()
+
+        def work(m):
+            try:
+                self.algorithm.worker(
+                    self.workers[m], self.diaries[m], self.plan, self.worker_states[m]
+                )
+            except Stopped:
+                self.workers[m].leave()
+
+        roles = [lambda m=m: work(m) for m in range(self.plan.workers)]
+        self.baton.run([serve, *roles])
+        return self

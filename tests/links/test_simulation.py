@@ -1,0 +1,188 @@
+"""Simulated clocks: whatever the threads do, events are in the order of their time."""
+
+import time
+
+import numpy as np
+import pytest
+
+from psmpi.base import LinkError
+from psmpi.links.transport import local
+from psmpi.links.transport.simulation import Network, VirtualClock
+from tests.helpers.simulated import burn, message, sender, simulate, taker
+
+
+def test_messages_are_served_in_the_order_of_simulated_time():
+    moments = {1: (5.0, 6.0), 2: (1.0, 5.5), 3: (2.0, 2.5)}
+    roles = [taker(6, [1, 2, 3]), *(sender(*moments[n]) for n in (1, 2, 3))]
+    (served, *_), _ = simulate(*roles)
+    expected = sorted((t, node) for node, times in moments.items() for t in times)
+    assert served == [(node, t) for t, node in expected]
+
+
+def test_nobody_is_served_before_somebody_who_may_be_earlier():
+    """Node 2's answer to node 1 arrives before what node 3 has long sent."""
+
+    def answers(transport):
+        transport.recv(1)
+        transport.send(0, message())
+
+    def asks(transport):
+        transport.spend(1.0)
+        transport.send(2, message())
+
+    def soon(transport):
+        transport.send(0, message(100))  # on its way for 4 s
+
+    network = Network(rate=200.0)
+    (served, *_), _ = simulate(taker(2, [2, 3]), asks, answers, soon, network=network)
+    assert served == [(2, 1 + 2 * 0.64), (3, 4.0)]
+
+
+def test_ties_go_to_who_sent_first():
+    def last(transport):
+        transport.recv(1)
+        transport.send(0, message())
+
+    def first(transport):
+        transport.send(0, message())
+        transport.send(2, message())
+
+    (served, *_), _ = simulate(taker(2, [2, 1]), first, last)
+    assert served == [(1, 0.0), (2, 0.0)]
+
+
+def test_poll_sees_what_has_arrived_and_nothing_else():
+    def polls(transport):
+        seen = []
+        for moment in (0.5, 1.5, 2.0, 3.75):
+            transport.spend(moment - transport.now())
+            count = 0
+            while transport.poll(1) is not None:
+                count += 1
+            seen.append(count)
+            assert transport.now() == moment  # looking takes no time
+        return seen
+
+    network = Network(latency=0.5)
+    (seen, _), _ = simulate(polls, sender(0.1, 0.9, 2.0, 3.5), network=network)
+    assert seen == [0, 2, 0, 1]
+
+
+def test_spending_moves_only_the_own_clock():
+    def spends(transport):
+        transport.spend(2.5)
+        transport.spend(0.25)
+        return transport.now()
+
+    (times), _ = simulate(spends, lambda t: t.now())
+    assert times == [2.75, 0.0]
+
+
+def test_a_message_from_the_past_does_not_turn_back_the_clock():
+    def late(transport):
+        transport.spend(9.0)
+        transport.recv(1)
+        return transport.now()
+
+    (moment, _), _ = simulate(late, sender(1.0))
+    assert moment == 9.0
+
+
+def test_free_messages_take_no_time_and_keep_their_place():
+    def sends(transport):
+        transport.send(0, message(100, 0))
+        transport.send(0, message(16, 1), free=True)
+        transport.send(2, message(16, 1), free=True)
+
+    def takes(count):
+        def role(transport):
+            times = []
+            for _ in range(count):
+                transport.recv(1)
+                times.append(transport.now())
+            return times
+
+        return role
+
+    (first, _, second), _ = simulate(
+        takes(2), sends, takes(1), network=Network(rate=100.0)
+    )
+    assert (first, second) == ([8.0, 8.0], [0.0])
+
+
+@pytest.mark.parametrize("kind", ["pair", "node"])
+def test_two_runs_are_equal(kind):
+    def chatter(transport):
+        draw = np.random.default_rng(transport.node)
+        log = []
+        for _ in range(30):
+            transport.spend(draw.exponential())
+            others = [n for n in range(transport.nodes) if n != transport.node]
+            transport.send(int(draw.choice(others)), message(16 + draw.integers(99)))
+            for node in others:
+                while transport.poll(node) is not None:
+                    log.append((node, transport.now()))
+        return log
+
+    def once():
+        return simulate(*[chatter] * 5, network=Network(500.0, 0.1, kind))[0]
+
+    first = once()
+    assert first == once()
+    assert all(len(log) > 5 for log in first)
+
+
+def test_a_measured_clock_runs_while_its_thread_does():
+    def role(transport):
+        start = transport.now()
+        burn(0.05)
+        worked = transport.now() - start
+        time.sleep(0.2)
+        slept = transport.now() - start - worked
+        burn(0.05)
+        transport.forgive()
+        return worked, slept, transport.now() - start - worked - slept
+
+    ((worked, slept, forgiven), _), _ = simulate(role, role, measured=True)
+    assert worked >= 0.05
+    assert slept < 0.05
+    assert forgiven < 0.05
+
+
+def test_an_unmeasured_clock_does_not_run():
+    def role(transport):
+        transport.now()
+        burn(0.01)
+        transport.forgive()
+        return transport.now()
+
+    assert simulate(role, role)[0] == [0.0, 0.0]
+
+
+def test_a_clock_that_was_read_by_another_thread_does_not_turn_back():
+    clock = VirtualClock(measured=True)
+    burn(0.05)
+    clock.now()  # whoever made the node
+    baton = local.connect(1)[0]
+    assert baton.run([clock.now]) >= [0.0]
+
+
+def test_the_others_do_not_pay_for_a_measured_clock():
+    def works(transport):
+        transport.now()
+        burn(0.1)
+        return transport.now()
+
+    (busy, idle), _ = simulate(works, lambda t: t.now(), measured=True)
+    assert busy >= 0.1
+    assert idle < 0.1
+
+
+def test_a_deadlock_is_diagnosed_on_simulated_clocks():
+    def waits(transport):
+        transport.spend(1.0)
+        transport.recv(1 - transport.node)
+
+    expected = "the server waits for worker 0, worker 0 waits for the server"
+    with pytest.raises(LinkError, match=f"deadlock: {expected}"):
+        simulate(waits, waits)

@@ -1,0 +1,159 @@
+"""Runs again from their records: the same bits, or a word on what has changed."""
+
+import json
+
+import numpy as np
+import pytest
+
+import psmpi
+from psmpi.__main__ import main
+from psmpi.base import ConfigError, LinkError, PsmpiError
+from psmpi.runs import api, config, setup
+
+HOW = {"workers": 3, "rounds": 30, "evaluate_every": 5, "seed": 2}
+TIMED = [
+    ("asylpg", {"staleness": 3, "epoch": 12}),
+    ("async-dsgd", {"topology": "ring"}),
+    ("quantimed-dsgd", {"topology": "ring", "deadline": 0.4}),
+]
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "data.npz"
+    np.savez(path, X=rng.normal(size=(90, 4)), y=rng.integers(0, 2, 90))
+    return path
+
+
+@pytest.fixture
+def record(tmp_path, data):
+    """Record a run whose order depends on simulated speeds; return its directory."""
+
+    def record(algorithm="asylpg", **options):
+        given = {"data": f"npz:{data}", "speeds": "uniform:10,90", "batch": 4}
+        made = config.configure(algorithm, **HOW | given | options)
+        out = tmp_path / algorithm
+        return api.run_local(made, out=out), out
+
+    return record
+
+
+@pytest.mark.parametrize(("algorithm", "options"), TIMED)
+def test_a_replay_has_the_same_bits(record, algorithm, options):
+    there, out = record(algorithm, **options)
+    assert (out / "decisions.npz").exists()
+    again = psmpi.replay(out)
+    assert again.x.tobytes() == there.x.tobytes()
+    assert [row["loss"] for row in again.rows] == [row["loss"] for row in there.rows]
+
+
+def test_the_order_matters_to_what_is_replayed(record):
+    # Or the test before would say nothing.
+    there, out = record(**dict(TIMED)["asylpg"])
+    plain = api.run_local(config.configure("asylpg", **_given(out) | {"speeds": ""}))
+    assert plain.x.tobytes() != there.x.tobytes()
+
+
+def _given(out):
+    given = json.loads((out / "manifest.json").read_text())["config"]
+    options = given.pop("options")
+    drop = ("algorithm", "name")
+    return {k: v for k, v in (given | options).items() if k not in drop}
+
+
+def test_a_replay_stops_where_the_run_was_stopped_by_time(record):
+    there, out = record(rounds=300, until=["seconds=5"])
+    assert 0 < there.summary["rounds"] < 300
+    assert psmpi.replay(out).x.tobytes() == there.x.tobytes()
+
+
+def test_synchronous_runs_are_replayed_too(record, tmp_path):
+    there, out = record("sgd")
+    assert not (out / "decisions.npz").exists()
+    again = psmpi.replay(out, out=tmp_path / "again")
+    assert again.x.tobytes() == there.x.tobytes()
+    assert (tmp_path / "again" / "summary.json").exists()
+
+
+def test_changed_data_is_named(record, data):
+    _, out = record()
+    with np.load(data) as old:
+        X, y = old["X"], old["y"]
+    X[7, 2] += 1e-3
+    np.savez(data, X=X, y=y)
+    with pytest.raises(ConfigError, match=r"the data of .* has changed: its dig"):
+        psmpi.replay(out)
+
+
+def test_changed_code_is_named(record, monkeypatch):
+    _, out = record()
+    monkeypatch.setattr(setup, "code_digest", lambda: "feed")
+    with pytest.raises(ConfigError, match=r"the code of .* has changed.* is feed"):
+        psmpi.replay(out)
+
+
+def test_a_changed_configuration_is_named(record):
+    _, out = record()
+    path = out / "manifest.json"
+    path.write_text(path.read_text().replace('"lr": 0.1', '"lr": 0.2'))
+    with pytest.raises(ConfigError, match="the configuration of"):
+        psmpi.replay(out)
+
+
+def test_a_run_that_did_not_end_is_refused(record):
+    _, out = record()
+    (out / "summary.json").unlink()
+    with pytest.raises(ConfigError, match="has not ended"):
+        psmpi.replay(out)
+
+
+def test_lost_decisions_are_missed(record):
+    _, out = record()
+    with np.load(out / "decisions.npz") as found:
+        cut = {rank: found[rank][:-3] for rank in found}
+    np.savez_compressed(out / "decisions.npz", **cut)
+    with pytest.raises(LinkError, match="decisions of this rank are used up"):
+        psmpi.replay(out)
+    (out / "decisions.npz").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r"decisions\.npz: broken"):
+        psmpi.replay(out)
+
+
+def test_a_difference_is_told_with_its_round(record):
+    _, out = record()
+    rows = (out / "rows.jsonl").read_text().splitlines()
+    row = json.loads(rows[3])
+    rows[3] = json.dumps(row | {"loss": row["loss"] * (1 + 1e-9)})
+    (out / "rows.jsonl").write_text("\n".join(rows) + "\n")
+    with pytest.raises(PsmpiError, match=r"differs from .* since round 15: the l"):
+        psmpi.replay(out)
+
+
+def test_another_model_is_told(record):
+    there, out = record()
+    x = there.x.copy()
+    x[0] = np.nextafter(x[0], np.float32(np.inf))
+    np.save(out / "model.npy", x)
+    with pytest.raises(PsmpiError, match="the final model differs"):
+        psmpi.replay(out)
+
+
+def test_the_command_says_so(record, capsys, monkeypatch):
+    _, out = record()
+    monkeypatch.setattr("sys.argv", ["psmpi", "replay", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    assert "the same bits again: the model after 30 rounds" in capsys.readouterr().out
+
+
+def test_rows_and_models_that_are_not_there_are_named(record):
+    _, out = record()
+    rows = (out / "rows.jsonl").read_text().splitlines(keepends=True)
+    (out / "rows.jsonl").write_text("".join(rows[:-1]))
+    with pytest.raises(PsmpiError, match=f"has {len(rows) - 1} rows"):
+        psmpi.replay(out)
+    (out / "model.npy").unlink()
+    with pytest.raises(ConfigError, match=r"model\.npy: can.t be read"):
+        psmpi.replay(out)
