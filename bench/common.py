@@ -83,7 +83,7 @@ def finished(
     """
     missing = {name: run for name, run in planned.items() if not _done(folder / name)}
     for _, group in itertools.groupby(
-        () if report else missing.items(), key=lambda item: item[1].how.workers
+        () if report else missing.items(), key=lambda item: item[1].run_options.workers
     ):
         some = dict(group)
         for name in some:

@@ -26,25 +26,25 @@ def repeats(nbytes):
     return int(np.clip(2e8 / nbytes, 10, 200))
 
 
-def measure(world, transport, pattern, message, count):
+def measure(mpi_job, transport, pattern, message, count):
     """Return this rank's seconds of each of ``count`` repetitions."""
     seconds = []
     for _ in range(count):
-        world.barrier()
+        mpi_job.barrier()
         start = transport.now()
         if pattern == "push":  # worker 0 sends, the server receives
-            if world.rank == 1:
+            if mpi_job.rank == 1:
                 transport.send(0, message)
-            elif world.rank == 0:
+            elif mpi_job.rank == 0:
                 transport.recv(1)
         elif pattern == "gather":
-            if world.rank:
+            if mpi_job.rank:
                 transport.send(0, message)
             else:
-                for worker in range(1, world.size):
+                for worker in range(1, mpi_job.size):
                     transport.recv(worker)
         else:
-            transport.bcast(None if world.rank else message)
+            transport.bcast(None if mpi_job.rank else message)
         seconds.append(transport.now() - start)
         transport.release()
     return seconds
@@ -53,22 +53,22 @@ def measure(world, transport, pattern, message, count):
 def take_part(path):
     """Measure everything, as one rank; rank 0 writes the figures to ``path``."""
     from psmpi.links.envelope import DATA, NBYTES, outbox, seal
-    from psmpi.links.mpi_job import World
+    from psmpi.links.mpi_job import MpiJob
 
-    world = World()
+    mpi_job = MpiJob()
     rows = []
     for nbytes in SIZES:
         message = seal(outbox(nbytes), nbytes, 0, DATA, 1)
         for pattern in PATTERNS:
             broadcast = pattern if pattern in ("linear", "mpi") else "tree"
             limit = nbytes + NBYTES
-            transport = world.transport(limit, limit, broadcast=broadcast)
-            measure(world, transport, pattern, message, 3)
-            mine = measure(world, transport, pattern, message, repeats(nbytes))
-            slowest = np.max(world.allgather(mine), axis=0) * 1e6
+            transport = mpi_job.transport(limit, limit, broadcast=broadcast)
+            measure(mpi_job, transport, pattern, message, 3)
+            mine = measure(mpi_job, transport, pattern, message, repeats(nbytes))
+            slowest = np.max(mpi_job.allgather(mine), axis=0) * 1e6
             rows.append(
                 {
-                    "workers": world.size - 1,
+                    "workers": mpi_job.size - 1,
                     "nbytes": nbytes,
                     "pattern": pattern,
                     "repeats": len(mine),
@@ -78,9 +78,9 @@ def take_part(path):
                 }
             )
             transport.close()
-    if world.rank == 0:
-        Path(path).write_text(json.dumps({"library": world.library, "rows": rows}))
-    world.leave()
+    if mpi_job.rank == 0:
+        Path(path).write_text(json.dumps({"library": mpi_job.library, "rows": rows}))
+    mpi_job.leave()
 
 
 def table(rows):

@@ -1,28 +1,72 @@
 """Communication-efficient distributed optimisation over MPI.
 
 Rank 0 is the parameter server, the other ranks are workers, and what they exchange is
-really packed bits. Importing the package loads neither numba nor mpi4py; its parts are
-loaded at first use.
+really packed bits. Importing the package loads neither NumPy, numba nor mpi4py; each
+name below is loaded at first use.
 """
 
+from __future__ import annotations
+
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from psmpi import algorithms as algorithms
+    from psmpi import base as base
+    from psmpi import codecs as codecs
+    from psmpi import data as data
+    from psmpi import errors as errors
+    from psmpi import parts as parts
+    from psmpi import problems as problems
+    from psmpi.errors import ConfigError as ConfigError
+    from psmpi.errors import FrameError as FrameError
+    from psmpi.errors import LinkError as LinkError
+    from psmpi.errors import PsmpiError as PsmpiError
+    from psmpi.parts import memory as memory
+    from psmpi.parts import topology as topology
+    from psmpi.runs.api import replay as replay
+    from psmpi.runs.api import run as run
+    from psmpi.runs.summary import Result as Result
+
+    graphs = topology
+    steps = parts
 
 __version__ = "0.1.0"
 
-_PARTS = ("algorithms", "codecs", "graphs", "memory", "problems", "steps")
-_NAMES = {
-    "run": "psmpi.runs.api",
-    "replay": "psmpi.runs.api",
-    "Result": "psmpi.runs.driver",
+#: Public name -> where it is: a module, or a module and a name in it.
+_PUBLIC = {
+    "algorithms": "psmpi.algorithms",
+    "base": "psmpi.base",
+    "codecs": "psmpi.codecs",
+    "data": "psmpi.data",
+    "errors": "psmpi.errors",
+    "graphs": "psmpi.parts.topology",
+    "memory": "psmpi.parts.memory",
+    "parts": "psmpi.parts",
+    "problems": "psmpi.problems",
+    "steps": "psmpi.parts",
+    "ConfigError": "psmpi.errors:ConfigError",
+    "FrameError": "psmpi.errors:FrameError",
+    "LinkError": "psmpi.errors:LinkError",
+    "PsmpiError": "psmpi.errors:PsmpiError",
+    "Result": "psmpi.runs.summary:Result",
+    "replay": "psmpi.runs.api:replay",
+    "run": "psmpi.runs.api:run",
 }
 
-__all__ = ["__version__", *_PARTS, *_NAMES]
+__all__ = [
+    "__version__",
+    *_PUBLIC,
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PARTS:
-        return importlib.import_module(f"psmpi.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'psmpi' has no attribute {name!r}")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'psmpi' has no attribute {name!r}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

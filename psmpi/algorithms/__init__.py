@@ -1,4 +1,9 @@
-"""The algorithms by their ids. A preset is a subclass that fixes options."""
+"""Algorithms: one published system a file, ``ALGORITHMS`` has them by their ids.
+
+A preset is a subclass that fixes options. May import parts, codecs, kernels, ``base``,
+``errors`` and ``random``; an algorithm knows no MPI, no file and no clock but its
+link's.
+"""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ DEFAULT_MU = 0.5
 
 
 @dataclass(kw_only=True)
-class AsyWorker:
+class AsyWorkerState:
     """A worker between messages: the snapshot xs, the model it was sent, alpha."""
 
     x: Vector
@@ -79,7 +79,7 @@ class AsyWorker:
 
 
 @dataclass(kw_only=True)
-class AsyServer:
+class AsyServerState:
     """The server between steps.
 
     ``out`` has, for every worker that computes, the step whose model it was sent; the
@@ -213,7 +213,7 @@ class AsyLpg(Algorithm):
     def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
         return rounds, rounds  # one worker's; those of snapshots come on top
 
-    def record(self, state: AsyServer) -> Mapping[str, Any]:
+    def record(self, state: AsyServerState) -> Mapping[str, Any]:
         widths = {str(bits): n for bits, n in sorted(state.widths.items())}
         return {
             "model_bits": widths,
@@ -221,19 +221,23 @@ class AsyLpg(Algorithm):
             "resolved": {"epoch": state.length, "staleness": state.tau},
         }
 
-    def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> AsyWorker:
+    def worker_state(
+        self, link: WorkerLink, problem: Problem, plan: Plan
+    ) -> AsyWorkerState:
         x = problem.start(plan.seed)
-        return AsyWorker(
+        return AsyWorkerState(
             x=x,
             snapshot=x.copy(),
             gradient=np.zeros_like(x),
             difference=np.zeros_like(x),
         )
 
-    def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> AsyServer:
+    def server_state(
+        self, link: ServerLink, problem: Problem, plan: Plan
+    ) -> AsyServerState:
         problem.without_ridge()  # workers need that: refuse others before round 0
         x = problem.start(plan.seed)
-        return AsyServer(
+        return AsyServerState(
             x=x,
             y=x.copy(),
             snapshot=x.copy(),
@@ -248,7 +252,7 @@ class AsyLpg(Algorithm):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: AsyWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: AsyWorkerState
     ) -> None:
         s, f = state, problem.without_ridge()  # the ridge is in h
         choice = self.wire(plan).up
@@ -273,7 +277,7 @@ class AsyLpg(Algorithm):
                 link.push(coded.encode_at(support, values, s.x.size, key=key))
 
     def _differ(
-        self, link: WorkerLink, f: Problem, frame: Frame, plan: Plan, s: AsyWorker
+        self, link: WorkerLink, f: Problem, frame: Frame, plan: Plan, s: AsyWorkerState
     ) -> Indices | None:
         """Set alpha at the model in ``frame``; return where it may differ from 0."""
         if not frame.size:  # x = xs
@@ -288,7 +292,7 @@ class AsyLpg(Algorithm):
         return f.difference(s.x, s.snapshot, s.difference, batch)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: AsyServer
+        self, link: ServerLink, plan: Plan, state: AsyServerState
     ) -> Iterator[Iterate]:
         s, eta = state, schedules.schedule(self.lr, self.lr_schedule, plan.rounds)
         choice = self.wire(plan).down
@@ -313,7 +317,7 @@ class AsyLpg(Algorithm):
             self._advance(s, eta(t))
             s.left -= 1
 
-    def _advance(self, s: AsyServer, eta: float) -> None:
+    def _advance(self, s: AsyServerState, eta: float) -> None:
         if not self.accelerated:
             # x <- prox_{eta h}(x - eta u)
             proximal_step(s.x, s.step, eta, s.l1, s.l2)
@@ -328,7 +332,7 @@ class AsyLpg(Algorithm):
         return 2 / (epoch + 2) if self.accelerated else 1.0
 
     def _begin_epoch(
-        self, link: ServerLink, plan: Plan, s: AsyServer, exact: Codec
+        self, link: ServerLink, plan: Plan, s: AsyServerState, exact: Codec
     ) -> None:
         s.epoch += 1
         s.left = s.length
@@ -349,7 +353,7 @@ class AsyLpg(Algorithm):
             extrapolate(s.x, s.snapshot, s.y, self.theta(s.epoch))
 
     def _model(
-        self, s: AsyServer, exact: Codec, by_width: Mapping[int, Codec], key: int
+        self, s: AsyServerState, exact: Codec, by_width: Mapping[int, Codec], key: int
     ) -> Frame:
         """Return Q_x(x) as wide as the rule wants it; an empty frame while x = xs."""
         sent = self._sent(s)
@@ -361,11 +365,11 @@ class AsyLpg(Algorithm):
             return exact.encode(s.x)
         return by_width[bits].encode(sent, key=key)
 
-    def _sent(self, s: AsyServer) -> Vector:
+    def _sent(self, s: AsyServerState) -> Vector:
         """Return what is quantised: x, or x - xs."""
         return np.subtract(s.x, s.snapshot, out=s.change) if self.recentre else s.x
 
-    def width(self, s: AsyServer, sent: Vector) -> int:
+    def width(self, s: AsyServerState, sent: Vector) -> int:
         """Return the bits of the next model: 0 for xs, 32 or 64 for floats."""
         distance = distance_squares(s.x, s.snapshot)
         floats = 8 * s.x.itemsize
@@ -379,7 +383,7 @@ class AsyLpg(Algorithm):
         budget = self.theta(s.epoch) * (self.mu or DEFAULT_MU) * distance
         return narrowest(sent, budget, LEAST, self.max_bits) or floats
 
-    def row(self, link: ServerLink, state: AsyServer) -> Mapping[str, Any]:
+    def row(self, link: ServerLink, state: AsyServerState) -> Mapping[str, Any]:
         """Return with which precision this iterate is sent, if it is.
 
         ``model_bits``; ``model_error``, its variance E||Q_x(x) - x||^2; and

@@ -13,8 +13,8 @@ Error-Feedback", NeurIPS 2019, Algorithms 1 to 3.
     all:       x   <- x - eta_t Dt
 
 That is SGD with ``ErrorFeedback`` for both directions' memory: the loop is ``Sgd``'s,
-the lines with e are ``psmpi.parts.memory.ErrorFeedback.encode``. The server keeps M et, as it
-sums and the step size divides. For every step size and codec x - eta_{t-1} (et +
+the lines with e are ``psmpi.parts.memory.ErrorFeedback.encode``. The server keeps M et,
+as it sums and the step size divides. For every step size and codec x - eta_{t-1} (et +
 (1/M) sum_i e_i) moves by exactly -(eta_t / M) sum_i (g_i + mu m_i). In a round with
 eta_t = 0, as at the start of a warm-up from 0, x and the errors stay as they are.
 

@@ -42,7 +42,7 @@ _KEEP: Frame = np.empty(0, np.uint8)
 
 
 @dataclass
-class AveragingWorker:
+class AveragingWorkerState:
     """A worker between rounds: its own model, the shared reference r."""
 
     x: Vector
@@ -52,7 +52,7 @@ class AveragingWorker:
 
 
 @dataclass
-class AveragingServer:
+class AveragingServerState:
     """The server between rounds.
 
     ``x``, which is evaluated, is the mean of the last models that it knows of workers;
@@ -100,19 +100,23 @@ class DynamicAveraging(Addressed):
 
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
-    ) -> AveragingWorker:
+    ) -> AveragingWorkerState:
         x = problem.start(plan.seed)
-        return AveragingWorker(x, x.copy(), np.zeros_like(x))
+        return AveragingWorkerState(x, x.copy(), np.zeros_like(x))
 
     def server_state(
         self, link: ServerLink, problem: Problem, plan: Plan
-    ) -> AveragingServer:
+    ) -> AveragingServerState:
         x = problem.start(plan.seed)
         models = [x.copy() for _ in range(plan.workers)]
-        return AveragingServer(x, x.copy(), np.zeros_like(x), models, [])
+        return AveragingServerState(x, x.copy(), np.zeros_like(x), models, [])
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: AveragingWorker
+        self,
+        link: WorkerLink,
+        problem: Problem,
+        plan: Plan,
+        state: AveragingWorkerState,
     ) -> None:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
@@ -127,7 +131,9 @@ class DynamicAveraging(Addressed):
             link.push(link.up.encode(s.x) if violated else None)
             self._close_round(link, s, violated)
 
-    def _close_round(self, link: WorkerLink, s: AveragingWorker, sent: bool) -> None:
+    def _close_round(
+        self, link: WorkerLink, s: AveragingWorkerState, sent: bool
+    ) -> None:
         frame = link.pull()
         if frame is None and not sent:
             link.push(link.up.encode(s.x))
@@ -141,7 +147,7 @@ class DynamicAveraging(Addressed):
             s.reference[:] = s.x
 
     def server(
-        self, link: ServerLink, plan: Plan, state: AveragingServer
+        self, link: ServerLink, plan: Plan, state: AveragingServerState
     ) -> Iterator[Iterate]:
         s = state
         for k in link.rounds(s):
@@ -160,7 +166,7 @@ class DynamicAveraging(Addressed):
             self._balance(s)
             self._send_average(link, s)
 
-    def _send_average(self, link: ServerLink, s: AveragingServer) -> None:
+    def _send_average(self, link: ServerLink, s: AveragingServerState) -> None:
         everybody = len(s.balanced) == len(s.models)
         for m in range(len(s.models)):
             if m not in s.balanced:
@@ -171,21 +177,21 @@ class DynamicAveraging(Addressed):
             link.send(m, link.down.encode(s.models[m]))
 
     def _take(
-        self, link: ServerLink, s: AveragingServer, m: int, frame: Frame | None
+        self, link: ServerLink, s: AveragingServerState, m: int, frame: Frame | None
     ) -> None:
         link.up.decode(expected(frame), s.x.size, s.models[m])
         s.balanced.append(m)
 
-    def _unbalanced(self, s: AveragingServer) -> bool:
+    def _unbalanced(self, s: AveragingServerState) -> bool:
         if not s.balanced:
             return False
         return float(distance_squares(self._mean(s), s.reference)) > self.delta
 
-    def _mean(self, s: AveragingServer) -> Vector:
+    def _mean(self, s: AveragingServerState) -> Vector:
         np.mean([s.models[m] for m in s.balanced], axis=0, out=s.average)
         return s.average
 
-    def _balance(self, s: AveragingServer) -> None:
+    def _balance(self, s: AveragingServerState) -> None:
         if s.balanced:
             self._mean(s)
             for m in s.balanced:

@@ -46,10 +46,11 @@ from psmpi.base import (
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts import topology
 from psmpi.parts.options import planned_codec
+from psmpi.parts.topology import Graph
 
 
 @dataclass(kw_only=True)
-class GossipWorker:
+class GossipWorkerState:
     """A worker between rounds; ``heard`` has what neighbours sent last."""
 
     x: Vector
@@ -62,7 +63,7 @@ class GossipWorker:
 
 
 @dataclass(kw_only=True)
-class GossipServer:
+class GossipServerState:
     """What the server sees: the mean of the workers' models, and T_d if measured."""
 
     x: Vector
@@ -158,7 +159,7 @@ class Gossip(Algorithm):
         a, e = powers[name]
         return self.lr / T**a, self.mixing / T**e
 
-    def network(self, plan: Plan) -> tuple[topology.Graph, NDArray[np.float64]]:
+    def network(self, plan: Plan) -> tuple[Graph, NDArray[np.float64]]:
         """Return the graph and its weights W, shape (workers, workers)."""
         if plan.workers < 2:
             raise ConfigError(
@@ -207,19 +208,19 @@ class Gossip(Algorithm):
     def arrays(self, plan: Plan) -> Mapping[str, NDArray[Any]]:
         return {"weights.npy": self.network(plan)[1]}
 
-    def row(self, link: ServerLink, state: GossipServer) -> Mapping[str, Any]:
+    def row(self, link: ServerLink, state: GossipServerState) -> Mapping[str, Any]:
         return link.observed()
 
-    def record(self, state: GossipServer) -> Mapping[str, Any]:
+    def record(self, state: GossipServerState) -> Mapping[str, Any]:
         found = {} if state.deadline is None else {"deadline": state.deadline}
         return {"relay": self.relay, "resolved": found}
 
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
-    ) -> GossipWorker:
+    ) -> GossipWorkerState:
         x = problem.start(plan.seed)
         heard = {j: x.copy() for j in self.wire(plan).peers[link.worker]}
-        return GossipWorker(
+        return GossipWorkerState(
             x=x,
             gradient=np.zeros_like(x),
             part=np.zeros_like(x),
@@ -229,11 +230,11 @@ class Gossip(Algorithm):
 
     def server_state(
         self, link: ServerLink, problem: Problem, plan: Plan
-    ) -> GossipServer:
-        return GossipServer(x=problem.start(plan.seed))
+    ) -> GossipServerState:
+        return GossipServerState(x=problem.start(plan.seed))
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorkerState
     ) -> None:
         s, i = state, link.worker
         W = self.network(plan)[1][i]
@@ -249,21 +250,25 @@ class Gossip(Algorithm):
             s.x, s.next = s.next, s.x
 
     def take_gradient(
-        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorkerState
     ) -> None:
         """Set g_i to the gradient over a batch of the given size."""
         key = random.key(plan.seed, "batch", link.worker, s.round)
         problem.grad(s.x, s.gradient, problem.batch(key, self.batch))
 
     def mix(
-        self, link: WorkerLink, s: GossipWorker, weights: NDArray[np.float64], key: int
+        self,
+        link: WorkerLink,
+        s: GossipWorkerState,
+        weights: NDArray[np.float64],
+        key: int,
     ) -> None:
         """Send z_i; add every neighbour's z_j of this round with its weight."""
         for j, z in link.exchange(link.up.encode(s.x, key=key)):
             link.up.decode_add(z, s.next, weights[j])
 
     def server(
-        self, link: ServerLink, plan: Plan, state: GossipServer
+        self, link: ServerLink, plan: Plan, state: GossipServerState
     ) -> Iterator[Iterate]:
         for k in link.rounds(state):
             yield Iterate(k, state.x)
@@ -301,7 +306,11 @@ class AsyncDsgd(Dsgd):
         return True
 
     def mix(
-        self, link: WorkerLink, s: GossipWorker, weights: NDArray[np.float64], key: int
+        self,
+        link: WorkerLink,
+        s: GossipWorkerState,
+        weights: NDArray[np.float64],
+        key: int,
     ) -> None:
         """Add what is known of every neighbour with its weight; post the new model."""
         for j, z in link.latest():
@@ -314,6 +323,6 @@ class AsyncDsgd(Dsgd):
 @cache
 def _network(
     name: str, weights: str, workers: int, seed: int
-) -> tuple[topology.Graph, NDArray[np.float64]]:
+) -> tuple[Graph, NDArray[np.float64]]:
     graph = topology.graph(name, workers, seed)
     return graph, topology.weights(graph, weights)

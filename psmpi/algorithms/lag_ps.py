@@ -33,7 +33,7 @@ from psmpi.parts.triggers import Window, ratio
 
 
 @dataclass(kw_only=True)
-class LagPsServer(ServerState):
+class LagPsServerState(ServerState):
     """Besides the model: stale models (M, p), smoothness constants, the window."""
 
     stale: list[Vector]
@@ -77,9 +77,9 @@ class LagPs(Addressed):
 
     def server_state(
         self, link: ServerLink, problem: Problem, plan: Plan
-    ) -> LagPsServer:
+    ) -> LagPsServerState:
         x = problem.start(plan.seed)
-        return LagPsServer(
+        return LagPsServerState(
             x=x,
             sum=np.zeros_like(x),
             down=Direct(link.down),
@@ -107,7 +107,7 @@ class LagPs(Addressed):
             link.push(frame)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: LagPsServer
+        self, link: ServerLink, plan: Plan, state: LagPsServerState
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
@@ -125,7 +125,7 @@ class LagPs(Addressed):
             add_scaled(s.x, s.sum, -alpha(k))
             s.window.add(float(distance_squares(s.x, s.previous)))
 
-    def _stale(self, s: LagPsServer, m: int, alpha: float) -> bool:
+    def _stale(self, s: LagPsServerState, m: int, alpha: float) -> bool:
         # L_m^2 ||thetahat_m - theta^k||^2 >= 1/(alpha^2 M^2) sum_d xi_d ||...||^2
         distance_sq = float(distance_squares(s.stale[m], s.x))
         bound = ratio(s.window.value(), (alpha * len(s.stale)) ** 2)

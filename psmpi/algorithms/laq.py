@@ -40,7 +40,7 @@ from psmpi.parts.triggers import LazyTrigger, Trigger, Window
 
 
 @dataclass(kw_only=True)
-class LaqWorker(WorkerState):
+class LaqWorkerState(WorkerState):
     """A worker of LAQ; ``up.reference`` is Qhat_m, what the server holds of it."""
 
     up: Innovation
@@ -62,9 +62,11 @@ class Qgd(Descent):
         """Return what decides whether a worker uploads."""
         return Trigger()
 
-    def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> LaqWorker:
+    def worker_state(
+        self, link: WorkerLink, problem: Problem, plan: Plan
+    ) -> LaqWorkerState:
         x = problem.start(plan.seed)
-        return LaqWorker(
+        return LaqWorkerState(
             x=x,
             gradient=np.zeros_like(x),
             up=Innovation(link.up, np.zeros_like(x)),
@@ -74,7 +76,7 @@ class Qgd(Descent):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: LaqWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: LaqWorkerState
     ) -> None:
         s, m, alpha = state, link.worker, self.alpha(plan)
         for k in link.rounds(s):

@@ -52,7 +52,7 @@ from psmpi.parts.schedules import SyncTimes
 
 
 @dataclass(kw_only=True)
-class LocalWorker:
+class LocalWorkerState:
     """A worker between rounds: its model xhat, the last global one, what it owes."""
 
     x: Vector
@@ -66,7 +66,7 @@ class LocalWorker:
 
 
 @dataclass(kw_only=True)
-class LocalServer:
+class LocalServerState:
     """The server between rounds; ``times`` holds every worker's I^(r)."""
 
     x: Vector
@@ -140,10 +140,10 @@ class QsparseLocalSgd(Replicated):
 
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
-    ) -> LocalWorker:
+    ) -> LocalWorkerState:
         x = problem.start(plan.seed)
         down = self.down(link.down, x, plan)
-        return LocalWorker(
+        return LocalWorkerState(
             x=x,
             reference=None if down.overwrites else x.copy(),
             gradient=np.zeros_like(x),
@@ -155,9 +155,9 @@ class QsparseLocalSgd(Replicated):
 
     def server_state(
         self, link: ServerLink, problem: Problem, plan: Plan
-    ) -> LocalServer:
+    ) -> LocalServerState:
         x = problem.start(plan.seed)
-        return LocalServer(
+        return LocalServerState(
             x=x,
             sum=np.zeros_like(x),
             down=self.down(link.down, x, plan),
@@ -165,7 +165,7 @@ class QsparseLocalSgd(Replicated):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: LocalWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: LocalWorkerState
     ) -> None:
         s, r, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
@@ -182,7 +182,7 @@ class QsparseLocalSgd(Replicated):
                     link.push(s.up.flush(random.key(plan.seed, "up", r, t)))
                     self._receive(link, s)
 
-    def _receive(self, link: WorkerLink, s: LocalWorker) -> None:
+    def _receive(self, link: WorkerLink, s: LocalWorkerState) -> None:
         # x_ref = xhat = x
         if s.reference is None:
             s.down.receive(link, s.x, 1 / link.workers)
@@ -191,7 +191,7 @@ class QsparseLocalSgd(Replicated):
             s.x[:] = s.reference
 
     def server(
-        self, link: ServerLink, plan: Plan, state: LocalServer
+        self, link: ServerLink, plan: Plan, state: LocalServerState
     ) -> Iterator[Iterate]:
         s, R = state, plan.workers
         for k in link.rounds(s):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from psmpi import random
-from psmpi.algorithms.gossip import Gossip, GossipServer, GossipWorker
+from psmpi.algorithms.gossip import Gossip, GossipServerState, GossipWorkerState
 from psmpi.base import (
     ConfigError,
     Iterate,
@@ -91,14 +91,14 @@ class QuanTimedDsgd(QDsgd):
             )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorkerState
     ) -> None:
         mean, _ = self._speeds(link, problem, plan, state)
         state.deadline = self._given(mean)
         super().worker(link, problem, plan, state)
 
     def _speeds(
-        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorkerState
     ) -> tuple[float, float]:
         """Return E[V] and the largest V, as set or as all workers measure them."""
         if plan.mean_speed is not None and plan.top_speed is not None:
@@ -113,7 +113,7 @@ class QuanTimedDsgd(QDsgd):
         return link.agree(size / max(fastest, 1e-9))
 
     def take_gradient(
-        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorkerState
     ) -> None:
         """Set g_i to the gradient over what is done by the deadline, or to 0."""
         key = random.key(plan.seed, "batch", link.worker, s.round)
@@ -128,7 +128,7 @@ class QuanTimedDsgd(QDsgd):
             add_scaled(s.gradient, s.part, size / done)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: GossipServer
+        self, link: ServerLink, plan: Plan, state: GossipServerState
     ) -> Iterator[Iterate]:
         if plan.mean_speed is None:
             mean, top = link.agree()

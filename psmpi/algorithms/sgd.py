@@ -31,7 +31,7 @@ from psmpi.parts.options import FixedCodec
 
 
 @dataclass(kw_only=True)
-class SgdWorker:
+class SgdWorkerState:
     """A worker between rounds: the model, and what it remembers of its uploads."""
 
     x: Vector
@@ -44,7 +44,7 @@ class SgdWorker:
 
 
 @dataclass(kw_only=True)
-class SgdServer:
+class SgdServerState:
     """The server between rounds: the model, and its side of the downlink."""
 
     x: Vector
@@ -69,12 +69,14 @@ class Sgd(Replicated):
         """Return what a worker remembers of its uploads: here nothing."""
         return Direct(codec)
 
-    def worker_state(self, link: WorkerLink, problem: Problem, plan: Plan) -> SgdWorker:
+    def worker_state(
+        self, link: WorkerLink, problem: Problem, plan: Plan
+    ) -> SgdWorkerState:
         x = problem.start(plan.seed)
         down = self.down(link.down, x, plan)
         # A model that comes down has the server's decay in it.
         rate = self.weight_decay if down.updates else 0.0
-        return SgdWorker(
+        return SgdWorkerState(
             x=x,
             gradient=np.zeros_like(x),
             momentum=Nesterov(x, self.momentum),
@@ -83,9 +85,11 @@ class Sgd(Replicated):
             down=down,
         )
 
-    def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> SgdServer:
+    def server_state(
+        self, link: ServerLink, problem: Problem, plan: Plan
+    ) -> SgdServerState:
         x = problem.start(plan.seed)
-        return SgdServer(
+        return SgdServerState(
             x=x,
             sum=np.zeros_like(x),
             decay=WeightDecay(x, self.weight_decay, self.momentum),
@@ -93,7 +97,7 @@ class Sgd(Replicated):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: SgdWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: SgdWorkerState
     ) -> None:
         s, m, eta, alpha = state, link.worker, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
@@ -110,7 +114,7 @@ class Sgd(Replicated):
             s.down.receive(link, s.x, alpha(k))
 
     def server(
-        self, link: ServerLink, plan: Plan, state: SgdServer
+        self, link: ServerLink, plan: Plan, state: SgdServerState
     ) -> Iterator[Iterate]:
         s, eta, alpha = state, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):

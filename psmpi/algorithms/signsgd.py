@@ -39,7 +39,7 @@ from psmpi.parts.options import FixedCodec
 
 
 @dataclass(kw_only=True)
-class VotingWorker:
+class VotingWorkerState:
     """A worker between rounds."""
 
     x: Vector
@@ -50,7 +50,7 @@ class VotingWorker:
 
 
 @dataclass(kw_only=True)
-class VotingServer:
+class VotingServerState:
     """The server between rounds; ``votes`` is empty then."""
 
     x: Vector
@@ -79,9 +79,9 @@ class SignSgd(FixedCodec, Replicated):
 
     def worker_state(
         self, link: WorkerLink, problem: Problem, plan: Plan
-    ) -> VotingWorker:
+    ) -> VotingWorkerState:
         x = problem.start(plan.seed)
-        return VotingWorker(
+        return VotingWorkerState(
             x=x,
             gradient=np.zeros_like(x),
             momentum=MovingAverage(x, self.momentum),
@@ -90,16 +90,16 @@ class SignSgd(FixedCodec, Replicated):
 
     def server_state(
         self, link: ServerLink, problem: Problem, plan: Plan
-    ) -> VotingServer:
+    ) -> VotingServerState:
         x = problem.start(plan.seed)
-        return VotingServer(
+        return VotingServerState(
             x=x,
             votes=Majority(plan.dim, plan.workers),
             decay=WeightDecay(x, self.weight_decay, 0.0),
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: VotingWorker
+        self, link: WorkerLink, problem: Problem, plan: Plan, state: VotingWorkerState
     ) -> None:
         s, m, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
@@ -111,7 +111,7 @@ class SignSgd(FixedCodec, Replicated):
             link.down.decode_add(expected(link.pull()), s.x, -eta(k))
 
     def server(
-        self, link: ServerLink, plan: Plan, state: VotingServer
+        self, link: ServerLink, plan: Plan, state: VotingServerState
     ) -> Iterator[Iterate]:
         s, eta = state, self.eta(plan)
         for k in link.rounds(s):

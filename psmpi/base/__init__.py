@@ -1,9 +1,9 @@
 """The vocabulary: what a codec, a problem, a link and an algorithm promise each other.
 
-No behaviour lives here, and this package imports nothing else of psmpi, so every other
-module may import it. A *vector* is the whole model: one-dimensional, C-contiguous,
-float32 or float64. A *frame* is one message of a paper as bytes, and nothing else:
-what a link needs besides (round, kind, length, checksum) is the link's own envelope.
+May import ``errors`` only, so every other room may import it. A *vector* is the whole
+model: one-dimensional, C-contiguous, float32 or float64. A *frame* is one message of a
+paper as bytes, and nothing else: what a link needs besides (round, kind, length,
+checksum) is the link's own envelope.
 """
 
 from psmpi.base.algorithm import Algorithm

@@ -31,7 +31,7 @@ class Codec(abc.ABC):
         """Whether the mean of C(x) over keys is x."""
 
     @property
-    def few(self) -> bool:
+    def is_sparse(self) -> bool:
         """Whether most entries of C(x) are 0, so that sums are sent by the others."""
         return False
 

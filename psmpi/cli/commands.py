@@ -51,7 +51,7 @@ class Watch(AbstractContextManager["Watch"]):
         )
         self._tasks = {
             made.name: self._progress.add_task(
-                made.name, total=made.how.rounds, start=False, state=""
+                made.name, total=made.run_options.rounds, start=False, state=""
             )
             for made in runs
         }
@@ -97,7 +97,7 @@ def run(
     if size is not None and not local:
         _join(algorithm, given, out, size)
     made = config.configure(algorithm, **given)
-    folder = out or _new_folder(f"{algorithm}-{_short(made.how.data)}")
+    folder = out or _new_folder(f"{algorithm}-{_short(made.run_options.data)}")
     return _finish(_results([made], [folder], local, hosts))
 
 
@@ -192,7 +192,12 @@ def _join(
     from psmpi.runs import rank
 
     made = config.configure(algorithm, **{"workers": size - 1, **given})
-    rank.join(made, out or _new_folder(f"{algorithm}-{_short(made.how.data)}"))
+    folder = out or _new_folder(f"{algorithm}-{_short(made.run_options.data)}")
+    rank.join(
+        made,
+        folder,
+        lambda path: pictures.console().print(pictures.table([read_run(path)])),
+    )
 
 
 def _comparison(what: str) -> tuple[str, list[config.RunConfig]]:
@@ -228,12 +233,14 @@ def _results(
                 for made, folder in zip(runs, folders, strict=True)
             ]
         results: dict[str, Result] = {}
-        shapes = dict.fromkeys((m.how.workers, m.how.threads) for m in runs)
+        shapes = dict.fromkeys(
+            (m.run_options.workers, m.run_options.threads) for m in runs
+        )
         for shape in shapes:
             some = [
                 (m, f)
                 for m, f in zip(runs, folders, strict=True)
-                if (m.how.workers, m.how.threads) == shape
+                if (m.run_options.workers, m.run_options.threads) == shape
             ]
             done = api.run_mpi(
                 [m for m, _ in some],

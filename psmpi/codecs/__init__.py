@@ -1,4 +1,8 @@
-"""Codecs: a vector into one frame of packed bytes, and back."""
+"""Codecs: a vector into one frame of packed bytes, and back. One codec a file.
+
+``CODECS`` has them by their ids; ``layout`` has the byte layouts that several of them
+share, ``validation`` their checks. May import kernels, ``base`` and ``errors``.
+"""
 
 from __future__ import annotations
 

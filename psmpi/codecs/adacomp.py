@@ -39,7 +39,7 @@ class AdaComp(GroupedCodec):
     too. ``encode_feedback(e, x, ratio)`` has G = ratio e + x and H = G + x, while
     ``encode(x)`` knows of no residue and has G = x, H = 2x: it sends whatever is at
     least half of the bin's maximum. A block whose scale float32 takes for 0 sends
-    nothing. The bytes are those of ``psmpi.codecs.layout.sparse_codes`` with one bit per entry:
+    nothing. The bytes are those of ``layout.sparse_codes`` with one bit per entry:
 
     ==========================  ======================================================
     bytes                       content

@@ -59,7 +59,7 @@ class Bernoulli(Codec):
 
     id: ClassVar[str] = "bernoulli"
     wire_id: ClassVar[int] = 6
-    few: ClassVar[bool] = True
+    is_sparse: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -79,9 +79,9 @@ class Choice(Codec):
         return all(part.unbiased for part in self.parts)
 
     @property
-    def few(self) -> bool:
+    def is_sparse(self) -> bool:
         """Whether most entries come out 0 with every part."""
-        return all(part.few for part in self.parts)
+        return all(part.is_sparse for part in self.parts)
 
     def max_nbytes(self, dim: int) -> int:
         """Return the largest of the parts, and a byte."""

@@ -76,9 +76,9 @@ class Piecewise(Codec):
         return all(part.unbiased for part in self.parts)
 
     @property
-    def few(self) -> bool:
+    def is_sparse(self) -> bool:
         """Whether any part's entries are."""
-        return any(part.few for part in self.parts)
+        return any(part.is_sparse for part in self.parts)
 
     def _pieces(self, dim: int) -> Iterator[tuple[Codec, int, int]]:
         if dim != self.bounds[-1]:

@@ -45,7 +45,7 @@ class QTopK(Largest, GroupedCodec):
     (1 + beta) ||v||^2 with beta = min(k / s^2, sqrt(k) / s), where k is the block's
     nominal count, which both ends know. The random word of an entry is that of its
     place among all chosen entries. Entries whose level comes out as 0 are not sent. The
-    bytes are those of ``psmpi.codecs.layout.sparse_codes`` with bits + 1 bits per entry:
+    bytes are those of ``layout.sparse_codes`` with bits + 1 bits per entry:
 
     ==========================  ======================================================
     bytes                       content

@@ -50,9 +50,9 @@ class Scaled(Codec):
             )
 
     @property
-    def few(self) -> bool:
+    def is_sparse(self) -> bool:
         """Whether the other codec's entries are."""
-        return self.codec.few
+        return self.codec.is_sparse
 
     def omega(self, dim: int) -> float:
         """Return the other codec's bound; ``ConfigError`` where it has none."""

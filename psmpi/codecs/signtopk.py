@@ -37,7 +37,7 @@ class SignTopK(Largest, GroupedCodec):
     sign(x_i) there and 0 elsewhere, so that exactly ||x - C(x)||^2 = ||x||^2 - sum_b
     ||v_b||_1^2 / n_b. Zeros are never sent: with fewer than k non-zeros the mean is
     over these. It is taken in float64 and cast once to float32. The bytes are those of
-    ``psmpi.codecs.layout.sparse_codes`` with one bit per entry:
+    ``layout.sparse_codes`` with one bit per entry:
 
     ==========================  ======================================================
     bytes                       content

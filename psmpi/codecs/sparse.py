@@ -27,7 +27,7 @@ class Sparse(SparseCodec):
     Notes
     -----
     Lossless, but for zeros that lose their sign and float64 entries at 32 bits. The
-    bytes are those of ``psmpi.codecs.layout.sparse_values``: header, values by ascending index, then
+    bytes are those of ``layout.sparse_values``: header, values by ascending index, then
     the shortest index stream, at worst a bitmap.
 
     ``paper_bits`` = nnz (bits + ceil(log2 dim)). Refuses a float64 that overflows

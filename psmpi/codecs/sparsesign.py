@@ -69,7 +69,7 @@ class SparseSign(Codec):
 
     id: ClassVar[str] = "sparsesign"
     wire_id: ClassVar[int] = 17
-    few: ClassVar[bool] = True
+    is_sparse: ClassVar[bool] = True
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

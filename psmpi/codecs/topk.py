@@ -31,7 +31,7 @@ class TopK(Largest, SparseCodec):
     Notes
     -----
     Among equal magnitudes the lower index comes first. A block with fewer than k
-    non-zeros gives fewer entries. The bytes are those of ``psmpi.codecs.layout.sparse_values``,
+    non-zeros gives fewer entries. The bytes are those of ``layout.sparse_values``,
     with or without blocks: header, float32 values by ascending index, then the shortest
     index stream.
 

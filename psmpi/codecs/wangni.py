@@ -29,7 +29,7 @@ class Wangni(SparseCodec):
     Notes
     -----
     Of all unbiased sparsifications with k expected entries this one has the least
-    variance. The bytes are those of ``psmpi.codecs.layout.sparse_values``: header, float32 values by
+    variance. The bytes are those of ``layout.sparse_values``: header, float32 values by
     ascending index, then the shortest index stream. Values that float32 takes for 0 are
     left out.
 

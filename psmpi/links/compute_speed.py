@@ -84,7 +84,7 @@ def slowdowns(spec: str, workers: int) -> dict[int, float]:
 
 
 @dataclass
-class Pace:
+class ComputeSpeed:
     """How long one worker takes for its gradients; by default as long as it takes."""
 
     worker: int = 0

@@ -20,10 +20,12 @@ class Meter:
     """Seconds by phase, and messages, bytes and bits by direction, of one rank."""
 
     def __init__(
-        self, now: Callable[[], float], forgive: Callable[[], None] = lambda: None
+        self,
+        now: Callable[[], float],
+        exclude_from_clock: Callable[[], None] = lambda: None,
     ) -> None:
         self.now = now
-        self._forgive = forgive
+        self._exclude_from_clock = exclude_from_clock
         self.seconds = dict.fromkeys(PHASES, 0.0)
         # The same in seconds of this thread's CPU: with more ranks than cores, time on
         # the clock is also what the others take.
@@ -45,7 +47,7 @@ class Meter:
             yield
         finally:
             if name == "evaluate":
-                self._forgive()
+                self._exclude_from_clock()
             self.cpu_seconds[name] += time.thread_time() - cpu_start
             self.seconds[name] += self.now() - start
 
@@ -70,8 +72,8 @@ class MeteredCodec(Codec):
         return self.codec.unbiased
 
     @property
-    def few(self) -> bool:
-        return self.codec.few
+    def is_sparse(self) -> bool:
+        return self.codec.is_sparse
 
     def max_nbytes(self, dim: int) -> int:
         return self.codec.max_nbytes(dim)

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import Frame, Plan, Vector
-from psmpi.links.protocol import Told
+from psmpi.links.protocol import WorkerReport
 
 
-class Observer:
+class ModelMonitor:
     """The workers' last reports, and statistics over their models.
 
     ``free``: workers report when they like, so their models have to be kept; else one
@@ -19,7 +19,7 @@ class Observer:
     def __init__(self, plan: Plan, free: bool) -> None:
         self.seconds = 0.0  # on the clock of the worker that is latest
         self._dtype = plan.dtype
-        self._told = [Told() for _ in range(plan.workers)]
+        self._told = [WorkerReport() for _ in range(plan.workers)]
         kept = (plan.workers, plan.dim) if free else (0, 0)
         self._models: NDArray[np.floating] = np.zeros(kept, plan.dtype)
         self._known: set[int] = set()
@@ -30,9 +30,9 @@ class Observer:
 
     def take(self, worker: int, frame: Frame) -> None:
         """Take in a worker's report."""
-        self._told[worker] = Told.read(frame)
+        self._told[worker] = WorkerReport.read(frame)
         self.seconds = max(self.seconds, self._told[worker].seconds)
-        x = frame[Told.nbytes() :].view(self._dtype)
+        x = frame[WorkerReport.nbytes() :].view(self._dtype)
         if self._models.size:
             self._models[worker] = x
             self._known.add(worker)
@@ -41,7 +41,7 @@ class Observer:
 
     def farewell(self, worker: int, frame: Frame) -> None:
         """Take in what a worker counted in all."""
-        self._told[worker] = Told.read(frame)
+        self._told[worker] = WorkerReport.read(frame)
 
     def reached(self, round_: int) -> bool:
         """Return whether workers have done so many rounds on average, by last report.
@@ -75,9 +75,9 @@ class Observer:
             "drift": self._drift,
         }
 
-    def total(self) -> Told:
+    def total(self) -> WorkerReport:
         """Return what workers have counted, added up."""
-        return Told(
+        return WorkerReport(
             uploads=sum(told.uploads for told in self._told),
             paper_bits=sum(told.paper_bits for told in self._told),
             wire_bytes=sum(told.wire_bytes for told in self._told),

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from psmpi.base import LinkError
-from psmpi.links.transport.heartbeat import Pulse
+from psmpi.links.transport.heartbeat import Heartbeat
 from psmpi.links.transport.mpi import MpiTransport
 from psmpi.links.transport.mpi_library import MPI
 from psmpi.links.transport.polling import wait
@@ -25,7 +25,7 @@ from psmpi.processes.failfast import Guard, precise_sleep
 _LAST = 0.3  # seconds
 
 
-class World:
+class MpiJob:
     """The ranks of this MPI job: start, agreement, and the end."""
 
     def __init__(self) -> None:
@@ -104,8 +104,8 @@ class World:
                     f"transport: rank {rank} wants {other}, rank {self.rank} {settings}"
                 )
         points, tree = self._duplicate(), self._duplicate()
-        pulse = None if timeout is None else Pulse(self._duplicate(), timeout)
-        return MpiTransport(points, tree, settings, peers, pulse)
+        heartbeat = None if timeout is None else Heartbeat(self._duplicate(), timeout)
+        return MpiTransport(points, tree, settings, peers, heartbeat)
 
     def abort(self, status: int) -> None:
         """End the job now. The caller must ``os._exit``: MPI may let code run on."""

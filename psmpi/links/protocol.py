@@ -31,7 +31,7 @@ def longest(wire: Wire, plan: Plan) -> tuple[int, int]:
     up, down = (codec.max_nbytes(plan.dim) for codec in (wire.up, wire.down))
     up, down = max(up, CHECKSUM.size), max(down, 2 * 8)
     if wire.peers:
-        up = max(up, Told.nbytes() + plan.dim * np.dtype(plan.dtype).itemsize)
+        up = max(up, WorkerReport.nbytes() + plan.dim * np.dtype(plan.dtype).itemsize)
     if wire.relay:
         down = max(up, down)
     return envelope.NBYTES + up, envelope.NBYTES + down
@@ -85,7 +85,7 @@ def pack(numbers: Sequence[float], round_: int, kind: int, tail: Frame | None) -
 
 
 @dataclass
-class Told:
+class WorkerReport:
     """What a worker with peers says of itself, before its model or its farewell."""
 
     seconds: float = 0.0  # on its clock, without the time of evaluations
@@ -100,7 +100,7 @@ class Told:
         return 8 * len(fields(cls))
 
     @classmethod
-    def read(cls, frame: Frame) -> Told:
+    def read(cls, frame: Frame) -> WorkerReport:
         """Return what the start of ``frame`` holds."""
         return cls(*frame[: cls.nbytes()].view(np.float64).tolist())
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from psmpi.base import LinkError
 
 
-class Journal:
+class ReplayLog:
     """One rank's decisions, as whole numbers in the order of making."""
 
     def __init__(self, recorded: Iterable[int] | None = None) -> None:

@@ -12,7 +12,7 @@ from psmpi.base import Codec, Frame, LinkError, Plan, ServerLink, Vector, Wire
 from psmpi.links import envelope
 from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, SKIP, STOP
 from psmpi.links.metering import Meter, MeteredCodec
-from psmpi.links.model_monitor import Observer
+from psmpi.links.model_monitor import ModelMonitor
 from psmpi.links.protocol import (
     CHECKSUM,
     Outgoing,
@@ -23,7 +23,7 @@ from psmpi.links.protocol import (
     paper_bits,
     require,
 )
-from psmpi.links.replay_log import Journal
+from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport.base import Transport
 
 
@@ -35,11 +35,11 @@ class Server(ServerLink):
         transport: Transport,
         wire: Wire,
         plan: Plan,
-        journal: Journal | None = None,
+        replay_log: ReplayLog | None = None,
     ) -> None:
         self.workers = plan.workers
-        self.meter = Meter(transport.now, transport.forgive)
-        self.journal = Journal() if journal is None else journal
+        self.meter = Meter(transport.now, transport.exclude_from_clock)
+        self.replay_log = ReplayLog() if replay_log is None else replay_log
         self.round = 0
         self.arrivals: list[int] = []  # workers in the order that recv served them
         self.staleness: Counter[int] = Counter()  # rounds -> frames that were so old
@@ -51,7 +51,7 @@ class Server(ServerLink):
         self._check_every = plan.check_every if wire.replicated else 0
         self._dim = plan.dim
         self._out = Outgoing(wire.down, plan.dim)
-        self._observer = Observer(plan, wire.free) if wire.peers else None
+        self._monitor = ModelMonitor(plan, wire.free) if wire.peers else None
         self._heard_bytes = 0  # without reports
         self._owed = 0.0  # the clock that waiting reporters are to go on from,
         self._owing = False  # if they wait
@@ -120,8 +120,8 @@ class Server(ServerLink):
                 self.meter.wire_bytes_down += message.size
 
     def observed(self) -> Mapping[str, float]:
-        assert self._observer is not None
-        return self._observer.facts()
+        assert self._monitor is not None
+        return self._monitor.facts()
 
     def agree(self) -> tuple[float, float]:
         numbers = []
@@ -147,15 +147,15 @@ class Server(ServerLink):
             opened = self._open(node - 1, message)
             if opened.kind == BYE:
                 here.remove(node - 1)
-                if self._observer is not None and opened.frame is not None:
-                    self._observer.farewell(node - 1, opened.frame)
+                if self._monitor is not None and opened.frame is not None:
+                    self._monitor.farewell(node - 1, opened.frame)
         self._count()
-        self.journal.close()
+        self.replay_log.close()
 
     def _begin(self, state: Any) -> None:
         self._go_on()
         self.round = state.round
-        if self._observer is not None:
+        if self._monitor is not None:
             if due(self._every, state.round, self._rounds):
                 self._observe(state)
         elif due(self._check_every, state.round, self._rounds):
@@ -163,9 +163,9 @@ class Server(ServerLink):
 
     def _observe(self, state: Any) -> None:
         """Hear the workers' models, and set the state's to their mean."""
-        assert self._observer is not None
+        assert self._monitor is not None
         if self._wire.free:
-            while not self._observer.reached(state.round):
+            while not self._monitor.reached(state.round):
                 self._transport.release()
                 worker, message = self._next(range(self.workers))
                 self._take_report(worker, self._open(worker, message))
@@ -179,19 +179,19 @@ class Server(ServerLink):
                         f"server is in round {state.round}"
                     )
                 self._take_report(worker, opened)
-            self._owed, self._owing = self._observer.seconds, True
-        self._observer.mean(state.x)
+            self._owed, self._owing = self._monitor.seconds, True
+        self._monitor.mean(state.x)
         self._count()
 
     def _take_report(self, worker: int, opened: envelope.Opened) -> None:
-        assert self._observer is not None
+        assert self._monitor is not None
         frame = require(opened, REPORT, f"worker {worker}", "a report")
-        self._observer.take(worker, frame)
+        self._monitor.take(worker, frame)
 
     def _count(self) -> None:
         """Have the meter show what workers with peers have counted themselves."""
-        if self._observer is not None and not self._wire.relay:
-            told = self._observer.total()
+        if self._monitor is not None and not self._wire.relay:
+            told = self._monitor.total()
             self.meter.uploads = round(told.uploads)
             self.meter.paper_bits_up = round(told.paper_bits)
             self.meter.wire_bytes_up = round(told.wire_bytes) + self._heard_bytes
@@ -260,12 +260,12 @@ class Server(ServerLink):
     def _next(self, workers: Sequence[int]) -> tuple[int, Frame]:
         """Return the next message of any of ``workers``, or of the one on record."""
         with self.meter.phase("wait"):
-            if self.journal.replaying:
-                worker = self.journal.take()
+            if self.replay_log.replaying:
+                worker = self.replay_log.take()
                 return worker, self._transport.recv(worker + 1)
             nodes = [worker + 1 for worker in workers]
             node, message = self._transport.recv_any(nodes)
-        self.journal.note(node - 1)
+        self.replay_log.note(node - 1)
         return node - 1, message
 
     def _open(self, worker: int, message: Frame) -> envelope.Opened:

@@ -9,20 +9,20 @@ import numpy as np
 
 from psmpi.base import Codec, Frame, LinkError, Plan, Stopped, Vector, Wire, WorkerLink
 from psmpi.links import envelope
-from psmpi.links.compute_speed import Pace
+from psmpi.links.compute_speed import ComputeSpeed
 from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, STOP
 from psmpi.links.metering import Meter, MeteredCodec
 from psmpi.links.protocol import (
     CHECKSUM,
     Outgoing,
-    Told,
+    WorkerReport,
     checksum,
     due,
     expect,
     pack,
     require,
 )
-from psmpi.links.replay_log import Journal
+from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport.base import Transport
 
 _Booked = tuple[bool, int, int]  # whether it has a frame, its paper bits and bytes
@@ -38,14 +38,14 @@ class Worker(WorkerLink):
         transport: Transport,
         wire: Wire,
         plan: Plan,
-        pace: Pace | None = None,
-        journal: Journal | None = None,
+        pace: ComputeSpeed | None = None,
+        replay_log: ReplayLog | None = None,
     ) -> None:
         self.worker = transport.node - 1
         self.workers = plan.workers
-        self.meter = Meter(transport.now, transport.forgive)
-        self.pace = Pace(self.worker) if pace is None else pace
-        self.journal = Journal() if journal is None else journal
+        self.meter = Meter(transport.now, transport.exclude_from_clock)
+        self.compute_speed = ComputeSpeed(self.worker) if pace is None else pace
+        self.replay_log = ReplayLog() if replay_log is None else replay_log
         self.round = 0  # of what is pushed
         self.rounds_done = 0
         self._heard = 0  # the round of the last message pulled
@@ -127,23 +127,25 @@ class Worker(WorkerLink):
 
     def latest(self) -> Iterator[tuple[int, Frame]]:
         for peer in self.peers:
-            if self.journal.replaying:
+            if self.replay_log.replaying:
                 yield from self._as_recorded(peer)
                 continue
             newest = -1
             for round_, frame in self._arrived(peer):
                 newest = round_
                 yield peer, frame
-            self.journal.note(newest)
+            self.replay_log.note(newest)
 
     def until(self, deadline: float, samples: int, batch: int) -> Iterator[int]:
-        if self.journal.replaying:
-            while size := self.journal.take():
+        if self.replay_log.replaying:
+            while size := self.replay_log.take():
                 self.meter.samples += size
                 yield size
             return
         end, done = self.now() + deadline, 0
-        within = self.pace.within(deadline) if self._transport.virtual else None
+        within = (
+            self.compute_speed.within(deadline) if self._transport.virtual else None
+        )
         batch = batch if within is None else max(within, 1)
         samples = samples if within is None else min(samples, within)
         while (left := end - self.now()) > 0 and done < samples:
@@ -154,10 +156,10 @@ class Worker(WorkerLink):
                 if not done:  # it may have been a hiccup: soon one is tried again
                     self._quickest /= 2
                 break
-            yield self.journal.note(size)
+            yield self.replay_log.note(size)
             done += size
             self._quickest = self._learned((left - (end - self.now())) / size)
-        self.journal.note(0)
+        self.replay_log.note(0)
         left = end - self.now()
         with self.meter.phase("wait"):
             self._transport.spend(max(left, 0.0))
@@ -179,12 +181,12 @@ class Worker(WorkerLink):
 
     def hold(self, samples: int, taken: float) -> None:
         """Let a gradient that took ``taken`` seconds last as long as it should."""
-        if not self.journal.replaying:
-            rest = self.pace.rest(samples, taken)
+        if not self.replay_log.replaying:
+            rest = self.compute_speed.rest(samples, taken)
             if rest:
                 begun = self._transport.now()
                 self._transport.spend(rest)
-                self.pace.overslept(self._transport.now() - begun - rest)
+                self.compute_speed.overslept(self._transport.now() - begun - rest)
 
     def leave(self) -> None:
         """Answer the server's STOP, after taking leave of all peers."""
@@ -198,7 +200,7 @@ class Worker(WorkerLink):
             else told.message(self.round, BYE, None)
         )
         self._transport.send(0, message, free=True)
-        self.journal.close()
+        self.replay_log.close()
 
     def _part(self) -> None:
         """Take in what peers still send, until each has said that it sends no more."""
@@ -222,7 +224,7 @@ class Worker(WorkerLink):
         # A worker that the server doesn't ask every round has heard of later ones.
         self.round = max(self.round, state.round)
         self.rounds_done = state.round
-        self.pace.begin(state.round)
+        self.compute_speed.begin(state.round)
         if self.peers:
             self._show(state)
         elif due(self._check_every, state.round, self._rounds):
@@ -248,8 +250,8 @@ class Worker(WorkerLink):
     def _heed(self) -> None:
         """Raise ``Stopped`` if the server has said so; don't wait for it to."""
         self._transport.release()
-        if self.journal.replaying:
-            message = self._transport.recv(0) if self.journal.used_up else None
+        if self.replay_log.replaying:
+            message = self._transport.recv(0) if self.replay_log.used_up else None
         else:
             message = self._transport.poll(0)
         if message is not None:
@@ -271,9 +273,9 @@ class Worker(WorkerLink):
         first, second = frame.view(np.float64).tolist()
         return first, second
 
-    def _told(self) -> Told:
+    def _told(self) -> WorkerReport:
         meter = self.meter
-        return Told(
+        return WorkerReport(
             seconds=self._transport.now() - self._zero,
             steps=self.rounds_done,
             uploads=meter.uploads,
@@ -310,7 +312,7 @@ class Worker(WorkerLink):
             yield opened.round, require(opened, DATA, f"worker {peer}", "a frame")
 
     def _as_recorded(self, peer: int) -> Iterator[tuple[int, Frame]]:
-        newest = self.journal.take()
+        newest = self.replay_log.take()
         seen = -1
         while seen < newest:
             self._transport.release()

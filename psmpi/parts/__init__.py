@@ -5,3 +5,36 @@ downlink, mixing graphs, and the options that algorithms share. May import kerne
 codecs, ``base``, ``errors`` and ``random``; knows no transport, no file of a run and no
 algorithm.
 """
+
+from psmpi.parts.memory import (
+    DecayedFeedback,
+    Direct,
+    ErrorFeedback,
+    Innovation,
+    Memory,
+)
+from psmpi.parts.momentum import MovingAverage, Nesterov, WeightDecay
+from psmpi.parts.schedules import Schedule, SyncTimes, schedule
+from psmpi.parts.triggers import CoinTrigger, LazyTrigger, Trigger, Window, ratio
+from psmpi.random import coin, key
+
+__all__ = [
+    "CoinTrigger",
+    "DecayedFeedback",
+    "Direct",
+    "ErrorFeedback",
+    "Innovation",
+    "LazyTrigger",
+    "Memory",
+    "MovingAverage",
+    "Nesterov",
+    "Schedule",
+    "SyncTimes",
+    "Trigger",
+    "WeightDecay",
+    "Window",
+    "coin",
+    "key",
+    "ratio",
+    "schedule",
+]

@@ -153,7 +153,7 @@ class Replicated(Descent):
             options = self.codec_options() | {"bits": self.bits_down}
             return self._make(self.codec or self.default_codec, options, plan)
         if self.down_codec is None and way == "update":
-            few = self.up_codec(plan).few
+            few = self.up_codec(plan).is_sparse
             return self._named_down("sparse" if few else "dense", plan)
         return super().down_wire(plan)
 

@@ -1,4 +1,7 @@
-"""Problems to optimise, and the data they are made of.
+"""Problems: objectives with their gradients, over the data sets of ``psmpi.data``.
+
+May import ``data``, kernels, ``base``, ``errors`` and ``random``; a problem knows no
+algorithm.
 
 >>> problem = make_problem("synthetic:logistic,samples=100,features=3", l2=0.1)
 >>> problem.dim, problem.samples

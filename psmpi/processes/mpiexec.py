@@ -23,7 +23,7 @@ from types import FrameType
 
 from psmpi.base import ConfigError
 from psmpi.processes.failfast import SOCKET, die_with_parent
-from psmpi.processes.supervisor import Job
+from psmpi.processes.supervisor import MpiexecJob
 
 _TICK = 0.1  # seconds between calls of on_tick, at most
 _GOODBYE = 10.0  # seconds for MPI_Finalize, once all ranks have taken their leave
@@ -167,11 +167,11 @@ def launch(
             start_new_session=True,
             preexec_fn=_follow_parent,
         ) as child:
-            return _supervise(Job(child, listener), caught, grace, on_tick)
+            return _supervise(MpiexecJob(child, listener), caught, grace, on_tick)
 
 
 def _supervise(
-    job: Job, caught: list[int], grace: float, on_tick: Callable[[], None] | None
+    job: MpiexecJob, caught: list[int], grace: float, on_tick: Callable[[], None] | None
 ) -> int:
     ending = 0.0  # since when the job should be ending by itself
     while job.running():

@@ -32,7 +32,7 @@ class _Rank:
         self.done = False
 
 
-class Job:
+class MpiexecJob:
     """Watches over one mpiexec; ``step`` does all the work, in the caller's thread."""
 
     def __init__(

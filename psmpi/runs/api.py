@@ -18,7 +18,7 @@ import threadpoolctl
 
 from psmpi import algorithms, kernels
 from psmpi.base import ConfigError, Problem, PsmpiError
-from psmpi.links.replay_log import Journal
+from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
 from psmpi.processes import mpiexec
 from psmpi.runs import config, roles, setup, summary
@@ -89,28 +89,28 @@ def run_local(
     in which ranks get their turn, which must not matter to these. ``replay``: decide
     all that depended on time as another run did.
     """
-    how = run.how
-    with threadpoolctl.threadpool_limits(how.threads):
+    options = run.run_options
+    with threadpoolctl.threadpool_limits(options.threads):
         job = setup.prepare(run, problem)
-        kernels.warmup((how.scalar,))
+        kernels.warmup((options.scalar,))
         optimum = setup.find_optimum(job)
-        shards = [setup.shard(job, m) for m in range(how.workers)]
-        virtual = replay is None and (how.simulates or job.algorithm.timed())
-        baton, transports = local.connect(
-            how.workers + 1,
+        shards = [setup.shard(job, m) for m in range(options.workers)]
+        virtual = replay is None and (options.simulates or job.algorithm.timed())
+        scheduler, transports = local.connect(
+            options.workers + 1,
             seed=schedule,
-            network=setup.network(how) if virtual else None,
-            measured=not how.speeds,
-            tree=how.broadcast == "tree",
+            network=setup.network(options) if virtual else None,
+            measured=not options.speeds,
+            tree=options.broadcast == "tree",
         )
-        journals: list[Journal | None] = [None] * (how.workers + 1)
+        replay_logs: list[ReplayLog | None] = [None] * (options.workers + 1)
         if replay is not None:
-            if len(replay.decisions) != how.workers + 1:
+            if len(replay.decisions) != options.workers + 1:
                 raise ConfigError(
                     f"replay: recorded of {len(replay.decisions) - 1} workers, and "
-                    f"this run has {how.workers}"
+                    f"this run has {options.workers}"
                 )
-            journals = [Journal(entries) for entries in replay.decisions]
+            replay_logs = [ReplayLog(entries) for entries in replay.decisions]
         stop_at = None if replay is None else replay.rounds
         writer = None
         if out is not None:
@@ -125,13 +125,15 @@ def run_local(
                 on_row(row)
 
         first, *others = transports
-        served, *workers = baton.run(
+        served, *workers = scheduler.run(
             [
-                partial(roles.serve, job, first, record, optimum, journals[0], stop_at),
+                partial(
+                    roles.serve, job, first, record, optimum, replay_logs[0], stop_at
+                ),
                 *(
-                    partial(roles.work, job, transport, part, journal)
-                    for transport, part, journal in zip(
-                        others, shards, journals[1:], strict=True
+                    partial(roles.work, job, transport, part, replay_log)
+                    for transport, part, replay_log in zip(
+                        others, shards, replay_logs[1:], strict=True
                     )
                 ),
             ]
@@ -145,7 +147,7 @@ def run_local(
     clock = "simulated" if virtual else "real"
     totals = summary.summarise(job, served, reports, clock=clock)
     if writer is not None:
-        decisions = [end.journal.entries for end in (served.link, *workers)]
+        decisions = [end.replay_log.entries for end in (served.link, *workers)]
         summary.finish(job, writer, served, totals, decisions)
     path = None if writer is None else writer.path
     unmet = tuple(totals["unmet"])
@@ -222,8 +224,8 @@ def run_mpi(
                 "give another directory, or move this one away"
             )
     for made in runs:
-        setup.refuse_simulation(made.how)
-    workers, threads = runs[0].how.workers, runs[0].how.threads
+        setup.refuse_simulation(made.run_options)
+    workers, threads = runs[0].run_options.workers, runs[0].run_options.threads
     news = [follow(out) for out in outs]
 
     def tick() -> None:
@@ -257,7 +259,7 @@ def job_file(
         {
             "algorithm": made.algorithm,
             "name": made.name,
-            "given": {**made.options, **dataclasses.asdict(made.how)},
+            "given": {**made.algorithm_options, **dataclasses.asdict(made.run_options)},
             "out": None if out is None else str(out.absolute()),
         }
         for made, out in zip(runs, outs, strict=True)

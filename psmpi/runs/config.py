@@ -216,13 +216,13 @@ class RunConfig:
     """One run: an algorithm, its options as given, and how to run it."""
 
     algorithm: str
-    options: Mapping[str, Any]
-    how: RunOptions
+    algorithm_options: Mapping[str, Any]
+    run_options: RunOptions
     name: str
 
     def build(self) -> Algorithm:
         """Return the algorithm; ``ConfigError`` if its options are wrong."""
-        return algorithms.make(self.algorithm, **self.options)
+        return algorithms.make(self.algorithm, **self.algorithm_options)
 
     def as_dict(self) -> dict[str, Any]:
         """Return this as plain data; the algorithm's defaults are filled in."""
@@ -230,7 +230,7 @@ class RunConfig:
             "name": self.name,
             "algorithm": self.algorithm,
             "options": dataclasses.asdict(self.build()),  # type: ignore[call-overload]
-            **dataclasses.asdict(self.how),
+            **dataclasses.asdict(self.run_options),
         }
 
 
@@ -255,8 +255,10 @@ def configure(algorithm: str, name: str | None = None, **given: Any) -> RunConfi
         given["hidden"] = _sizes(given["hidden"])
     result = RunConfig(
         algorithm=algorithm,
-        options={key: value for key, value in given.items() if key in own},
-        how=RunOptions(**{k: value for k, value in given.items() if k in general}),
+        algorithm_options={key: value for key, value in given.items() if key in own},
+        run_options=RunOptions(
+            **{k: value for k, value in given.items() if k in general}
+        ),
         name=name or algorithm,
     )
     result.build()

@@ -40,7 +40,7 @@ class Evaluation:
     def __init__(
         self,
         problem: Problem,
-        how: RunOptions,
+        options: RunOptions,
         optimum: float | None,
         meter: Meter,
         now: Callable[[], float],
@@ -49,14 +49,16 @@ class Evaluation:
         self.rows: list[Row] = []
         self.reached: dict[str, Row] = {}
         self._problem = problem
-        self._targets = how.targets
+        self._targets = options.targets
         self._optimum = optimum
         self._meter = meter
         self._now = now
         self._on_row = on_row
         self._start = now()
         wants_gradient = any(t.metric == "gradient-norm" for t in self._targets)
-        self._gradient = np.zeros(problem.dim, how.scalar) if wants_gradient else None
+        self._gradient = (
+            np.zeros(problem.dim, options.scalar) if wants_gradient else None
+        )
 
     def take(
         self,

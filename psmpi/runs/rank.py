@@ -10,7 +10,7 @@ import functools
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,42 +19,42 @@ import threadpoolctl
 from psmpi import kernels, problems
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.errors import EXIT_UNMET
-from psmpi.links.mpi_job import World
+from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
-from psmpi.report import console, table
 from psmpi.runs import config, roles, setup, summary
 from psmpi.runs.record import RunWriter, versions
-from psmpi.runs.recorded import read_run
-from psmpi.runs.setup import Job
+from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Summary
 
 # Runs of one job mostly share their data.
 _load = functools.lru_cache(maxsize=1)(problems.load)
 
 
-def take_part(world: World, run: config.RunConfig, out: Path | None) -> Summary | None:
+def take_part(
+    mpi_job: MpiJob, run: config.RunConfig, out: Path | None
+) -> Summary | None:
     """Do this rank's part of one run; the server's rank returns the summary."""
-    with threadpoolctl.threadpool_limits(run.how.threads):
-        job = _prepare(world, run)
-        _warm_up(world, job)
-        server = world.rank == 0
-        optimum = setup.find_optimum(job) if server else None
+    with threadpoolctl.threadpool_limits(run.run_options.threads):
+        prepared = _prepare(mpi_job, run)
+        _warm_up(mpi_job, prepared)
+        server = mpi_job.rank == 0
+        optimum = setup.find_optimum(prepared) if server else None
         if not server:
-            part = setup.shard(job, world.rank - 1)
-        transport = _transport(world, job)
+            part = setup.shard(prepared, mpi_job.rank - 1)
+        transport = _transport(mpi_job, prepared)
         if server:
-            return _serve(world, job, transport, optimum, out)
-        worker = roles.work(job, transport, part)
-        report = summary.rank_report(world.rank, transport, worker)
-        world.allgather((report, worker.journal.entries))
+            return _serve(mpi_job, prepared, transport, optimum, out)
+        worker = roles.work(prepared, transport, part)
+        report = summary.rank_report(mpi_job.rank, transport, worker)
+        mpi_job.allgather((report, worker.replay_log.entries))
         transport.close()
         return None
 
 
 def _serve(
-    world: World,
-    job: Job,
+    mpi_job: MpiJob,
+    prepared: PreparedRun,
     transport: MpiTransport,
     optimum: float | None,
     out: Path | None,
@@ -63,64 +63,68 @@ def _serve(
     if out is not None:
         writer = RunWriter(
             out,
-            job.run.as_dict(),
-            hosts=world.hosts,
-            digests=job.digests(),
-            mpi=world.library,
+            prepared.run.as_dict(),
+            hosts=mpi_job.hosts,
+            digests=prepared.digests(),
+            mpi=mpi_job.library,
         )
     record = (lambda row: None) if writer is None else writer.append
-    setup.caution(job)
-    served = roles.serve(job, transport, record, optimum)
+    setup.caution(prepared)
+    served = roles.serve(prepared, transport, record, optimum)
     report = summary.rank_report(0, transport, served.link)
-    ranks = world.allgather((report, served.link.journal.entries))
+    ranks = mpi_job.allgather((report, served.link.replay_log.entries))
     transport.close()
-    totals = summary.summarise(job, served, [entry for entry, _ in ranks])
+    totals = summary.summarise(prepared, served, [entry for entry, _ in ranks])
     if writer is not None:
-        decisions = [journal for _, journal in ranks]
-        summary.finish(job, writer, served, totals, decisions)
+        decisions = [replay_log for _, replay_log in ranks]
+        summary.finish(prepared, writer, served, totals, decisions)
     return totals
 
 
-def _transport(world: World, job: Job) -> MpiTransport:
-    up, down = longest(job.wire, job.plan)
-    how = job.run.how
+def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
+    up, down = longest(prepared.wire, prepared.plan)
+    options = prepared.run.run_options
     peers = []
-    if world.rank and job.wire.peers and not job.wire.relay:
-        peers = [peer + 1 for peer in job.wire.peers[world.rank - 1]]
-    return world.transport(
-        up, down, broadcast=how.broadcast, timeout=how.timeout or None, peers=peers
+    if mpi_job.rank and prepared.wire.peers and not prepared.wire.relay:
+        peers = [peer + 1 for peer in prepared.wire.peers[mpi_job.rank - 1]]
+    return mpi_job.transport(
+        up,
+        down,
+        broadcast=options.broadcast,
+        timeout=options.timeout or None,
+        peers=peers,
     )
 
 
-def _prepare(world: World, run: config.RunConfig) -> Job:
+def _prepare(mpi_job: MpiJob, run: config.RunConfig) -> PreparedRun:
     """Prepare on every rank, and compare before anybody waits for a message."""
-    job, failure = None, None
+    prepared, failure = None, None
     try:
-        if world.size != run.how.workers + 1:
+        if mpi_job.size != run.run_options.workers + 1:
             raise ConfigError(
-                f"workers: {run.how.workers} workers and a server are "
-                f"{run.how.workers + 1} ranks, but MPI started {world.size}"
+                f"workers: {run.run_options.workers} workers and a server are "
+                f"{run.run_options.workers + 1} ranks, but MPI started {mpi_job.size}"
             )
-        setup.refuse_simulation(run.how)
-        job = setup.prepare(run, loader=_load)
-        if world.rank > 0:
-            setup.shard(job, world.rank - 1)
+        setup.refuse_simulation(run.run_options)
+        prepared = setup.prepare(run, loader=_load)
+        if mpi_job.rank > 0:
+            setup.shard(prepared, mpi_job.rank - 1)
     except PsmpiError as error:
         failure = error
     facts: dict[str, Any] = {
-        **versions(world.library),
+        **versions(mpi_job.library),
         "python": platform.python_version().rpartition(".")[0],
         "byteorder": sys.byteorder,
-        **({} if job is None else job.facts()),
+        **({} if prepared is None else prepared.facts()),
     }
-    everybody = world.allgather((world.hostname, failure, facts))
+    everybody = mpi_job.allgather((mpi_job.hostname, failure, facts))
     trouble = _compare(everybody)
     if trouble is not None:
-        if world.rank == 0:
+        if mpi_job.rank == 0:
             raise trouble
-        world.leave(trouble.exit_status)
-    assert job is not None
-    return job
+        mpi_job.leave(trouble.exit_status)
+    assert prepared is not None
+    return prepared
 
 
 def _compare(
@@ -148,38 +152,43 @@ def _compare(
     return None
 
 
-def _warm_up(world: World, job: Job) -> None:
+def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     """Compile kernels once per node, before the clock starts; the rest load them."""
-    if world.first_on_node:
-        kernels.warmup((job.run.how.scalar,))
-    world.barrier()
-    if not world.first_on_node:
-        kernels.warmup((job.run.how.scalar,))
+    if mpi_job.first_on_node:
+        kernels.warmup((prepared.run.run_options.scalar,))
+    mpi_job.barrier()
+    if not mpi_job.first_on_node:
+        kernels.warmup((prepared.run.run_options.scalar,))
 
 
-def join(run: config.RunConfig, out: Path) -> NoReturn:
-    """Run one run as a rank of an MPI job that psmpi has not started itself."""
-    world = World()
+def join(
+    run: config.RunConfig, out: Path, on_end: Callable[[Path], None]
+) -> NoReturn:
+    """Run one run as a rank of an MPI job that psmpi has not started itself.
+
+    ``on_end`` gets the run's directory on the server's rank, to show what came of it.
+    """
+    mpi_job = MpiJob()
     try:
-        totals = take_part(world, run, out)
+        totals = take_part(mpi_job, run, out)
     except Exception:
         # To the guard, which ends the job; the command line would just leave it.
         sys.excepthook(*sys.exc_info())
         raise
     status = 0
     if totals is not None:
-        console().print(table([read_run(out)]))
+        on_end(out)
         status = EXIT_UNMET if totals["unmet"] else 0
-    world.leave(status)
+    mpi_job.leave(status)
 
 
 def main(argv: Sequence[str]) -> NoReturn:
     """Run the job file ``argv[0]`` as one rank."""
-    world = World()
+    mpi_job = MpiJob()
     for entry in json.loads(Path(argv[0]).read_text()):
         run = config.configure(entry["algorithm"], name=entry["name"], **entry["given"])
-        take_part(world, run, None if entry["out"] is None else Path(entry["out"]))
-    world.leave(0)
+        take_part(mpi_job, run, None if entry["out"] is None else Path(entry["out"]))
+    mpi_job.leave(0)
 
 
 if __name__ == "__main__":

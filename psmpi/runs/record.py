@@ -230,6 +230,7 @@ def _write(path: Path, value: Any) -> None:
 
 
 def require_keys(value: Mapping[str, Any], keys: Sequence[str], what: str) -> None:
+    """Raise ``ConfigError`` that names the keys which ``value`` lacks."""
     missing = [key for key in keys if key not in value]
     if missing:
         raise ConfigError(f"{what}: lacks {', '.join(missing)}")

@@ -11,12 +11,12 @@ from typing import Any
 from psmpi.base import ConfigError, Problem, Stopped
 from psmpi.links import compute_speed
 from psmpi.links.metering import MeteredProblem
-from psmpi.links.replay_log import Journal
+from psmpi.links.replay_log import ReplayLog
 from psmpi.links.server import Server
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import Worker
 from psmpi.runs.evaluation import Diverged, Evaluation, Row
-from psmpi.runs.setup import Job, speeds_of
+from psmpi.runs.setup import PreparedRun, speeds_of
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,31 @@ class Served:
 
 
 def serve(
-    job: Job,
+    prepared: PreparedRun,
     transport: Transport,
     on_row: Callable[[Row], None],
     optimum: float | None,
-    journal: Journal | None = None,
+    replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
 ) -> Served:
     """Run the server's role to the end of the run, evaluation and farewell included.
 
     ``stop_at``: end in this round, whatever the targets say.
     """
-    server = Server(transport, job.wire, job.plan, journal)
-    state = job.algorithm.server_state(server, job.problem, job.plan)
+    server = Server(transport, prepared.wire, prepared.plan, replay_log)
+    state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
     evaluation = Evaluation(
-        job.problem, job.run.how, optimum, server.meter, transport.now, on_row
+        prepared.problem,
+        prepared.run.run_options,
+        optimum,
+        server.meter,
+        transport.now,
+        on_row,
     )
-    more = partial(job.algorithm.row, server, state)
-    every = job.run.how.evaluate_every
+    more = partial(prepared.algorithm.row, server, state)
+    every = prepared.run.run_options.evaluate_every
     with _telling(lambda: f"the server, round {state.round}"):
-        for iterate in job.algorithm.server(server, job.plan, state):
+        for iterate in prepared.algorithm.server(server, prepared.plan, state):
             due = iterate.round % every == 0
             enough = due and evaluation.take(iterate.round, iterate.x, more)
             if iterate.round == stop_at if stop_at is not None else enough:
@@ -60,18 +65,23 @@ def serve(
 
 
 def work(
-    job: Job, transport: Transport, part: Problem, journal: Journal | None = None
+    prepared: PreparedRun,
+    transport: Transport,
+    part: Problem,
+    replay_log: ReplayLog | None = None,
 ) -> Worker:
     """Run a worker's role until the server ends the run."""
     number = transport.node - 1
-    speeds, slow = speeds_of(job.run.how)
-    own = compute_speed.Pace(number, job.plan.seed, speeds, slow.get(number, 1.0))
-    worker = Worker(transport, job.wire, job.plan, own, journal)
+    speeds, slow = speeds_of(prepared.run.run_options)
+    own = compute_speed.ComputeSpeed(
+        number, prepared.plan.seed, speeds, slow.get(number, 1.0)
+    )
+    worker = Worker(transport, prepared.wire, prepared.plan, own, replay_log)
     metered = MeteredProblem(part, worker.meter, worker.hold)
-    state = job.algorithm.worker_state(worker, metered, job.plan)
+    state = prepared.algorithm.worker_state(worker, metered, prepared.plan)
     try:
         with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):
-            job.algorithm.worker(worker, metered, job.plan, state)
+            prepared.algorithm.worker(worker, metered, prepared.plan, state)
     except Stopped:
         worker.leave()
     return worker

@@ -1,4 +1,4 @@
-"""Makes a run ready: loads its problem, and checks what can be checked without a link."""
+"""Makes a run ready: loads its problem, checks what can be checked without a link."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Loader = Callable[[str, Any], problems.Dataset]
 
 
 @dataclass(frozen=True)
-class Job:
+class PreparedRun:
     """A run made ready: everything that all ranks have in common."""
 
     run: config.RunConfig
@@ -64,61 +64,61 @@ def prepare(
     run: config.RunConfig,
     problem: Problem | None = None,
     loader: Loader = problems.load,
-) -> Job:
+) -> PreparedRun:
     """Load the data and check everything that can be checked without a link."""
-    how = run.how
+    options = run.run_options
     algorithm = run.build()
     if problem is None:
         problem = problems.make_problem(
-            how.data,
-            l2=how.l2,
-            l1=how.l1,
-            hidden=how.hidden,
-            activation=how.activation,
-            loss=how.loss,
-            init=how.init,
-            partition=how.partition,
-            dirichlet_alpha=how.dirichlet_alpha,
-            dtype=how.scalar,
-            seed=how.seed,
+            options.data,
+            l2=options.l2,
+            l1=options.l1,
+            hidden=options.hidden,
+            activation=options.activation,
+            loss=options.loss,
+            init=options.init,
+            partition=options.partition,
+            dirichlet_alpha=options.dirichlet_alpha,
+            dtype=options.scalar,
+            seed=options.seed,
             loader=loader,
         )
-    speeds, slow = speeds_of(how)
+    speeds, slow = speeds_of(options)
     plan = Plan(
-        workers=how.workers,
-        rounds=how.rounds,
+        workers=options.workers,
+        rounds=options.rounds,
         dim=problem.dim,
         bounds=problem.bounds,
-        dtype=how.scalar,
-        seed=how.seed,
-        check_every=how.check_every,
-        evaluate_every=how.evaluate_every,
-        mean_speed=compute_speed.average(speeds, slow, how.workers),
-        top_speed=compute_speed.fastest(speeds, slow, how.workers),
+        dtype=options.scalar,
+        seed=options.seed,
+        check_every=options.check_every,
+        evaluate_every=options.evaluate_every,
+        mean_speed=compute_speed.average(speeds, slow, options.workers),
+        top_speed=compute_speed.fastest(speeds, slow, options.workers),
     )
     wire = algorithm.wire(plan)
     for codec in (wire.up, wire.down):
         codec.max_nbytes(plan.dim)
-    job = Job(run, algorithm, problem, plan, wire)
-    _check_l1(job)
-    _check_targets(job)
-    return job
+    prepared = PreparedRun(run, algorithm, problem, plan, wire)
+    _check_l1(prepared)
+    _check_targets(prepared)
+    return prepared
 
 
-def refuse_simulation(how: config.RunOptions) -> None:
+def refuse_simulation(options: config.RunOptions) -> None:
     """Refuse what only a run in one process can do: to have a simulated network."""
     for name in ("link_rate", "link_latency", "link_sharing"):
-        if getattr(how, name) != getattr(config.RunOptions, name):
+        if getattr(options, name) != getattr(config.RunOptions, name):
             raise ConfigError(
-                f"{name.replace('_', '-')}: {getattr(how, name)} is of a simulated "
+                f"{name.replace('_', '-')}: {getattr(options, name)} is of a simulated "
                 "network, and MPI has a real one; add --local, or leave it out"
             )
 
 
-def shard(job: Job, worker: int) -> Problem:
+def shard(prepared: PreparedRun, worker: int) -> Problem:
     """Return a worker's part of the problem, and check that batches fit into it."""
-    part = job.problem.shard(worker, job.plan.workers)
-    batch = getattr(job.algorithm, "batch", None)
+    part = prepared.problem.shard(worker, prepared.plan.workers)
+    batch = getattr(prepared.algorithm, "batch", None)
     if batch is not None and batch > part.samples:
         raise ConfigError(
             f"batch: {batch} is more than the {part.samples} samples of worker {worker}"
@@ -127,62 +127,64 @@ def shard(job: Job, worker: int) -> Problem:
 
 
 def speeds_of(
-    how: config.RunOptions,
+    options: config.RunOptions,
 ) -> tuple[compute_speed.Speeds | None, dict[int, float]]:
-    speeds = compute_speed.Speeds.parse(how.speeds) if how.speeds else None
-    return speeds, compute_speed.slowdowns(how.slow, how.workers)
+    """Return the distribution of speeds, if set, and the slowdown of each worker."""
+    speeds = compute_speed.Speeds.parse(options.speeds) if options.speeds else None
+    return speeds, compute_speed.slowdowns(options.slow, options.workers)
 
 
-def find_optimum(job: Job) -> float | None:
+def find_optimum(prepared: PreparedRun) -> float | None:
     """Return the least loss, if it is wanted and known.
 
     Raises ``ConfigError`` if it is not known and a target needs it.
     """
-    optimum = job.problem.optimum() if job.run.how.optimum else None
-    for target in job.run.how.targets:
+    optimum = prepared.problem.optimum() if prepared.run.run_options.optimum else None
+    for target in prepared.run.run_options.targets:
         if target.metric == "residual" and optimum is None:
             raise ConfigError(
                 f"until: {target} needs the least loss, which is not known here; "
                 "take another metric"
-                if job.run.how.optimum
+                if prepared.run.run_options.optimum
                 else f"until: {target} needs the optimum; drop --no-optimum"
             )
     return optimum
 
 
-def network(how: config.RunOptions) -> Network:
+def network(options: config.RunOptions) -> Network:
     """Return the simulated network of a run."""
-    rate = how.link_rate or math.inf
-    return Network(rate=rate, latency=how.link_latency, kind=how.link_sharing)
+    rate = options.link_rate or math.inf
+    return Network(rate=rate, latency=options.link_latency, kind=options.link_sharing)
 
 
-def caution(job: Job) -> None:
+def caution(prepared: PreparedRun) -> None:
     """Say on stderr what is allowed but likely not meant."""
-    for line in job.algorithm.cautions(job.plan):
+    for line in prepared.algorithm.cautions(prepared.plan):
         print(f"psmpi: warning: {line}", file=sys.stderr)  # noqa: T201
 
 
-def _check_l1(job: Job) -> None:
+def _check_l1(prepared: PreparedRun) -> None:
     """Refuse an l1 term that the algorithm, or the caller's own problem, leaves out."""
-    asked, has = job.run.how.l1, job.problem.l1
+    asked, has = prepared.run.run_options.l1, prepared.problem.l1
     if asked and asked != has:
         raise ConfigError(
             f"l1: {asked} was asked for, but the problem that was given has {has}; set "
             "it there alone"
         )
-    if has and not job.algorithm.proximal:
+    if has and not prepared.algorithm.proximal:
         raise ConfigError(
-            f"l1: {job.run.algorithm} has no proximal step; take asylpg, or leave --l1 "
-            "out"
+            f"l1: {prepared.run.algorithm} has no proximal step; take asylpg, or leave "
+            "--l1 out"
         )
 
 
-def _check_targets(job: Job) -> None:
+def _check_targets(prepared: PreparedRun) -> None:
     """Refuse targets that this problem can never report."""
-    for target in job.run.how.targets:
+    for target in prepared.run.run_options.targets:
         if target.metric in ("accuracy", "error"):
-            start = job.problem.start(job.plan.seed)
-            if job.problem.accuracy(start) is None:
+            start = prepared.problem.start(prepared.plan.seed)
+            if prepared.problem.accuracy(start) is None:
                 raise ConfigError(
-                    f"until: {target} needs test data, and {job.run.how.data} has none"
+                    f"until: {target} needs test data, and "
+                    f"{prepared.run.run_options.data} has none"
                 )

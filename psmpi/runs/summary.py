@@ -19,7 +19,7 @@ from psmpi.links.worker import Worker
 from psmpi.runs.evaluation import Row
 from psmpi.runs.record import MODEL, RunWriter
 from psmpi.runs.roles import Served
-from psmpi.runs.setup import Job
+from psmpi.runs.setup import PreparedRun
 
 Summary = dict[str, Any]
 
@@ -41,7 +41,7 @@ class Result:
 
 
 def finish(
-    job: Job,
+    prepared: PreparedRun,
     writer: RunWriter,
     served: Served,
     summary: Summary,
@@ -49,7 +49,7 @@ def finish(
 ) -> None:
     """Write all that a run's directory has in the end; ``decisions`` of each rank."""
     writer.save(MODEL, served.state.x)
-    for name, array in job.algorithm.arrays(job.plan).items():
+    for name, array in prepared.algorithm.arrays(prepared.plan).items():
         writer.save(name, array)
     writer.save_decisions(decisions)
     writer.finish(summary)
@@ -75,13 +75,17 @@ def rank_report(
     if isinstance(end, Worker):
         entry["samples"] = meter.samples
         entry["overshoot"] = meter.overshoot
-        entry["behind"] = end.pace.behind
+        entry["behind"] = end.compute_speed.behind
         entry["superseded"] = transport.superseded
     return entry
 
 
 def summarise(
-    job: Job, served: Served, ranks: Sequence[dict[str, Any]], *, clock: str = "real"
+    prepared: PreparedRun,
+    served: Served,
+    ranks: Sequence[dict[str, Any]],
+    *,
+    clock: str = "real",
 ) -> Summary:
     """Return the contract's summary. Seconds by phase are means over the workers."""
     evaluation, meter = served.evaluation, served.link.meter
@@ -92,9 +96,9 @@ def summarise(
     }
     phases["evaluate"] = meter.seconds["evaluate"]
     return {
-        "algorithm": job.run.algorithm,
-        "name": job.run.name,
-        "workers": job.plan.workers,
+        "algorithm": prepared.run.algorithm,
+        "name": prepared.run.name,
+        "workers": prepared.plan.workers,
         "rounds": last["round"],
         "uploads": last["uploads"],
         "paper_bits_up": last["paper_bits_up"],
@@ -109,17 +113,17 @@ def summarise(
         "reached": evaluation.reached,
         "unmet": [str(target) for target in evaluation.unmet()],
         "ranks": list(ranks),
-        "dim": job.plan.dim,
-        "data": job.run.how.data,
-        "options": dict(job.run.as_dict()["options"]),
-        "dtype": job.run.how.dtype,
-        "seed": job.run.how.seed,
+        "dim": prepared.plan.dim,
+        "data": prepared.run.run_options.data,
+        "options": dict(prepared.run.as_dict()["options"]),
+        "dtype": prepared.run.run_options.dtype,
+        "seed": prepared.run.run_options.seed,
         "clock": clock,
-        "dense_frames": job.algorithm.frames(job.plan, last["round"]),
+        "dense_frames": prepared.algorithm.frames(prepared.plan, last["round"]),
         "wire_bytes_observed": meter.wire_bytes_observed,
-        "warnings": list(job.algorithm.cautions(job.plan)),
+        "warnings": list(prepared.algorithm.cautions(prepared.plan)),
         **_arrivals(served.link),
-        **job.algorithm.record(served.state),
+        **prepared.algorithm.record(served.state),
     }
 
 

@@ -317,7 +317,7 @@ def test_the_server_holds_the_sum_of_what_workers_hold(algorithm):
         workers=3, rounds=50, dim=problem.dim, bounds=problem.bounds, dtype=np.float64
     )
     wire = chosen.wire(plan)
-    baton, transports = local.connect(4)
+    scheduler, transports = local.connect(4)
     server = Server(transports[0], wire, plan)
     workers = [Worker(t, wire, plan) for t in transports[1:]]
     shards = [problem.shard(m, 3) for m in range(3)]
@@ -336,7 +336,7 @@ def test_the_server_holds_the_sum_of_what_workers_hold(algorithm):
             chosen.worker(workers[m], shards[m], plan, states[m])
         workers[m].leave()
 
-    baton.run([serve, *(lambda m=m: work(m) for m in range(3))])
+    scheduler.run([serve, *(lambda m=m: work(m) for m in range(3))])
     held = sum(s.up.reference for s in states)
     np.testing.assert_allclose(state.sum, held, rtol=1e-12, atol=1e-12)
     for s in states:

@@ -276,7 +276,7 @@ def test_micro_batches_add_up_to_one_gradient(sizes):
             assert (deadline, samples, batch) == (0.5, 24, 4)
             return iter(sizes)
 
-    state = gossip.GossipWorker(
+    state = gossip.GossipWorkerState(
         x=x, gradient=x + 1, part=x + 1, next=x, heard={}, deadline=0.5, round=7
     )
     chosen.take_gradient(Link(), problem, plan, state)

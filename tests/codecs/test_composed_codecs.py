@@ -192,10 +192,10 @@ def test_a_choice_promises_what_all_parts_do():
     assert CHOICE.error(100) == max(part.error(100) for part in CHOICE.parts)
     assert CHOICE.max_nbytes(100) == 1 + max(p.max_nbytes(100) for p in CHOICE.parts)
     assert not CHOICE.unbiased
-    assert not CHOICE.few
+    assert not CHOICE.is_sparse
     assert Choice((Stochastic(), Wangni())).unbiased
-    assert not Choice((Stochastic(), Wangni())).few
-    assert Choice((TopK(), Wangni())).few
+    assert not Choice((Stochastic(), Wangni())).is_sparse
+    assert Choice((TopK(), Wangni())).is_sparse
     assert CHOICE.part(0) == CHOICE == CHOICE.part(3).part(0)
     assert codecs.has_blocks(CHOICE)
     assert not codecs.has_blocks(Choice((Stochastic(),)))

@@ -361,7 +361,7 @@ def test_a_truncated_gz_reports_what_was_found(tmp_path, keep):
         ("", b"", "holds no samples"),
         ("", b"# only a comment\n", "holds no samples"),
         ("", b"+1 one:2\n", "not in libsvm format"),
-        ("", b"hello world\n", "not in libsvm format"),
+        ("", b"hello mpi_job\n", "not in libsvm format"),
         ("", b"+1 2:1 1:1\n", "not in libsvm format"),
         ("", b"1 1:nan\n0 1:1\n", "1 training features are not finite"),
         ("", b"1 1:2\n1 1:1\n", "all training labels are 1"),

@@ -50,7 +50,7 @@ ROWS = [
     ("quantimed-dsgd", RING | SPEEDS | {"lr": 0.3}, 1e-2),
 ]
 IDS = [row[0] for row in ROWS]
-# What time decides in these a journal has; all others come out the same in any case.
+# What time decides in these a replay_log has; all others come out the same in any case.
 TIMED = [
     *("asylpg", "sparse-asylpg", "acc-asylpg", "asysvrg", "qsvrg"),
     *("low-precision-model", "sparse-asysvrg", "async-dsgd", "quantimed-dsgd"),

@@ -72,7 +72,7 @@ class Play:
     def __init__(self, algorithm, problem, plan, seed=None):
         self.algorithm, self.plan = algorithm, plan
         wire, eta = algorithm.wire(plan), algorithm.eta(plan)
-        self.baton, transports = local.connect(plan.workers + 1, seed=seed)
+        self.scheduler, transports = local.connect(plan.workers + 1, seed=seed)
         self.server = CountingServer(transports[0], wire, plan)
         self.workers = [WritingWorker(t, wire, plan) for t in transports[1:]]
         shards = [problem.shard(m, plan.workers) for m in range(plan.workers)]
@@ -113,5 +113,5 @@ class Play:
                 self.workers[m].leave()
 
         roles = [lambda m=m: work(m) for m in range(self.plan.workers)]
-        self.baton.run([serve, *roles])
+        self.scheduler.run([serve, *roles])
         return self

@@ -20,9 +20,9 @@ def simulate(*roles, network=None, **options):
     """Run one function per node on simulated clocks; return results and transports."""
     network = network or Network()
     options = {"measured": False} | options
-    baton, transports = local.connect(len(roles), network=network, **options)
+    scheduler, transports = local.connect(len(roles), network=network, **options)
     calls = [partial(role, t) for role, t in zip(roles, transports, strict=True)]
-    results = baton.run(calls)
+    results = scheduler.run(calls)
     return results, transports
 
 

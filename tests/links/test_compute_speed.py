@@ -10,8 +10,8 @@ from psmpi import random
 from psmpi.base import ConfigError, Plan, Wire
 from psmpi.codecs import Dense
 from psmpi.links import compute_speed
-from psmpi.links.compute_speed import Pace, Speeds
-from psmpi.links.replay_log import Journal
+from psmpi.links.compute_speed import ComputeSpeed, Speeds
+from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
 from psmpi.links.transport.simulation import Network
 from psmpi.links.worker import Worker
@@ -109,13 +109,13 @@ def test_the_means_over_workers():
 
 
 def test_speeds_are_drawn_anew_each_round_for_each_worker():
-    made = Pace(1, 5, Speeds.parse("uniform:10,90"), slow=2.0)
+    made = ComputeSpeed(1, 5, Speeds.parse("uniform:10,90"), slow=2.0)
     seen = []
     for round_ in (0, 1, 0):
         made.begin(round_)
         seen.append(made.within(1e6))
     assert seen[0] == seen[2] != seen[1]
-    other = Pace(2, 5, Speeds.parse("uniform:10,90"), slow=2.0)
+    other = ComputeSpeed(2, 5, Speeds.parse("uniform:10,90"), slow=2.0)
     other.begin(0)
     assert other.within(1e6) != seen[0]
     key = random.key(5, "speed", 1, 0)
@@ -127,16 +127,16 @@ def test_speeds_are_drawn_anew_each_round_for_each_worker():
     [(10, 1, 0.55, 5), (10, 1, 0.5, 5), (10, 4, 0.5, 1), (10, 1, 0.09, 0)],
 )
 def test_samples_within_a_time_are_rounded_down(speed, slow, seconds, samples):
-    made = Pace(speeds=Speeds("constant", (speed,)), slow=slow)
+    made = ComputeSpeed(speeds=Speeds("constant", (speed,)), slow=slow)
     made.begin(0)
     assert made.within(seconds) == samples
 
 
 def test_what_a_gradient_has_yet_to_take():
-    assert Pace().rest(10, 2.0) == 0.0
-    assert Pace(slow=10.0).rest(10, 2.0) == 18.0
-    assert Pace().within(3.0) is None
-    made = Pace(speeds=Speeds("constant", (5.0,)), slow=2.0)
+    assert ComputeSpeed().rest(10, 2.0) == 0.0
+    assert ComputeSpeed(slow=10.0).rest(10, 2.0) == 18.0
+    assert ComputeSpeed().within(3.0) is None
+    made = ComputeSpeed(speeds=Speeds("constant", (5.0,)), slow=2.0)
     made.begin(0)
     assert made.rest(10, 1.0) == 3.0  # 10 samples at 2.5 a second, less what it took
     assert made.rest(0, 0.0) == 0.4  # without samples, a gradient counts as one
@@ -154,15 +154,15 @@ PLAN = Plan(workers=1, rounds=1, dim=4, bounds=(0, 4))
 WIRE = Wire(Dense(), Dense(), peers=((),))
 
 
-def until(deadline, samples, batch, cost, pace=None, measured=False, journal=None):
+def until(deadline, samples, batch, cost, pace=None, measured=False, replay_log=None):
     """Return the batches of one deadline, the worker's end and its clock.
 
     ``cost``: seconds that a sample takes by itself.
     """
 
     def role(transport):
-        end = Worker(transport, WIRE, PLAN, pace, journal)
-        end.pace.begin(0)
+        end = Worker(transport, WIRE, PLAN, pace, replay_log)
+        end.compute_speed.begin(0)
         sizes = []
         for size in end.until(deadline, samples, batch):
             sizes.append(size)
@@ -171,15 +171,15 @@ def until(deadline, samples, batch, cost, pace=None, measured=False, journal=Non
             end.hold(size, end.now() - begun)
         return sizes, end, end.now()
 
-    baton, transports = local.connect(2, network=Network(), measured=measured)
-    return baton.run([lambda: None, lambda: role(transports[1])])[1]
+    scheduler, transports = local.connect(2, network=Network(), measured=measured)
+    return scheduler.run([lambda: None, lambda: role(transports[1])])[1]
 
 
 def test_batches_follow_each_other_until_the_deadline():
     sizes, end, now = until(1.0, 100, 4, cost=1 / 16)
     assert sizes == [4, 4, 4, 4]
     assert (end.meter.samples, end.meter.overshoot, now) == (16, 0.0, 1.0)
-    assert end.journal.entries == [4, 4, 4, 4, 0]
+    assert end.replay_log.entries == [4, 4, 4, 4, 0]
 
 
 def test_no_batch_is_begun_that_will_pass_the_deadline():
@@ -207,8 +207,8 @@ def test_a_hiccup_locks_nobody_out():
             found.append(sizes)
         return found
 
-    baton, transports = local.connect(2, network=Network(), measured=False)
-    found = baton.run([lambda: None, lambda: role(transports[1])])[1]
+    scheduler, transports = local.connect(2, network=Network(), measured=False)
+    found = scheduler.run([lambda: None, lambda: role(transports[1])])[1]
     assert found == [[4], [], [], [1, 2]]
 
 
@@ -220,12 +220,14 @@ def test_who_is_done_early_waits_until_the_deadline():
 
 
 def test_a_slowed_worker_does_less_by_the_deadline():
-    plain, slow = (until(1.0, 999, 1, 0.01, Pace(slow=s))[0] for s in (1.0, 10.0))
+    plain, slow = (
+        until(1.0, 999, 1, 0.01, ComputeSpeed(slow=s))[0] for s in (1.0, 10.0)
+    )
     assert (sum(plain), sum(slow)) == (100, 10)
 
 
 def constant(speed):
-    return Pace(speeds=Speeds("constant", (float(speed),)))
+    return ComputeSpeed(speeds=Speeds("constant", (float(speed),)))
 
 
 @pytest.mark.parametrize(
@@ -253,18 +255,18 @@ def test_a_measured_deadline_ends_by_the_cpu_time():
             time.sleep(0.02)  # which does not count
         return done, end.now() - begun, end.meter.overshoot
 
-    baton, transports = local.connect(2, network=Network(), measured=True)
-    _, (done, lasted, over) = baton.run([lambda: None, lambda: role(transports[1])])
+    scheduler, transports = local.connect(2, network=Network(), measured=True)
+    _, (done, lasted, over) = scheduler.run([lambda: None, lambda: role(transports[1])])
     assert 2 <= done <= 10
     assert lasted >= 0.05
     assert over == pytest.approx(lasted - 0.05, abs=0.01)
 
 
 def test_a_replay_of_a_deadline_waits_for_nothing():
-    sizes, end, now = until(1.0, 99, 4, 0.0, journal=Journal([3, 2, 0]))
+    sizes, end, now = until(1.0, 99, 4, 0.0, replay_log=ReplayLog([3, 2, 0]))
     assert (sizes, now) == ([3, 2], 0.0)
-    assert end.journal.used_up
-    assert end.journal.entries == [3, 2, 0]
+    assert end.replay_log.used_up
+    assert end.replay_log.entries == [3, 2, 0]
 
 
 def computing(**given):

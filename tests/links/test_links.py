@@ -6,9 +6,9 @@ import pytest
 from psmpi.base import LinkError, Plan, Stopped, Wire
 from psmpi.codecs import Dense, Sign
 from psmpi.links import envelope
-from psmpi.links.compute_speed import Pace, Speeds
+from psmpi.links.compute_speed import ComputeSpeed, Speeds
 from psmpi.links.envelope import BYE, DATA, SKIP, STOP
-from psmpi.links.replay_log import Journal
+from psmpi.links.replay_log import ReplayLog
 from psmpi.links.server import Server
 from psmpi.links.transport import local
 from psmpi.links.transport.simulation import Network
@@ -30,9 +30,9 @@ def plan(workers, rounds=3):
 
 def run(server, worker, *, workers=3, wire=WIRE, rounds=3, seed=None, replay=None):
     """Run both roles in process; returns the server's end and what roles returned."""
-    baton, transports = local.connect(workers + 1, seed)
-    journal = Journal(replay)
-    ends = [Server(transports[0], wire, plan(workers, rounds), journal)]
+    scheduler, transports = local.connect(workers + 1, seed)
+    replay_log = ReplayLog(replay)
+    ends = [Server(transports[0], wire, plan(workers, rounds), replay_log)]
     ends += [Worker(t, wire, plan(workers, rounds)) for t in transports[1:]]
 
     def serve():
@@ -46,7 +46,7 @@ def run(server, worker, *, workers=3, wire=WIRE, rounds=3, seed=None, replay=Non
         except Stopped:
             end.leave()
 
-    results = baton.run([serve, *(lambda e=e: work(e) for e in ends[1:])])
+    results = scheduler.run([serve, *(lambda e=e: work(e) for e in ends[1:])])
     return ends, results, transports
 
 
@@ -191,7 +191,7 @@ def test_send_is_refused_on_a_tree():
 
 
 def test_frames_of_another_codec_are_refused():
-    baton, transports = local.connect(2)
+    scheduler, transports = local.connect(2)
     server = Server(transports[0], WIRE, plan(1))
     worker = Worker(transports[1], Wire(Sign(), Dense()), plan(1))
 
@@ -199,7 +199,7 @@ def test_frames_of_another_codec_are_refused():
         worker.push(worker.up.encode(np.ones(DIM, np.float32)))
 
     with pytest.raises(LinkError, match="codec number"):
-        baton.run([lambda: list(server.gather()), work])
+        scheduler.run([lambda: list(server.gather()), work])
 
 
 @pytest.mark.parametrize("culprit", [0, 2])
@@ -310,7 +310,7 @@ def test_a_worker_of_another_round_is_named():
 
 def test_on_a_simulated_line_the_newest_post_takes_the_place_of_one_that_waits():
     network = Network(rate=8 * 10.0)  # 10 bytes a second
-    baton, (first, second) = local.connect(2, network=network, measured=False)
+    scheduler, (first, second) = local.connect(2, network=network, measured=False)
 
     def post():
         for k in range(5):  # at 0, 1, 2, ..; the line is busy for 3 s each
@@ -327,20 +327,20 @@ def test_on_a_simulated_line_the_newest_post_takes_the_place_of_one_that_waits()
             second.spend(1.0)
         return seen
 
-    assert baton.run([post, poll])[1] == [(3.0, 0), (6.0, 2), (9.0, 4)]
+    assert scheduler.run([post, poll])[1] == [(3.0, 0), (6.0, 2), (9.0, 4)]
     assert (first.superseded, first.sent_messages) == (2, 3)
 
 
 def test_a_batch_is_done_in_just_the_time_that_it_takes():
     for speed in range(1, 100):
-        pace = Pace(speeds=Speeds.parse(f"constant:{speed}"))
+        pace = ComputeSpeed(speeds=Speeds.parse(f"constant:{speed}"))
         pace.begin(0)
         assert [pace.within(b / speed) for b in range(50)] == list(range(50))
         assert pace.within(3.99 / speed) == 3
 
 
 def test_what_a_gradient_is_late_the_next_ones_of_a_round_make_up_for():
-    pace = Pace(speeds=Speeds.parse("constant:10"))
+    pace = ComputeSpeed(speeds=Speeds.parse("constant:10"))
     pace.begin(0)
     assert pace.rest(10, 0.25) == 0.75
     pace.overslept(0.5)

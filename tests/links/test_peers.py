@@ -30,7 +30,7 @@ def play(worker, peers=RING, rounds=6, every=2, server=None, **options):
         **{"workers": len(peers), "rounds": rounds, "evaluate_every": every},
         **{"dim": DIM, "bounds": (0, DIM)},
     )
-    baton, transports = local.connect(len(peers) + 1, **options)
+    scheduler, transports = local.connect(len(peers) + 1, **options)
     ends = [Server(transports[0], wire, plan)]
     ends += [Worker(t, wire, plan) for t in transports[1:]]
 
@@ -55,7 +55,7 @@ def play(worker, peers=RING, rounds=6, every=2, server=None, **options):
             end.leave()
             return end
 
-    rows, *results = baton.run([serve, *(lambda e=e: work(e) for e in ends[1:])])
+    rows, *results = scheduler.run([serve, *(lambda e=e: work(e) for e in ends[1:])])
     sent = sum(t.sent_bytes for t in transports)
     meter = ends[0].meter
     assert sent == meter.wire_bytes_up + meter.wire_bytes_down + (

@@ -3,7 +3,7 @@
 import pytest
 
 from psmpi.base import ConfigError, LinkError
-from psmpi.links.replay_log import Journal
+from psmpi.links.replay_log import ReplayLog
 from psmpi.runs import api, config
 from psmpi.runs.api import run_local
 from psmpi.runs.recorded import Recorded, read_decisions, read_run
@@ -100,16 +100,16 @@ def test_decisions_of_another_number_of_ranks_are_refused(tmp_path):
 
 
 def test_a_journal():
-    journal = Journal([4, 2])
-    assert journal.replaying
-    assert [journal.take(), journal.used_up, journal.take()] == [4, False, 2]
-    assert journal.used_up
-    assert journal.entries == [4, 2]
+    replay_log = ReplayLog([4, 2])
+    assert replay_log.replaying
+    assert [replay_log.take(), replay_log.used_up, replay_log.take()] == [4, False, 2]
+    assert replay_log.used_up
+    assert replay_log.entries == [4, 2]
     with pytest.raises(LinkError, match="used up; the recorded run was another one"):
-        journal.take()
+        replay_log.take()
     with pytest.raises(LinkError, match="1 recorded decisions of this rank are left"):
-        Journal([7]).close()
-    fresh = Journal()
+        ReplayLog([7]).close()
+    fresh = ReplayLog()
     assert not fresh.replaying
     assert fresh.note(3) == 3
     assert fresh.entries == [3]

@@ -140,7 +140,7 @@ def test_a_measured_clock_runs_while_its_thread_does():
         time.sleep(0.2)
         slept = transport.now() - start - worked
         burn(0.05)
-        transport.forgive()
+        transport.exclude_from_clock()
         return worked, slept, transport.now() - start - worked - slept
 
     ((worked, slept, forgiven), _), _ = simulate(role, role, measured=True)
@@ -153,7 +153,7 @@ def test_an_unmeasured_clock_does_not_run():
     def role(transport):
         transport.now()
         burn(0.01)
-        transport.forgive()
+        transport.exclude_from_clock()
         return transport.now()
 
     assert simulate(role, role)[0] == [0.0, 0.0]
@@ -163,8 +163,8 @@ def test_a_clock_that_was_read_by_another_thread_does_not_turn_back():
     clock = VirtualClock(measured=True)
     burn(0.05)
     clock.now()  # whoever made the node
-    baton = local.connect(1)[0]
-    assert baton.run([clock.now]) >= [0.0]
+    scheduler = local.connect(1)[0]
+    assert scheduler.run([clock.now]) >= [0.0]
 
 
 def test_the_others_do_not_pay_for_a_measured_clock():

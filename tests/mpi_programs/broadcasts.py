@@ -3,7 +3,7 @@
 import numpy as np
 
 from psmpi.links.envelope import NBYTES, outbox, seal
-from psmpi.links.mpi_job import World
+from psmpi.links.mpi_job import MpiJob
 
 SEGMENTS = (16, 64, 4096)
 MAX = 21_000
@@ -33,22 +33,22 @@ def check(transport, segment):
     return expected, len(sizes(segment))
 
 
-world = World()
+mpi_job = MpiJob()
 for broadcast in ("tree", "linear", "mpi"):
     for segment in SEGMENTS:
-        transport = world.transport(
+        transport = mpi_job.transport(
             64, MAX, broadcast=broadcast, segment=segment, tree_segment=segment
         )
         nbytes, messages = check(transport, segment)
         extra = 8 * messages if broadcast == "mpi" else 0
-        assert transport.received_bytes == (nbytes + extra if world.rank else 0)
-        counts = world.allgather((transport.sent_bytes, transport.sent_messages))
+        assert transport.received_bytes == (nbytes + extra if mpi_job.rank else 0)
+        counts = mpi_job.allgather((transport.sent_bytes, transport.sent_messages))
         sent, number = np.sum(counts, axis=0)
-        assert sent == (nbytes + extra) * (world.size - 1)
-        assert number == messages * (world.size - 1)
+        assert sent == (nbytes + extra) * (mpi_job.size - 1)
+        assert number == messages * (mpi_job.size - 1)
         if broadcast != "tree":
             assert all(count == (0, 0) for count in counts[1:])
         transport.close()
-if world.rank == 0:
+if mpi_job.rank == 0:
     print("all broadcasts agree")
-world.leave()
+mpi_job.leave()

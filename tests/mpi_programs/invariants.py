@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from psmpi.base import Plan, Stopped
-from psmpi.links.mpi_job import World
+from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.problems import make_problem
 from psmpi.runs import config
@@ -26,7 +26,7 @@ RUNS = [
 ]
 
 
-def serve(world, transport, algorithm, problem, plan):
+def serve(mpi_job, transport, algorithm, problem, plan):
     """Return x_0 - x, less what the server owes its workers."""
     server = CountingServer(transport, algorithm.wire(plan), plan)
     state = algorithm.server_state(server, problem, plan)
@@ -41,7 +41,7 @@ def serve(world, transport, algorithm, problem, plan):
     return start - state.x + owed / plan.workers, server.taken
 
 
-def work(world, transport, algorithm, problem, plan):
+def work(mpi_job, transport, algorithm, problem, plan):
     """Return how far this worker's gradients went, what it owes, and all it pushed."""
     worker = WritingWorker(transport, algorithm.wire(plan), plan)
     shard = problem.shard(worker.worker, plan.workers)
@@ -65,14 +65,14 @@ def work(world, transport, algorithm, problem, plan):
     return walked, scale * state.up.e, worker.pushed, algorithm.eta(plan)
 
 
-def check(world, name, options):
+def check(mpi_job, name, options):
     run = config.configure(
         name, data=DATA, dtype="float64", lr=0.05, batch=10, **options
     )
     algorithm = run.build()
     problem = make_problem(DATA, dtype=np.float64)
     plan = Plan(
-        workers=world.size - 1,
+        workers=mpi_job.size - 1,
         rounds=1000,
         dim=problem.dim,
         bounds=problem.bounds,
@@ -80,28 +80,28 @@ def check(world, name, options):
         seed=5,
         check_every=10,
     )
-    transport = world.transport(*longest(algorithm.wire(plan), plan))
-    role = work if world.rank else serve
-    mine = role(world, transport, algorithm, problem, plan)
-    moved, taken = world.allgather(None if world.rank else mine)[0]
+    transport = mpi_job.transport(*longest(algorithm.wire(plan), plan))
+    role = work if mpi_job.rank else serve
+    mine = role(mpi_job, transport, algorithm, problem, plan)
+    moved, taken = mpi_job.allgather(None if mpi_job.rank else mine)[0]
     expected = 0.0
-    if world.rank:
+    if mpi_job.rank:
         walked, owed, pushed, eta = mine
         # What the server did not take: with local steps in units of the model.
-        late = sum(pushed[taken[world.rank - 1] :], np.zeros(plan.dim))
+        late = sum(pushed[taken[mpi_job.rank - 1] :], np.zeros(plan.dim))
         if name.startswith("dist-ef"):
             late *= eta(plan.rounds)
         expected = walked - owed - late
-    total = sum(world.allgather(expected)[1:]) / plan.workers
+    total = sum(mpi_job.allgather(expected)[1:]) / plan.workers
     scale = max(1.0, np.abs(total).max())
     error = np.abs(moved - total).max() / scale
     assert error <= 1e-12, (name, options, error)
     transport.close()
 
 
-world = World()
+mpi_job = MpiJob()
 for name, options in RUNS:
-    check(world, name, {"lr_schedule": SCHEDULE} | options)
-if world.rank == 0:
+    check(mpi_job, name, {"lr_schedule": SCHEDULE} | options)
+if mpi_job.rank == 0:
     print(f"{len(RUNS)} identities hold")
-world.leave()
+mpi_job.leave()

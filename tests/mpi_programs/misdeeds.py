@@ -9,7 +9,7 @@ import threading
 import time
 
 from psmpi.base import ConfigError, LinkError
-from psmpi.links.mpi_job import World
+from psmpi.links.mpi_job import MpiJob
 
 WHAT, WHO = sys.argv[1:]
 
@@ -39,16 +39,16 @@ def misbehave():
         subprocess.run(["kill", "-TERM", str(os.getpid())], check=True)
 
 
-world = World()
+mpi_job = MpiJob()
 print("pid", os.getpid())
-world.barrier()
+mpi_job.barrier()
 time.sleep(0.3)
 if WHAT == "leave":
-    world.leave(int(WHO))
-if WHO in ("all", str(world.rank)):
+    mpi_job.leave(int(WHO))
+if WHO in ("all", str(mpi_job.rank)):
     print("misdeed at", time.time())
     misbehave()
     time.sleep(60)
-world.barrier()
+mpi_job.barrier()
 print("survived")
-world.leave()
+mpi_job.leave()

@@ -10,11 +10,11 @@ import pytest
 
 from psmpi.base import LinkError
 from psmpi.links.envelope import ENVELOPE, NBYTES, outbox, seal
-from psmpi.links.mpi_job import World
+from psmpi.links.mpi_job import MpiJob
 
-world = World()
-SERVER = world.rank == 0
-WORKERS = range(1, world.size)
+mpi_job = MpiJob()
+SERVER = mpi_job.rank == 0
+WORKERS = range(1, mpi_job.size)
 
 
 def message(nbytes, seed=0):
@@ -26,7 +26,7 @@ def message(nbytes, seed=0):
 def segments():
     """Up, then down, messages of all lengths around segments' ends."""
     for segment in (16, 17, 100):
-        transport = world.transport(2000, 3000, segment=segment)
+        transport = mpi_job.transport(2000, 3000, segment=segment)
         for nbytes in (0, 1, segment - 16, segment - 15, 5 * segment, 1984):
             if SERVER:
                 for worker in reversed(WORKERS):
@@ -35,22 +35,22 @@ def segments():
                     transport.send(worker, message(nbytes + 7, worker))
                 transport.release()
             else:
-                transport.send(0, message(nbytes, world.rank))
+                transport.send(0, message(nbytes, mpi_job.rank))
                 got = transport.recv(0)
-                assert np.array_equal(got, message(nbytes + 7, world.rank))
+                assert np.array_equal(got, message(nbytes + 7, mpi_job.rank))
                 transport.release()
-        sums = world.allgather((transport.sent_bytes, transport.received_bytes))
+        sums = mpi_job.allgather((transport.sent_bytes, transport.received_bytes))
         assert np.diff(np.sum(sums, axis=0)) == 0
         transport.close()
 
 
 def fairness():
     """A worker that sends without a pause does not keep the others from being heard."""
-    transport = world.transport(100, 100)
+    transport = mpi_job.transport(100, 100)
     if not SERVER:
         for _ in range(10):
             transport.send(0, message(10))
-    world.barrier()
+    mpi_job.barrier()
     if SERVER:
         time.sleep(0.2)
         order = []
@@ -64,7 +64,7 @@ def fairness():
 
 def loans():
     """A received message stays as it is until released, whatever else arrives."""
-    transport = world.transport(100, 100)
+    transport = mpi_job.transport(100, 100)
     if SERVER:
         lent = [transport.recv(worker) for worker in WORKERS]
         for worker in WORKERS:
@@ -80,17 +80,17 @@ def loans():
         for worker in WORKERS:
             assert np.array_equal(transport.recv(worker), message(60, worker))
     else:
-        transport.send(0, message(50, world.rank))
+        transport.send(0, message(50, mpi_job.rank))
         transport.recv(0)
-        transport.send(0, message(60, world.rank))
-    world.barrier()
+        transport.send(0, message(60, mpi_job.rank))
+    mpi_job.barrier()
     transport.close()
 
 
 def sequence():
     """Transports follow each other; what one still had posted harms none."""
     for number in range(20):
-        transport = world.transport(100 + number, 100)
+        transport = mpi_job.transport(100 + number, 100)
         if SERVER:
             assert transport.recv_any(WORKERS)[1].size == NBYTES + number
             for _ in WORKERS[1:]:
@@ -105,7 +105,7 @@ def refused(text):
 
 
 def too_long():
-    transport = world.transport(100, 200, segment=64)
+    transport = mpi_job.transport(100, 200, segment=64)
     if not SERVER:
         with refused("101 bytes is longer"):
             transport.send(0, message(85))
@@ -124,27 +124,27 @@ def lies():
         (40, "66 bytes came, 56 were announced"),
         (60, "66 bytes came, 76 were announced"),
     ):
-        transport = world.transport(200, 200)
+        transport = mpi_job.transport(200, 200)
         if SERVER:
             with refused(text):
                 transport.recv(1)
-        elif world.rank == 1:
+        elif mpi_job.rank == 1:
             lie = message(50)
             ENVELOPE.pack_into(lie.data, 0, 0, 1, 2, 0, stated, 0)
             transport.send(0, lie)
-        world.barrier()
+        mpi_job.barrier()
         transport.close()
 
 
 def disagreement():
     with refused("wants"):
-        world.transport(100 + world.rank, 200)
+        mpi_job.transport(100 + mpi_job.rank, 200)
     with refused("wants"):
-        world.transport(100, 200, segment=100 + world.rank)
+        mpi_job.transport(100, 200, segment=100 + mpi_job.rank)
 
 
 def timeout():
-    transport = world.transport(100, 100, timeout=0.3)
+    transport = mpi_job.transport(100, 100, timeout=0.3)
     if SERVER:
         start = time.monotonic()
         with refused("worker 0: nothing happened for 0.3 s"):
@@ -152,19 +152,19 @@ def timeout():
         with refused("nothing happened"):
             transport.recv_any(WORKERS)
         assert time.monotonic() - start < 2
-    world.barrier()
+    mpi_job.barrier()
     transport.close()
 
 
 def exchanges(nbytes, peers_of):
     """Rounds of send_all and recv among workers, frames far above the eager limit."""
-    peers = [] if SERVER else peers_of(world.rank)
-    transport = world.transport(nbytes + NBYTES, 100, peers=peers)
+    peers = [] if SERVER else peers_of(mpi_job.rank)
+    transport = mpi_job.transport(nbytes + NBYTES, 100, peers=peers)
     for k in range(6):
         if SERVER:
             break
         transport.release()
-        transport.send_all(peers, message(nbytes, 10 * world.rank + k))
+        transport.send_all(peers, message(nbytes, 10 * mpi_job.rank + k))
         for peer in peers:
             got = transport.recv(peer)
             assert np.array_equal(got, message(nbytes, 10 * peer + k)), (k, peer)
@@ -174,7 +174,7 @@ def exchanges(nbytes, peers_of):
 
 
 def totals(transport):
-    sums = world.allgather((transport.sent_bytes, transport.received_bytes))
+    sums = mpi_job.allgather((transport.sent_bytes, transport.received_bytes))
     assert np.diff(np.sum(sums, axis=0)) == 0, sums
 
 
@@ -195,16 +195,16 @@ def large_exchanges():
 def superseding():
     """Who doesn't look misses all but the first few, and then gets the newest."""
     nbytes, last = 2 << 20, 40
-    peers = [2] if world.rank == 1 else [1] if world.rank == 2 else []
-    transport = world.transport(nbytes + NBYTES, 100, peers=peers)
-    if world.rank == 1:
+    peers = [2] if mpi_job.rank == 1 else [1] if mpi_job.rank == 2 else []
+    transport = mpi_job.transport(nbytes + NBYTES, 100, peers=peers)
+    if mpi_job.rank == 1:
         lost = sum(transport.post(2, message(nbytes, k)) for k in range(last + 1))
         assert 0 < lost == transport.superseded
         transport.flush()
         assert not transport.drop(2)
         assert transport.sent_messages == last + 1 - lost
     rounds = []
-    if world.rank == 2:
+    if mpi_job.rank == 2:
         time.sleep(0.5)
         while not rounds or rounds[-1] < last:
             got = transport.poll(1)
@@ -222,8 +222,8 @@ def superseding():
 def dropping():
     """What is given up is not sent, and what stands behind it is."""
     nbytes = 2 << 20
-    peers = [3 - world.rank] if world.rank in (1, 2) else []
-    transport = world.transport(nbytes + NBYTES, 100, peers=peers)
+    peers = [3 - mpi_job.rank] if mpi_job.rank in (1, 2) else []
+    transport = mpi_job.transport(nbytes + NBYTES, 100, peers=peers)
     if peers:
         for k in range(5):
             transport.post(peers[0], message(nbytes, k))
@@ -244,50 +244,52 @@ def dropping():
 
 def innocent():
     """A chain of waits: only the one at its end, who gives no sign, is named."""
-    transport = world.transport(100, 100, timeout=1.0)
+    transport = mpi_job.transport(100, 100, timeout=1.0)
     if SERVER:
         for _ in range(2):
             with refused("worker 2: nothing happened for 1 s, and worker 2 gives no"):
                 transport.recv(3)
         transport.send(1, message(10))
         transport.send(2, message(10))
-    elif world.rank < 3:
+    elif mpi_job.rank < 3:
         start = time.monotonic()
         transport.recv(0)  # for longer than any timeout: the server waits as well
         assert time.monotonic() - start > 1.5
-    world.barrier()
+    mpi_job.barrier()
     transport.close()
 
 
 def huge():
     """More than 2 GiB in one message."""
     nbytes = (1 << 31) + 12345
-    transport = world.transport(nbytes + NBYTES, 100)
+    transport = mpi_job.transport(nbytes + NBYTES, 100)
     if SERVER:
         got = transport.recv(1)
         assert got.size == nbytes + NBYTES
         assert got[-1] == 7
         assert transport.received_bytes == got.size
-    elif world.rank == 1:
+    elif mpi_job.rank == 1:
         buffer = np.zeros(nbytes + NBYTES, np.uint8)
         buffer[-1] = 7
         ENVELOPE.pack_into(buffer.data, 0, 0, 1, 2, nbytes >> 32, nbytes % 2**32, 0)
         transport.send(0, buffer)
-    world.barrier()
+    mpi_job.barrier()
     transport.close()
 
 
 def facts():
-    assert len(set(world.allgather(world.rank))) == world.size
-    assert world.allgather("x" * world.rank) == ["x" * n for n in range(world.size)]
-    assert sum(world.allgather(world.first_on_node)) == len(set(world.hosts))
-    assert world.library
+    assert len(set(mpi_job.allgather(mpi_job.rank))) == mpi_job.size
+    assert mpi_job.allgather("x" * mpi_job.rank) == [
+        "x" * n for n in range(mpi_job.size)
+    ]
+    assert sum(mpi_job.allgather(mpi_job.first_on_node)) == len(set(mpi_job.hosts))
+    assert mpi_job.library
     assert os.path.basename(__file__) == "points.py"
 
 
 for check in sys.argv[1:]:
     globals()[check]()
-    world.barrier()
+    mpi_job.barrier()
     if SERVER:
         print(check, "holds")
-world.leave()
+mpi_job.leave()

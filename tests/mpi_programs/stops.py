@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 
-from psmpi.links.mpi_job import World
+from psmpi.links.mpi_job import MpiJob
 from psmpi.links.server import Server
 from psmpi.links.worker import Worker
 from psmpi.runs import config, rank
@@ -34,13 +34,13 @@ def round_(self, state, begin=Server._begin):
     begin(self, state)
 
 
-world = World()
+mpi_job = MpiJob()
 print("pid", os.getpid())
 if HOW == "server":
     Server._begin = round_
-elif world.rank == 2 and HOW != "run":
+elif mpi_job.rank == 2 and HOW != "run":
     Worker.hold = hold
 how = {"workers": 3, "rounds": 100_000, "evaluate_every": 1000, "optimum": False}
 how |= {"data": "synthetic:softmax,samples=80,features=6", "seed": 2}
-rank.take_part(world, config.configure(ALGORITHM, **how | json.loads(OPTIONS)), None)
-world.leave()
+rank.take_part(mpi_job, config.configure(ALGORITHM, **how | json.loads(OPTIONS)), None)
+mpi_job.leave()

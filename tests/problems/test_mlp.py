@@ -282,7 +282,7 @@ def test_a_target_that_needs_the_optimum_is_refused():
 )
 def test_sizes_can_be_given_in_many_ways(given, sizes):
     made = config.configure("sgd", **RUN, hidden=given)
-    assert made.how.hidden == sizes
+    assert made.run_options.hidden == sizes
     problem = setup.prepare(made).problem
     assert getattr(problem, "hidden", ()) == sizes
     assert isinstance(problem, Mlp if sizes else Softmax)
@@ -294,7 +294,7 @@ def test_all_choices_reach_the_ranks():
     )
     (entry,) = json.loads(json.dumps(api.job_file([made], [None])))
     again = config.configure(entry["algorithm"], name=entry["name"], **entry["given"])
-    assert again.how == made.how
+    assert again.run_options == made.run_options
     problem = setup.prepare(again).problem
     assert (problem.hidden, problem.activation) == ((8, 4), "sigmoid")
     assert problem.criterion == "logistic"

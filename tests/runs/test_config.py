@@ -12,8 +12,8 @@ from psmpi.runs.config import Target
 
 def test_options_are_sorted():
     made = config.configure("laq", bits=3, workers=2, **{"max-skip": 7})
-    assert made.options == {"bits": 3, "max_skip": 7}
-    assert made.how.workers == 2
+    assert made.algorithm_options == {"bits": 3, "max_skip": 7}
+    assert made.run_options.workers == 2
 
 
 @pytest.mark.parametrize(
@@ -87,17 +87,17 @@ TABLE = {"rounds": 5, "run": [{"algorithm": "gd"}, {"algorithm": "laq", "rounds"
 
 def test_a_comparison_shares_general_options():
     runs = comparison.runs(TABLE, "x")
-    assert [(r.name, r.how.rounds) for r in runs] == [("gd", 5), ("laq", 7)]
+    assert [(r.name, r.run_options.rounds) for r in runs] == [("gd", 5), ("laq", 7)]
 
 
 def test_a_comparison_gives_options_to_those_that_have_them():
     runs = comparison.runs({**TABLE, "bits": 3}, "x")
-    assert [dict(r.options) for r in runs] == [{}, {"bits": 3}]
+    assert [dict(r.algorithm_options) for r in runs] == [{}, {"bits": 3}]
 
 
 def test_a_comparison_takes_sizes_as_toml_has_them():
     runs = comparison.runs({**TABLE, "hidden": [8, 4], "activation": "tanh"}, "x")
-    assert [r.how.hidden for r in runs] == [(8, 4), (8, 4)]
+    assert [r.run_options.hidden for r in runs] == [(8, 4), (8, 4)]
 
 
 @pytest.mark.parametrize(

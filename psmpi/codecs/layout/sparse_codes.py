@@ -44,7 +44,7 @@ Codes = NDArray[np.uint32]
 class GroupedCodec(Blockwise):
     """Everything about such a codec but the choice of entries, scales and codes."""
 
-    few: ClassVar[bool] = True
+    is_sparse: ClassVar[bool] = True
 
     @property
     def width(self) -> int:

@@ -31,7 +31,7 @@ LEAST = {4: np.uint64(1), 8: np.float64(2.0**-150).view(np.uint64) + np.uint64(1
 class SparseCodec(Codec):
     """Everything about such a codec but the choice of entries."""
 
-    few: ClassVar[bool] = True
+    is_sparse: ClassVar[bool] = True
 
     @property
     def wide(self) -> bool:

@@ -89,7 +89,7 @@ class Transport(abc.ABC):
         """Let time pass."""
 
     @abc.abstractmethod
-    def forgive(self) -> None:
+    def exclude_from_clock(self) -> None:
         """Keep what has been done since the last look at a simulated clock off it."""
 
 

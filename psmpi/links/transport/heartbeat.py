@@ -22,7 +22,7 @@ _ASK, _HERE = 0, 1  # tags
 _LOOKS = 50  # at whom this rank waits for, in the time of a timeout
 
 
-class Pulse:
+class Heartbeat:
     """Asks and answers on a communicator of its own; made by all ranks together.
 
     A rank that is waited for has ``seconds`` for a sign of life.

@@ -1,4 +1,4 @@
-"""The link inside one process: queues instead of MPI, a baton instead of a scheduler.
+"""The transport inside one process: queues instead of MPI, and a scheduler of threads.
 
 It is there for tests, notebooks, replay and figures with tens of workers, and stricter
 than MPI: a frame that is used after its loan has ended reads 0xFF bytes.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from psmpi.base import Frame, LinkError
 from psmpi.links.transport.base import Transport, name
-from psmpi.links.transport.scheduler import Baton, When
+from psmpi.links.transport.scheduler import Scheduler, When
 from psmpi.links.transport.simulation import Clock, Network, VirtualClock
 from psmpi.links.transport.tree import tree_children, tree_parent
 
@@ -35,8 +35,10 @@ class _Parcel:
 class _Office:
     """What the nodes of one process share."""
 
-    def __init__(self, baton: Baton, network: Network | None, tree: bool) -> None:
-        self.baton, self.network, self.tree = baton, network, tree
+    def __init__(
+        self, scheduler: Scheduler, network: Network | None, tree: bool
+    ) -> None:
+        self.scheduler, self.network, self.tree = scheduler, network, tree
         self.nodes: list[LocalTransport] = []
         self.sent = 0
 
@@ -81,7 +83,7 @@ class LocalTransport(Transport):
         self._office.deliver(self.node, node, message, free)
         self.sent_bytes += message.size
         self.sent_messages += 1
-        self._office.baton.pause(self.node)
+        self._office.scheduler.pause(self.node)
 
     def send_all(self, nodes: Sequence[int], message: Frame) -> None:
         for node in nodes:
@@ -128,7 +130,7 @@ class LocalTransport(Transport):
         if self.virtual:  # Who is earlier goes first: what they send may be in time.
             self._my_turn()
         else:  # Who only ever looks would keep everybody from going on.
-            self._office.baton.pass_on(self.node)
+            self._office.scheduler.pass_on(self.node)
         inbox = self._inboxes[node]
         if not inbox or inbox[0].when > self._clock.latest:
             return None
@@ -159,8 +161,8 @@ class LocalTransport(Transport):
         if self.virtual:
             self._wait("for its clock", lambda: 0.0)
 
-    def forgive(self) -> None:
-        self._clock.forgive()
+    def exclude_from_clock(self) -> None:
+        self._clock.exclude_from_clock()
 
     def _my_turn(self) -> None:
         """On a simulated clock, let those go first whose time is earlier."""
@@ -175,8 +177,8 @@ class LocalTransport(Transport):
             moment = when()
             return None if moment is None else max(moment, self._clock.latest)
 
-        self._office.baton.wait(self.node, reason, ready)
-        self._clock.forgive()  # the baton's work is none of this node's
+        self._office.scheduler.wait(self.node, reason, ready)
+        self._clock.exclude_from_clock()  # the scheduler's work is none of this node's
         self._turn = self._clock.latest
 
     def _lend(self, parcel: _Parcel) -> Frame:
@@ -194,17 +196,17 @@ def connect(
     network: Network | None = None,
     measured: bool = True,
     tree: bool = False,
-) -> tuple[Baton, list[LocalTransport]]:
-    """Return a baton and the transports of ``nodes`` nodes that share it.
+) -> tuple[Scheduler, list[LocalTransport]]:
+    """Return a scheduler and the transports of ``nodes`` nodes that share it.
 
-    ``seed`` chooses a schedule (see ``Baton``). With a ``network`` all clocks are
+    ``seed`` chooses a schedule (see ``Scheduler``). With a ``network`` all clocks are
     simulated; ``measured``: computing takes the time that it takes here, else only what
     nodes ``spend``. ``tree``: broadcasts go along the tree.
     """
     names = ["the server", *(f"worker {m}" for m in range(nodes - 1))]
-    baton = Baton(names, seed, timed=network is not None)
-    office = _Office(baton, network, tree)
+    scheduler = Scheduler(names, seed, timed=network is not None)
+    office = _Office(scheduler, network, tree)
     for node in range(nodes):
         clock = Clock() if network is None else VirtualClock(measured)
         office.nodes.append(LocalTransport(node, nodes, office, clock))
-    return baton, office.nodes
+    return scheduler, office.nodes

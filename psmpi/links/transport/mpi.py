@@ -10,7 +10,7 @@ import numpy as np
 
 from psmpi.base import Frame, LinkError
 from psmpi.links.transport.base import Transport, name
-from psmpi.links.transport.heartbeat import Pulse
+from psmpi.links.transport.heartbeat import Heartbeat
 from psmpi.links.transport.mpi_library import MPI
 from psmpi.links.transport.mpi_queues import AHEAD, Incoming, Outgoing, Whole, parts
 from psmpi.links.transport.polling import wait
@@ -22,7 +22,7 @@ _PENDING = 64  # such messages on their way
 
 
 class MpiTransport(Transport):
-    """The transport of an MPI job; ``World.transport`` makes it, on all ranks at once.
+    """The transport of an MPI job; ``MpiJob.transport`` makes it, on all ranks at once.
 
     A rank is a node. ``sent_bytes`` holds what this node hands to MPI: in a tree, inner
     nodes count what they forward. With ``broadcast="mpi"`` MPI forwards unseen, so one
@@ -35,13 +35,13 @@ class MpiTransport(Transport):
         tree: MPI.Comm,
         settings: Settings,
         peers: Sequence[int] = (),
-        pulse: Pulse | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self.node = points.Get_rank()
         self.nodes = points.Get_size()
         self._points, self._tree = points, tree
         self._settings = settings
-        self._pulse = pulse
+        self._heartbeat = heartbeat
         heard = [0, *peers] if self.node else range(1, self.nodes)
         self._inboxes = {
             node: Incoming(
@@ -129,8 +129,8 @@ class MpiTransport(Transport):
 
     def poll(self, node: int) -> Frame | None:
         self._launch_all()
-        if self._pulse is not None:
-            self._pulse.look()
+        if self._heartbeat is not None:
+            self._heartbeat.look()
         inbox = self._inboxes[node]
         if inbox.lent or not inbox.begun():
             return None
@@ -160,7 +160,7 @@ class MpiTransport(Transport):
     def spend(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def forgive(self) -> None:
+    def exclude_from_clock(self) -> None:
         pass  # this clock can't be stopped
 
     def close(self) -> None:
@@ -169,8 +169,8 @@ class MpiTransport(Transport):
         for inbox in [*self._inboxes.values(), self._parent]:
             if inbox is not None:
                 inbox.cancel()
-        if self._pulse is not None:
-            self._pulse.close()
+        if self._heartbeat is not None:
+            self._heartbeat.close()
         self._points.Free()
         self._tree.Free()
 
@@ -292,10 +292,10 @@ class MpiTransport(Transport):
                 return then()
 
         try:
-            if self._pulse is None:
+            if self._heartbeat is None:
                 wait(ready, nbytes=nbytes)
             else:
-                self._pulse.wait(ready, what, whom, nbytes)
+                self._heartbeat.wait(ready, what, whom, nbytes)
         except MPI.Exception as error:
             raise LinkError(f"{what}: {error.Get_error_string()}") from error
 

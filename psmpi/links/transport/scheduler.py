@@ -1,8 +1,8 @@
-"""One thread a rank, one baton: only its holder runs, so a run is deterministic.
+"""One thread per rank, of which only one runs at a time, so a run is deterministic.
 
-A rank keeps the baton until it must wait; then the next rank that can go on gets it.
-With a ``seed``, every send and receive is a place where the baton may change hands, so
-that tests can run the same program under many schedules. When nobody can go on, that is
+A rank runs until it must wait; then the next rank that can go on gets its turn. With a
+``seed``, every send and receive is a place where another rank may get its turn, so that
+tests can run the same program under many schedules. When nobody can go on, that is
 a deadlock, and each rank says what it waits for.
 
 On simulated clocks (``timed``) the rank that can go on at the earliest time is next,
@@ -27,7 +27,7 @@ class _Given(Exception):
     """Another rank has failed; raised in the others to unwind their threads."""
 
 
-class Baton:
+class Scheduler:
     """Runs one function per rank, one at a time.
 
     ``names`` are for messages; ``seed`` None gives the plainest schedule. A wait is

@@ -28,7 +28,7 @@ class Clock:
         """Let time pass."""
         time.sleep(seconds)
 
-    def forgive(self) -> None:
+    def exclude_from_clock(self) -> None:
         """Don't count what this node has done since it last looked at the clock."""
 
 
@@ -58,7 +58,7 @@ class VirtualClock(Clock):
         """Wait until ``moment``, if that is still to come."""
         self.latest = max(self.now(), moment)
 
-    def forgive(self) -> None:
+    def exclude_from_clock(self) -> None:
         if self._measured:
             self._thread, self._mark = threading.get_ident(), time.thread_time()
 
