@@ -76,7 +76,7 @@ def proximal():
         proximal = True
 
     how = config.RunOptions(l1=L1, until=("residual=1",))
-    return SimpleNamespace(algorithm="gd", how=how, build=Proximal)
+    return SimpleNamespace(algorithm="gd", run_options=how, build=Proximal)
 
 
 def test_l1_reaches_the_problem_of_a_proximal_algorithm():
