@@ -7,12 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Frame, Vector
+from psmpi.base import Frame, Vector, checks
 from psmpi.codecs import validation
 from psmpi.codecs.layout import index_stream
 from psmpi.codecs.layout.sparse_codes import GroupedCodec
 from psmpi.kernels.grouped import bin_choose, bin_means, group_starts
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,14 @@ class AdaComp(GroupedCodec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(
-            self, "bin", validation.integer(self.id, "bin", self.bin, 1, None)
-        )
+        bin = checks.integer(self.id, "bin", self.bin, 1, None)
+        object.__setattr__(self, "bin", bin)
 
     def most(self, dim: int) -> int:
         """Return dim: a bin of equal magnitudes is sent whole."""
         return dim
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 B + nnz * 8 ceil((2 + ceil(log2 bin)) / 8)."""
         header = index_stream.read_header(self.id, frame, dim, dim)
         width = 8 * ((2 + index_stream.width(self.bin) + 7) // 8)
@@ -109,37 +107,32 @@ class AdaComp(GroupedCodec):
         t = min(self.bin, longest)
         return 1 + (t - 2) ** 2 / (4 * (t - 1)) if t > 1 else 1.0
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the signs of the entries of ``x`` near the top of their bins."""
-        x = validation.vector(self.id, x)
         return self._frame(x, x, out)
 
-    def encode_feedback(
+    def _encode_feedback(
         self,
         e: Vector,
-        x: Vector | None = None,
-        ratio: float = 1.0,
-        out: Frame | None = None,
-        key: int = 0,
+        x: Vector | None,
+        ratio: float,
+        out: Frame | None,
+        key: np.uint64,
     ) -> Frame:
-        """Error feedback that looks at ``x``, the latest gradient, to choose.
+        """Error feedback that chooses entries by ``x``, the latest gradient, as well.
 
-        See ``Codec.encode_feedback``; without ``x`` the latest is all of p = ratio e.
+        Without ``x``, p = ratio e is taken as the latest gradient.
         """
         if ratio != 1.0:
             e *= ratio
         if x is not None:
             e += x
-        p = validation.vector(self.id, e)
-        frame = self._frame(p, p if x is None else validation.vector(self.id, x), out)
-        self.decode_add(frame, e, -1.0)
+        frame = self._frame(e, e if x is None else x, out)
+        self._decode_add(frame, e, -1.0)
         return frame
 
     def _frame(self, g: Vector, latest: Vector, out: Frame | None) -> Frame:
-        size = self.max_nbytes(g.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(g) < np.inf:
-            validation.refuse(self.id, g)
+        validation.check_finite(self.id, g)
         bounds = self.blocks(g.size)
         scales = bin_means(g, bounds, self.bin)
         if not np.all(scales < np.inf):

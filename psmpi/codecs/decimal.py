@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.base import Codec, ConfigError, Frame, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.stochastic import SNAP
 from psmpi.kernels.decimal import decimal_add, decimal_encode, decimal_level
@@ -73,7 +74,7 @@ class Decimal(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        digits = validation.integer(self.id, "digits", self.digits, 0, 7)
+        digits = checks.integer(self.id, "digits", self.digits, 0, 7)
         object.__setattr__(self, "digits", digits)
 
     @property
@@ -81,11 +82,11 @@ class Decimal(Codec):
         """10^digits, the levels of 1."""
         return float(10**self.digits)
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with codes of 32 bits."""
-        return 1 + MOST_BITS // 8 * validation.length(self.id, dim)
+        return 1 + MOST_BITS // 8 * dim
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + w dim."""
         return 32 + self._width(frame, dim) * dim
 
@@ -104,29 +105,20 @@ class Decimal(Codec):
         """
         return dim / (4 * self.power**2)
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the width and the codes of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
         width, top = self._fit(x)
         size = 1 + (width * x.size + 7) // 8
-        frame = validation.room(
-            self.id, out, self.max_nbytes(x.size) if out is not None else size
-        )
+        frame = buffer(out, size)
         frame[0] = width
         if width:
             decimal_encode(
-                x, self.power, SNAP[x.itemsize], top, np.uint64(width), stream, frame
+                x, self.power, SNAP[x.itemsize], top, np.uint64(width), key, frame
             )
         return frame[:size]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the multiples to ``out``; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         width = self._width(frame, out.size)
         if width:
             validation.check_padding(self.id, frame[1:], width * out.size)

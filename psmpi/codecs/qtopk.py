@@ -8,13 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import ConfigError, Frame, Vector
+from psmpi.base import ConfigError, Frame, Vector, checks
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_codes import GroupedCodec, Scales
 from psmpi.codecs.layout.topk_selection import Largest
 from psmpi.codecs.stochastic import SNAP
 from psmpi.kernels.grouped import group_levels, group_starts
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class QTopK(Largest, GroupedCodec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bits = validation.integer(self.id, "bits", self.bits, 1, 16)
+        bits = checks.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
         if not isinstance(self.scaled, bool | np.bool_):
             raise ConfigError(
@@ -109,10 +108,10 @@ class QTopK(Largest, GroupedCodec):
             )
         return beta
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with k entries in every block."""
         self.beta(dim)
-        return super().max_nbytes(dim)
+        return super()._max_nbytes(dim)
 
     def error(self, dim: int) -> float:
         """Return 1 - min_b g_b k_b / d_b, g = 1 / (1 + beta), unscaled 1 - beta.
@@ -132,19 +131,14 @@ class QTopK(Largest, GroupedCodec):
             units /= 1 + self.beta(dim)
         return units
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the norms and levels of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < np.inf:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x)
         chosen, bounds = self.choose(x), self.blocks(x.size)
         codes = np.empty(chosen.size, np.uint32)
         bits, snap = np.uint64(self.bits), SNAP[x.itemsize]
         starts = group_starts(chosen, bounds)
-        norms = group_levels(x[chosen], starts, bits, snap, stream, codes)
+        norms = group_levels(x[chosen], starts, bits, snap, key, codes)
         if not np.all(norms < np.inf):
             validation.refuse(self.id, x, "l2 norm of a block's largest entries")
         sent = (codes & np.uint32(2**self.bits - 1)) > 0

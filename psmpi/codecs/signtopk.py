@@ -12,7 +12,6 @@ from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_codes import GroupedCodec
 from psmpi.codecs.layout.topk_selection import Largest
 from psmpi.kernels.grouped import group_means, group_starts
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
@@ -81,13 +80,9 @@ class SignTopK(Largest, GroupedCodec):
         least = np.minimum(self.shares(dim), 1 / self.counts(dim))
         return 1 - float(least.min(initial=1.0))
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the signs of the largest entries of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < np.inf:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x)
         chosen = self.choose(x)
         values = x[chosen]
         starts = group_starts(chosen, self.blocks(x.size))

@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import ConfigError, Frame, Vector
+from psmpi.base import Frame, Vector
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_values import LEAST, SparseCodec
-from psmpi.kernels.reduce import max_abs
 from psmpi.kernels.select import all_from
 
 
@@ -48,10 +47,7 @@ class Sparse(SparseCodec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bits = validation.integer(self.id, "bits", self.bits, 32, 64)
-        if bits not in (32, 64):
-            raise ConfigError(f"sparse: bits must be 32 or 64, got {bits}")
-        object.__setattr__(self, "bits", bits)
+        object.__setattr__(self, "bits", validation.float_bits(self.id, self.bits))
 
     @property
     def wide(self) -> bool:
@@ -65,12 +61,9 @@ class Sparse(SparseCodec):
         """
         return 0.0 if self.bits == 64 else 2.0**-48
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the non-zero entries of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < (np.inf if self.wide else validation.FLOAT32_LIMIT):
-            validation.refuse(self.id, x)
+        limit = np.inf if self.wide else validation.FLOAT32_LIMIT
+        validation.check_finite(self.id, x, limit)
         chosen = all_from(x, LEAST[4 if self.wide else x.itemsize])
         return self.write(x[chosen], chosen, x.size, out)

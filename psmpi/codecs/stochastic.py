@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.base import Codec, ConfigError, Frame, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.kernels.rounding import stochastic_add, stochastic_encode
 from psmpi.kernels.variance import narrowest_bits, stochastic_variance
@@ -66,7 +67,7 @@ class Stochastic(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bits = validation.integer(self.id, "bits", self.bits, 1, 16)
+        bits = checks.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
         if self.norm not in ("l2", "max"):
             raise ConfigError(
@@ -79,14 +80,14 @@ class Stochastic(Codec):
 
         delta = max |x_i| / (2^(b-1) - 1); the grid's end -2^(b-1) delta stays unused.
         """
-        bits = validation.integer("stochastic.symmetric", "bits", bits, 2, 17)
+        bits = checks.integer("stochastic.symmetric", "bits", bits, 2, 17)
         return cls(bits=bits - 1, norm="max")
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of the frame of any but the zero vector."""
-        return 4 + ((self.bits + 1) * validation.length(self.id, dim) + 7) // 8
+        return 4 + ((self.bits + 1) * dim + 7) // 8
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + (bits + 1) * dim, or 32 if the frame is a zero norm alone."""
         return 32 if frame.size == 4 else 32 + (self.bits + 1) * dim
 
@@ -117,7 +118,7 @@ class Stochastic(Codec):
         >>> Stochastic(bits=1, norm="max").variance(np.array([0.5, -1.0, 0.5]))
         0.5
         """
-        x = validation.vector(self.id, x)
+        x = checks.vector(self.id, x)
         snap, maximum = SNAP[x.itemsize], self.norm == "max"
         bits = np.uint64(self.bits)
         found = stochastic_variance(x, bits, maximum, snap, float(limit))
@@ -125,27 +126,20 @@ class Stochastic(Codec):
             validation.refuse(self.id, x, f"{self.norm} norm")
         return found
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the norm and the codes of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
-        size = self.max_nbytes(x.size)
-        frame = validation.room(self.id, out, size)
+        size = self._max_nbytes(x.size)
+        frame = buffer(out, size)
         bits = np.uint64(self.bits)
         maximum, snap = self.norm == "max", SNAP[x.itemsize]
-        norm = stochastic_encode(x, bits, maximum, snap, stream, frame)
+        norm = stochastic_encode(x, bits, maximum, snap, key, frame)
         if not math.isfinite(norm):
             validation.refuse(self.id, x, f"{self.norm} norm")
         return frame[: size if norm else 4]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the levels to ``out``; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
-        size = self.max_nbytes(out.size)
+        size = self._max_nbytes(out.size)
         if validation.is_zero(self.id, frame, size, out.size):
             return
         validation.check_padding(self.id, frame, (self.bits + 1) * out.size)
@@ -167,9 +161,9 @@ def narrowest(x: Vector, budget: float, low: int = 2, high: int = 16) -> int | N
     >>> [narrowest(x, budget) for budget in (0.5, 0.1, 0.01, 0.0)]
     [2, 3, 4, None]
     """
-    x = validation.vector(Stochastic.id, x)
-    low = validation.integer("narrowest", "low", low, 2, 17)
-    high = validation.integer("narrowest", "high", high, low, 17)
+    x = checks.vector(Stochastic.id, x)
+    low = checks.integer("narrowest", "low", low, 2, 17)
+    high = checks.integer("narrowest", "high", high, low, 17)
     budget = float(budget)
     if not budget >= 0:
         raise ConfigError(f"narrowest: budget must be 0 or more, got {budget}")

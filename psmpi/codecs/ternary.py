@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import ConfigError, Frame, Vector
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.layout.blocks import Blockwise
 from psmpi.kernels.scales import entries_sent
@@ -69,10 +70,7 @@ class Ternary(Blockwise):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            clip = float(self.clip)
-        except (TypeError, ValueError):
-            clip = math.nan
+        clip = validation.real(self.clip)
         if not 0 <= clip < math.inf:
             raise ConfigError(
                 f"{self.id}: clip must be 0 (none) or a number of standard deviations, "
@@ -85,11 +83,11 @@ class Ternary(Blockwise):
         """Whether nothing is clipped."""
         return self.clip == 0
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame without zero blocks."""
         return 4 * (self.blocks(dim).size - 1) + (dim + 4) // 5
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 B + 2 d, or 32 B if the frame is zero scales alone."""
         scales = self.blocks(dim).size - 1
         return 32 * scales + (2 * dim if frame.size > 4 * scales else 0)
@@ -109,26 +107,19 @@ class Ternary(Blockwise):
         omega = (math.sqrt(longest) - 1) / 2
         return max(omega, 1.0) if self.clip else omega
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the scales and the trits of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
         bounds = self.blocks(x.size)
-        frame = validation.room(self.id, out, self.max_nbytes(x.size))
+        frame = buffer(out, self._max_nbytes(x.size))
         # Rounding of x's type; for float64 also that of the four operations on it.
         snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
-        size = ternary_encode(x, bounds, self.clip, snap, stream, frame)
+        size = ternary_encode(x, bounds, self.clip, snap, key, frame)
         if size < 0:
             validation.refuse(self.id, x, "largest entry")
         return frame[:size]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the trits and scales; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         bounds = self.blocks(out.size)
         scales = 4 * (bounds.size - 1)
         count = entries_sent(frame, bounds) if frame.size >= scales else 0

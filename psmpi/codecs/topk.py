@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from psmpi.base import Frame, Vector
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_values import SparseCodec
 from psmpi.codecs.layout.topk_selection import Largest
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,8 @@ class TopK(Largest, SparseCodec):
         """Return 1 - min_b k_b / d_b, which a block of equal magnitudes attains."""
         return 1 - float(self.shares(dim).min(initial=1.0))
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the largest entries of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < validation.FLOAT32_LIMIT:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x, validation.FLOAT32_LIMIT)
         chosen = self.choose(x)
         return self.write(x[chosen], chosen, x.size, out)

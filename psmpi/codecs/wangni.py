@@ -10,8 +10,7 @@ import numpy as np
 from psmpi.base import Frame, Vector
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_values import SparseCodec
-from psmpi.kernels.reduce import max_abs
-from psmpi.kernels.sparse import saturating_rate, weighted_coins
+from psmpi.kernels.coins import saturating_rate, weighted_coins
 
 PASSES = 50  # a few do, but magnitudes in a geometric series join one or two a pass
 
@@ -67,18 +66,13 @@ class Wangni(SparseCodec):
         """
         return dim / validation.count(self.id, self.k, dim) - 1 if dim else 0.0
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the entries of ``x`` that ``key`` draws; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < validation.FLOAT32_LIMIT:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x, validation.FLOAT32_LIMIT)
         rate = saturating_rate(x, validation.count(self.id, self.k, x.size), PASSES)
         if 1 / rate >= validation.FLOAT32_LIMIT:
             validation.refuse(self.id, x, "sum of magnitudes over k")
         chosen = np.empty(x.size, np.uint32)
         values = np.empty(x.size, np.float32)
-        kept = weighted_coins(x, rate, stream, chosen, values)
+        kept = weighted_coins(x, rate, key, chosen, values)
         return self.write(values[:kept], chosen[:kept], x.size, out)

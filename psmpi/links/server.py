@@ -11,7 +11,7 @@ import numpy as np
 from psmpi.base import Codec, Frame, LinkError, Plan, ServerLink, Vector, Wire
 from psmpi.links import envelope
 from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, SKIP, STOP
-from psmpi.links.metering import Meter, MeteredCodec
+from psmpi.links.metering import Meter
 from psmpi.links.model_monitor import ModelMonitor
 from psmpi.links.protocol import (
     CHECKSUM,
@@ -55,11 +55,11 @@ class Server(ServerLink):
         self._heard_bytes = 0  # without reports
         self._owed = 0.0  # the clock that waiting reporters are to go on from,
         self._owing = False  # if they wait
-        self.up = MeteredCodec(wire.up, self.meter)
-        self.down: MeteredCodec = MeteredCodec(wire.down, self.meter, self._out.space)
+        self.up = wire.up.metered(self.meter.phase)
+        self.down = wire.down.metered(self.meter.phase, self._out.space)
 
     def outgoing(self, codec: Codec) -> Codec:
-        return self.down.like(codec)
+        return codec.metered(self.meter.phase, self._out.space)
 
     def rounds(self, state: Any) -> Iterator[int]:
         while state.round < self._rounds:

@@ -11,7 +11,7 @@ from psmpi.base import Codec, Frame, LinkError, Plan, Stopped, Vector, Wire, Wor
 from psmpi.links import envelope
 from psmpi.links.compute_speed import ComputeSpeed
 from psmpi.links.envelope import ANSWER, BYE, CHECK, DATA, REPORT, STOP
-from psmpi.links.metering import Meter, MeteredCodec
+from psmpi.links.metering import Meter
 from psmpi.links.protocol import (
     CHECKSUM,
     Outgoing,
@@ -56,15 +56,15 @@ class Worker(WorkerLink):
         self._wire = wire
         self._check_every = plan.check_every if wire.replicated else 0
         self._out = Outgoing(wire.up, plan.dim)
-        self.up: MeteredCodec = MeteredCodec(wire.up, self.meter, self._out.space)
-        self.down = MeteredCodec(wire.down, self.meter)
+        self.up = wire.up.metered(self.meter.phase, self._out.space)
+        self.down = wire.down.metered(self.meter.phase)
         self.peers = wire.peers[self.worker] if wire.peers else ()
         self._quickest = 0.0  # seconds a sample; 0: not known yet
         self._gone: set[int] = set()  # peers that have said that they send no more
         self._posted: dict[int, _Booked] = {}  # what was posted last
 
     def outgoing(self, codec: Codec) -> Codec:
-        return self.up.like(codec)
+        return codec.metered(self.meter.phase, self._out.space)
 
     def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
         while until_told or state.round < self._rounds:

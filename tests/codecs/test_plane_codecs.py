@@ -42,7 +42,9 @@ def test_feedback_in_place_is_the_steps_one_by_one(make, n, ratio, given, dtype)
     generic, fused = e.copy(), e.copy()
     for key in range(3):
         more = x * dtype(key + 1) if given else None
-        frame = Codec.encode_feedback(codec, generic, more, ratio, key=key)
+        frame = Codec._encode_feedback(
+            codec, generic, more, ratio, None, np.uint64(key)
+        )
         room = np.full(codec.max_nbytes(n) + 8, 0xA5, np.uint8)
         same = codec.encode_feedback(fused, more, ratio, room[3:-5], key)
         assert same.tobytes() == frame.tobytes()
@@ -56,7 +58,7 @@ def test_feedback_in_place_is_the_steps_one_by_one(make, n, ratio, given, dtype)
 def test_feedback_of_short_vectors(n, dtype):
     e = np.linspace(-1, 2, n).astype(dtype)
     generic, fused = e.copy(), e.copy()
-    frame = Codec.encode_feedback(Sign(), generic, e, 0.5)
+    frame = Codec._encode_feedback(Sign(), generic, e, 0.5, None, np.uint64(0))
     assert Sign().encode_feedback(fused, e, 0.5).tobytes() == frame.tobytes()
     assert fused.tobytes() == generic.tobytes()
 

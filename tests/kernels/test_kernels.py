@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psmpi import codecs, kernels
-from psmpi.kernels import bits, hash, indices, reduce, select, sparse, vector
+from psmpi.kernels import bits, floats, hash, indices, reduce, select, vector
 from psmpi.kernels.jit import KERNELS
 from psmpi.kernels.warmup import examples
 from tests.reference import naive
@@ -184,7 +184,7 @@ def test_largest_of_a_frame(value):
     values = np.array([1e-46, value, -0.0], "<f4")
     frame = np.concatenate([np.zeros(3, np.uint8), values.view(np.uint8)])
     expected = float(np.abs(values).max())
-    np.testing.assert_equal(sparse.largest(frame, 3, 3), expected)
+    np.testing.assert_equal(floats.largest(frame, 3, 3), expected)
 
 
 VECTORS = {

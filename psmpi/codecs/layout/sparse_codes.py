@@ -28,7 +28,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Frame, Indices, Vector
+from psmpi.base import Frame, Indices, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.layout import index_stream
 from psmpi.codecs.layout.blocks import Blockwise
@@ -59,9 +60,9 @@ class GroupedCodec(Blockwise):
         """Return what a level of 1 stands for in blocks with these scales."""
         return scales.astype(np.float64)
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with all entries that the codec may send."""
-        dim = validation.length(self.id, dim, validation.MAX_SPARSE_DIM)
+        checks.length(self.id, dim, validation.MAX_SPARSE_DIM)
         most, blocks = self.most(dim), self.blocks(dim).size - 1
         flags = (blocks + 7) // 8 if blocks > 1 else 0
         codes = (self.width * most + 7) // 8
@@ -69,19 +70,14 @@ class GroupedCodec(Blockwise):
             index_stream.max_nbytes(most, dim) + flags + 4 * min(blocks, most) + codes
         )
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 B + nnz * (width + ceil(log2 dim))."""
         header = index_stream.read_header(self.id, frame, dim, self.most(dim))
         scales = 32 * (self.blocks(dim).size - 1)
         return scales + header.count * (self.width + index_stream.width(dim))
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the entries to ``out``, in O(k + B)."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         bounds = self.blocks(out.size)
         header = index_stream.read_header(self.id, frame, out.size, self.most(out.size))
         flags, at = self._flags(frame, header, bounds.size - 1)
@@ -144,7 +140,7 @@ class GroupedCodec(Blockwise):
         first = header.nbytes + sum(part.size for part in parts)
         last = first + (self.width * chosen.size + 7) // 8
         size = last + stream
-        frame = np.empty(size, np.uint8) if out is None else out
+        frame = buffer(out, size)
         header.write(frame)
         frame[header.nbytes : first] = np.concatenate(parts)
         pack(codes, np.uint64(self.width), frame, first)
