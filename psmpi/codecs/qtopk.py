@@ -83,11 +83,8 @@ class QTopK(Largest, GroupedCodec):
         super().__post_init__()
         bits = checks.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
-        if not isinstance(self.scaled, bool | np.bool_):
-            raise ConfigError(
-                f"qtopk: scaled must be True or False, got {self.scaled!r}"
-            )
-        object.__setattr__(self, "scaled", bool(self.scaled))
+        scaled = validation.flag(self.id, "scaled", self.scaled)
+        object.__setattr__(self, "scaled", scaled)
 
     @property
     def width(self) -> int:

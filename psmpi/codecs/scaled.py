@@ -26,7 +26,8 @@ class Scaled(Codec):
     E[C(x)] = x and E||C(x) - x||^2 <= omega ||x||^2 follows, for D = C / (1 + omega),
     E||D(x) - x||^2 <= omega / (1 + omega) ||x||^2. Sources: Basu et al.,
     Qsparse-local-SGD (NeurIPS 2019), the scaled quantisers; Zheng et al., dist-EF-SGD
-    (NeurIPS 2019), on QSGD. ``Scaled(Bernoulli(k))`` is Rand-k: kept entries are sent as they are.
+    (NeurIPS 2019), on QSGD. ``Scaled(Bernoulli(k))`` is Rand-k: kept entries decode to
+    what they are.
 
     Examples
     --------

@@ -43,6 +43,13 @@ def real(value: Any) -> float:
         return math.nan
 
 
+def flag(codec: str, name: str, value: Any) -> bool:
+    """Return an option that is True or False as bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(f"{codec}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def float_bits(codec: str, value: Any) -> int:
     """Return the option ``bits`` of a codec that sends floats: 32 or 64."""
     bits = checks.integer(codec, "bits", value, 32, 64)

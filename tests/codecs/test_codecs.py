@@ -19,13 +19,11 @@ from psmpi.codecs import (
     Uniform,
     Wangni,
 )
-from psmpi.codecs.layout.blocks import Blockwise
 from tests.helpers.codec_table import (
-    CODED,
-    EXTRA,
     LENGTHS,
-    RANDOM_IDS,
+    ROWS,
     TABLE,
+    Message,
     codecs_,
     draw,
     draw_for,
@@ -37,19 +35,30 @@ from tests.reference import naive
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def test_registry_is_complete():
-    def leaves(cls):
-        below = [leaf for sub in cls.__subclasses__() for leaf in leaves(sub)]
-        return below or [cls]
+def leaves(cls):
+    below = [leaf for sub in cls.__subclasses__() for leaf in leaves(sub)]
+    return below or [cls]
 
+
+def test_registry_is_complete():
+    """Every codec of psmpi is in ``CODECS`` under its id and has a row in the table."""
     found = {cls for cls in leaves(Codec) if cls.__module__.startswith("psmpi.codecs")}
     assert found == set(codecs.CODECS.values())
     assert all(cls.id == id for id, cls in codecs.CODECS.items())
-    assert len({cls.wire_id for cls in found}) == len(found)
-    # These have a module of their own.
-    composed = {codecs.Choice, codecs.Piecewise, codecs.Scaled}
-    assert {type(codec) for codec in TABLE.values()} | composed == found
-    assert set(naive.ENCODERS) == set(codecs.CODECS)
+    assert list(codecs.CODECS) == sorted(codecs.CODECS)
+    assert set(ROWS) == set(codecs.CODECS)
+    for id, row in ROWS.items():
+        assert row.instances
+        assert {type(codec) for codec in row.instances.values()} == {codecs.CODECS[id]}
+    composed = {codecs.CODECS[id] for id, row in ROWS.items() if row.is_composed}
+    assert set(codecs.COMPOSED) == composed
+
+
+def test_wire_ids_are_unique_and_without_gaps():
+    """The next codec takes the lowest free number of 1..127, the one after the last."""
+    used = sorted(cls.wire_id for cls in codecs.CODECS.values())
+    free = sorted(set(range(1, 128)) - set(used))
+    assert used == list(range(1, len(used) + 1)), f"free wire ids: {free}"
 
 
 @codecs_
@@ -103,30 +112,11 @@ def test_decode_add_is_linear_in_scale(codec, scale):
 def test_paper_bits(codec, vector, dtype):
     n = 700
     frame = codec.encode(draw_for(codec, vector, n, dtype), key=4)
+    row = ROWS[codec.id]
     spare = 8 * frame.size - codec.paper_bits(frame, n)
-    assert spare <= 7 + EXTRA.get(codec.id, 0)
-    assert spare >= 0 or codec.id in CODED
-    nonzeros = np.count_nonzero(codec.decode(frame, n, dtype=np.float64))
-    zero = not nonzeros
-    blocks = codec.blocks(n).size - 1 if isinstance(codec, Blockwise) else 0
-    formula = {
-        "dense": lambda: codec.bits * n,
-        "uniform": lambda: 32 + (0 if zero else codec.bits * n),
-        "stochastic": lambda: 32 + (0 if frame.size == 4 else (codec.bits + 1) * n),
-        "decimal": lambda: 32 + int(frame[0]) * n,
-        "sign": lambda: n + 32 * blocks,
-        "signtopk": lambda: 32 * blocks + nonzeros * (1 + 10),
-        "qtopk": lambda: 32 * blocks + nonzeros * (codec.bits + 1 + 10),
-        "adacomp": lambda: 32 * blocks + nonzeros * 8,
-        "sparse": lambda: nonzeros * (codec.bits + 10),
-        "plane": lambda: n,
-        "ternary": lambda: 32 * blocks + (0 if zero else 2 * n),
-        "topk": lambda: nonzeros * (32 + 10),
-        "wangni": lambda: nonzeros * (32 + 10),
-        "sparsesign": lambda: 32 + nonzeros * (1 + 10),
-        "bernoulli": lambda: 8 * frame.size - 64,
-    }
-    assert codec.paper_bits(frame, n) == formula[codec.id]()
+    assert spare <= 7 + row.extra_bits
+    assert spare >= 0 or row.is_coded
+    assert codec.paper_bits(frame, n) == row.paper_bits(Message(codec, frame, n))
 
 
 def relative_error(codec, x, key):
@@ -142,13 +132,17 @@ def relative_error(codec, x, key):
 @pytest.mark.parametrize("n", [1, 17, 300])
 def test_error_is_never_exceeded(codec, vector, n, dtype):
     x = draw_for(codec, vector, n, dtype)
-    keys = range(200 if codec.id in RANDOM_IDS else 1)
+    keys = range(200 if ROWS[codec.id].is_random else 1)
     errors = [relative_error(codec, x, key) for key in keys]
     slack = 5 * np.std(errors) / len(errors) ** 0.5
     assert np.mean(errors) <= codec.error(n) * (1 + 1e-6) + slack + 1e-12
 
 
-RANDOM = {id: c for id, c in TABLE.items() if c.unbiased and c.id in RANDOM_IDS}
+RANDOM = {
+    name: codec
+    for name, codec in TABLE.items()
+    if codec.unbiased and ROWS[codec.id].is_random
+}
 
 
 @pytest.mark.parametrize("codec", RANDOM.values(), ids=RANDOM)

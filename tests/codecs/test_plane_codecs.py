@@ -31,6 +31,11 @@ def feedback_inputs(n, dtype, seed=0):
     return e, x
 
 
+def one_by_one(codec, e, x, ratio, key=0):
+    """Error feedback by the default of Codec, step by step."""
+    return Codec._encode_feedback(codec, e, x, ratio, None, np.uint64(key))
+
+
 @dtypes
 @pytest.mark.parametrize("given", [True, False], ids=["x", "no-x"])
 @pytest.mark.parametrize("ratio", [1.0, 0.1, 10.0, 0.0, -1.5])
@@ -42,9 +47,7 @@ def test_feedback_in_place_is_the_steps_one_by_one(make, n, ratio, given, dtype)
     generic, fused = e.copy(), e.copy()
     for key in range(3):
         more = x * dtype(key + 1) if given else None
-        frame = Codec._encode_feedback(
-            codec, generic, more, ratio, None, np.uint64(key)
-        )
+        frame = one_by_one(codec, generic, more, ratio, key)
         room = np.full(codec.max_nbytes(n) + 8, 0xA5, np.uint8)
         same = codec.encode_feedback(fused, more, ratio, room[3:-5], key)
         assert same.tobytes() == frame.tobytes()
@@ -58,7 +61,7 @@ def test_feedback_in_place_is_the_steps_one_by_one(make, n, ratio, given, dtype)
 def test_feedback_of_short_vectors(n, dtype):
     e = np.linspace(-1, 2, n).astype(dtype)
     generic, fused = e.copy(), e.copy()
-    frame = Codec._encode_feedback(Sign(), generic, e, 0.5, None, np.uint64(0))
+    frame = one_by_one(Sign(), generic, e, 0.5)
     assert Sign().encode_feedback(fused, e, 0.5).tobytes() == frame.tobytes()
     assert fused.tobytes() == generic.tobytes()
 
