@@ -1,4 +1,4 @@
-"""Random sparsification whose indices cost eight bytes."""
+"""Random sparsification that sends a key of eight bytes instead of indices."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from psmpi.kernels.reduce import max_abs
 
 
 def single(value: float) -> float:
-    """Return ``value`` as rounded to float32, without a warning where that is inf."""
+    """Return ``value`` rounded to float32, without a warning if that is infinite."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))
 
 
 @dataclass(frozen=True)
 class Bernoulli(Codec):
-    """Every entry is kept with probability k whatever its value, and scaled by 1 / k.
+    """Every entry is kept with the same probability k, and scaled by 1 / k.
 
     Parameters
     ----------
     k : float or int
-        The probability; 1 or more is the expected count, of the vector's length.
+        Below 1 the probability; else the expected number of entries kept.
 
     Notes
     -----
-    Which entries are kept is a function of the 64-bit key alone. The key travels in
-    place of the indices and the receiver draws the same coins, O(dim). The probability
-    is rounded to a multiple of 2^-32, and its rounded value divides: no bias.
+    Which entries are kept is a function of the 64-bit key alone. The key is sent in
+    place of the indices, and the receiver draws the same random numbers in O(dim). The
+    probability is rounded to a multiple of 2^-32, and values are divided by the rounded
+    probability, so there is no bias.
 
     ===================  ============================================================
     bytes                content
@@ -90,7 +91,7 @@ class Bernoulli(Codec):
         """Return the key and the entries that it draws; see ``Codec.encode``."""
         limit = self._limit(x.size)
         frame = buffer(out, self._max_nbytes(x.size))
-        # As float32, which is what the receiver sees and tests in the same way.
+        # Tested as float32, which is what the receiver gets and tests in the same way.
         if not single(max_abs(x)) * (2**32 / limit) < validation.FLOAT32_LIMIT:
             validation.refuse(self.id, x, "largest entry divided by k")
         return frame[: coin_gather(x, key, np.uint64(limit), frame)]

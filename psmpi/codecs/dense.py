@@ -15,7 +15,7 @@ from psmpi.kernels.floats import dense_add, dense_write
 
 @dataclass(frozen=True)
 class Dense(Codec):
-    """Every entry as a little-endian float: what the uncompressed baselines send.
+    """Every entry as a little-endian float, as uncompressed baselines send it.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Dense(Codec):
         """Return the entries of ``x``; see ``Codec.encode``."""
         size = self._max_nbytes(x.size)
         frame = buffer(out, size)
-        # Half a unit in the last place above the largest float32 rounds to infinity.
+        # From FLOAT32_LIMIT on, a float64 entry rounds to an infinite float32.
         limit = float("inf") if self.bits == 64 else validation.FLOAT32_LIMIT
         validation.check_finite(self.id, x, limit)
         dense_write(x, self.bits == 64, frame)

@@ -1,4 +1,4 @@
-"""Signs alone, one bit each, and the majority of many: signSGD, Signum."""
+"""Signs of one bit each, and the majority vote over many senders: signSGD, Signum."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from psmpi.kernels.votes import vote_add, vote_result
 
 @dataclass(frozen=True)
 class Plane(Codec):
-    """The sign of every entry, +1 or -1, and no magnitude.
+    """The sign of every entry, +1 or -1, without a magnitude.
 
     Notes
     -----
-    C(x)_i = sign(x_i) with sign(0) = sign(-0.0) = +1. The bits are those of ``Sign``.
-    Frames of several senders are merged by ``Majority``.
+    C(x)_i = sign(x_i) with sign(0) = sign(-0.0) = +1. The bits are as in ``Sign``.
+    ``Majority`` merges the frames of several senders.
 
     ===================  ===============================================================
     bytes                content
@@ -56,7 +56,7 @@ class Plane(Codec):
         return dim
 
     def error(self, dim: int) -> float:
-        """Return infinity: C(x) keeps its length sqrt(d) while x goes to zero."""
+        """Return infinity: ||C(x)|| = sqrt(d) however small x is."""
         return math.inf
 
     def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
@@ -81,14 +81,14 @@ def check_frame(frame: Frame, dim: int) -> None:
 
 
 class Majority:
-    """Merges frames of ``Plane`` into the frame of what most of them say, packed.
+    """Majority vote: merges frames of ``Plane`` into one frame of ``Plane``.
 
-    Entry i of the result is -1 if more than half of the frames have -1 there, else +1:
-    an even number of frames may tie, and a tie is +1, as sign(0) is.
+    Entry i of the result is -1 if more than half of the frames have -1 there, else +1.
+    A tie is +1, as sign(0) is.
 
     The votes for -1 are counted in bit-sliced counters, ``most_votes.bit_length()``
-    planes of d bits. A frame costs O(d / 64 log M) word operations and so does the
-    result; nothing is unpacked.
+    planes of d bits. Adding a frame takes O(d / 64 log M) word operations, as does the
+    result, and no frame is unpacked.
 
     >>> import numpy as np
     >>> vote = Majority(4, most_votes=3)
@@ -106,7 +106,7 @@ class Majority:
         self._counters = np.zeros((planes, words), np.uint64)
 
     def add(self, frame: Frame) -> None:
-        """Count one frame; a damaged one raises FrameError and does not count."""
+        """Count one frame; a damaged frame raises FrameError and is not counted."""
         frame = checks.received(Plane.id, frame)
         check_frame(frame, self.dim)
         if self.votes == self.most_votes:
@@ -118,9 +118,9 @@ class Majority:
         self.votes += 1
 
     def result(self, out: Frame | None = None) -> Frame:
-        """Return the majority's frame: a view of ``out``'s start, or of a new buffer.
+        """Return the frame of the majority: a view of ``out``'s start, or a new array.
 
-        All +1 without votes.
+        Without votes all entries are +1.
         """
         size = (self.dim + 7) // 8
         frame = buffer(out, size)

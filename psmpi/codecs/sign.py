@@ -22,7 +22,7 @@ class Sign(Blockwise):
     Parameters
     ----------
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -31,8 +31,8 @@ class Sign(Blockwise):
     Notes
     -----
     C(x)_i = (||x_b||_1 / d_b) sign(x_i) with sign(0) = sign(-0.0) = +1, so that exactly
-    ||x - C(x)||^2 = ||x||^2 - sum_b ||x_b||_1^2 / d_b. The mean is taken in float64 and
-    cast once to float32. Blocks whose scale is 0 send nothing else and add nothing.
+    ||x - C(x)||^2 = ||x||^2 - sum_b ||x_b||_1^2 / d_b. The mean is computed in float64
+    and cast once to float32. Blocks whose scale is 0 send no signs and decode to 0.
 
     ==========================  ====================================================
     bytes                       content
@@ -43,7 +43,7 @@ class Sign(Blockwise):
                                 significant first, zero padding
     ==========================  ====================================================
 
-    ``paper_bits`` = d + 32 B, also where fewer bits are sent. Source: Zheng, Huang,
+    ``paper_bits`` = d + 32 B, even where fewer bits are sent. Source: Zheng, Huang,
     Kwok, dist-EF-SGD (NeurIPS 2019), section 3.3; Karimireddy et al., EF-signSGD (ICML
     2019), for B = 1.
 
@@ -79,7 +79,7 @@ class Sign(Blockwise):
     def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the scales and the signs of ``x``; see ``Codec.encode``."""
         frame = buffer(out, self._max_nbytes(x.size))
-        # A sum shows what isn't finite; one that overflows is beyond float32 anyway.
+        # An entry that isn't finite makes the block's sum so, and the size negative.
         size = sign_encode(x, self.blocks(x.size), frame)
         if size < 0:
             validation.refuse(self.id, x, "mean magnitude of a block")

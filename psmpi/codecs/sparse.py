@@ -1,4 +1,4 @@
-"""All entries that aren't zero."""
+"""All entries that are not zero, with their indices."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from psmpi.kernels.select import all_from
 
 @dataclass(frozen=True)
 class Sparse(SparseCodec):
-    """Every non-zero entry as a float: a server's sum of its workers' sparse frames.
+    """Every non-zero entry as a float, for a server's sum of sparse frames.
 
     Parameters
     ----------
     bits : 32 or 64
-        Width of a float. 32 rounds a float64 vector to nearest, and leaves out what
-        that takes to 0.
+        Width of a float. 32 rounds a float64 vector to nearest, and leaves out entries
+        that are then 0.
 
     Notes
     -----
-    Lossless, but for zeros that lose their sign and float64 entries at 32 bits. The
+    Lossless, except for the sign of zeros and for float64 entries at 32 bits. The
     bytes are those of ``layout.sparse_values``: header, values by ascending index, then
     the shortest index stream, at worst a bitmap.
 

@@ -1,4 +1,4 @@
-"""Sparse-AsyLPG's sparsifier: at random few entries, all of one magnitude."""
+"""Sparse-AsyLPG's sparsifier: entries at random, all sent with one magnitude."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ class SparseSign(Codec):
     Parameters
     ----------
     budget : float
-        Above 0, at most 1: the chance of the largest entry. At 1 the variance is least,
-        and ||x||_1 / max |x| entries are kept on average; their number is in proportion
-        to ``budget``.
+        Above 0, at most 1: the probability of the largest entry. At 1 the variance is
+        least, and ||x||_1 / max |x| entries are kept on average. This number is
+        proportional to ``budget``.
 
     Notes
     -----
-    What is kept is sign(x_i) s with one s = max |x| / budget for all, so that a sign is
-    the whole of a value. In the source's words p_i = phi |x_i| / ||x||_1, of which phi
-    = budget ||x||_1 / max |x| entries are kept on average, the most at budget 1. s is
-    rounded up to float32 and p_i = |x_i| / s follows it: E[C(x)] = x over keys, up to
-    the 2^-52 of s that a draw resolves.
+    A kept entry is sent as sign(x_i) s with s = max |x| / budget for all entries, so
+    that its value takes one bit. In the source's notation p_i = phi |x_i| / ||x||_1
+    with phi = budget ||x||_1 / max |x|, the number of entries kept on average. s is
+    rounded up to float32, and p_i = |x_i| / s uses the rounded s: E[C(x)] = x over
+    keys, up to the 2^-52 s that a random number resolves.
 
     =====================  ============================================================
     bytes                  content
     =====================  ============================================================
     0 .. 3                 s, float32; the rest is absent if s = 0
-    4 .. 3 + h             header: mode and count, see ``indices``
+    4 .. 3 + h             header: mode and count, see ``layout.index_stream``
     ceil(count / 8)        signs by ascending index, 1 = negative; the least significant
                            bit first, zero padding
     the rest               index stream
@@ -94,7 +94,7 @@ class SparseSign(Codec):
         return 32 + count * (1 + index_stream.width(dim))
 
     def error(self, dim: int) -> float:
-        """Return omega = (1 + sqrt(d)) / (2 budget) - 1, than which no bound is less.
+        """Return omega = (1 + sqrt(d)) / (2 budget) - 1, the least possible bound.
 
         E||C(x)||^2 = sum x_i^2 / p_i = s ||x||_1, M ||x||_1 / budget with M = max |x|.
         Over ||x||^2 this is largest for one entry M = 1 and d - 1 entries a = 1 / (1 +
@@ -106,8 +106,8 @@ class SparseSign(Codec):
     def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the entries of ``x`` that ``key`` draws; see ``Codec.encode``."""
         scale = self._scale(x)
-        found = np.empty(x.size + 1, np.uint32)
-        kept = found[: sign_coins(x, scale, key, found) if scale else 0]
+        room = np.empty(x.size + 1, np.uint32)
+        kept = room[: sign_coins(x, scale, key, room) if scale else 0]
         return self._write(scale, kept, x[kept] < 0, x.size, out)
 
     def _encode_at(
@@ -126,9 +126,9 @@ class SparseSign(Codec):
         '00004040 00010104'
         """
         scale = self._scale(values, "values")
-        found = np.empty(values.size + 1, np.uint32)
-        count = sign_coins_at(support, values, scale, key, found) if scale else 0
-        places = found[:count]
+        room = np.empty(values.size + 1, np.uint32)
+        count = sign_coins_at(support, values, scale, key, room) if scale else 0
+        places = room[:count]
         kept = support[places].astype(np.uint32)
         return self._write(scale, kept, values[places] < 0, dim, out)
 

@@ -1,4 +1,4 @@
-"""TernGrad: every entry is zero or plus or minus the largest one, at random."""
+"""TernGrad: every entry becomes 0 or plus or minus the largest entry, at random."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from psmpi.kernels.trits import ternary_add, ternary_encode, trits_ok
 
 @dataclass(frozen=True)
 class Ternary(Blockwise):
-    """s sign(x_i) with the chance |x_i| / s, else 0; s is the block's largest |x_i|.
+    """Every entry becomes s sign(x_i) with probability |x_i| / s, else 0.
 
     Parameters
     ----------
     clip : float
-        Entries beyond this many standard deviations of their block, about its mean, are
-        cut off there first; 0 leaves them, and so do blocks of equal entries. The
-        source takes 2.5.
+        Entries are first clipped to this many standard deviations of their block; 0
+        means no clipping. Blocks of equal entries are not clipped. The source takes
+        2.5.
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -35,9 +35,10 @@ class Ternary(Blockwise):
 
     Notes
     -----
-    Without clipping E[C(x)] = x over keys, up to the 2^-31 and 2^-23 (2^-50) of
-    ``Stochastic``, whose rule for entries that lie on the grid makes |x_i| = s sure.
-    s is rounded up to float32. Blocks of scale 0 send nothing else and add nothing.
+    s is the largest |x_i| of the block, rounded up to float32. Without clipping
+    E[C(x)] = x over keys, up to 2^-31 s and 2^-23 |x_i| (2^-50 |x_i| for float64) as in
+    ``Stochastic``; entries with |x_i| = s are always sent. Blocks of scale 0 send no
+    trits and decode to 0.
 
     ==========================  ====================================================
     bytes                       content
@@ -49,7 +50,8 @@ class Ternary(Blockwise):
                                 significant to the base 3, zero padding
     ==========================  ====================================================
 
-    ``paper_bits`` = 32 B + 2 d, or 32 B if all scales are 0; 1.6 bits a trit are sent.
+    ``paper_bits`` = 32 B + 2 d, or 32 B if all scales are 0. A trit takes 1.6 bits on
+    the wire.
     Source: Wen et al., TernGrad (NeurIPS 2017).
 
     Examples
@@ -111,7 +113,7 @@ class Ternary(Blockwise):
         """Return the scales and the trits of ``x``, drawn by ``key``."""
         bounds = self.blocks(x.size)
         frame = buffer(out, self._max_nbytes(x.size))
-        # Rounding of x's type; for float64 also that of the four operations on it.
+        # The rounding of x's type; for float64 also that of the four operations.
         snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
         size = ternary_encode(x, bounds, self.clip, snap, key, frame)
         if size < 0:

@@ -1,4 +1,4 @@
-"""The k largest entries."""
+"""The k entries of largest magnitude."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from psmpi.codecs.layout.topk_selection import Largest
 
 @dataclass(frozen=True)
 class TopK(Largest, SparseCodec):
-    """The k entries of largest magnitude, as they are; zeros are never sent.
+    """The k entries of largest magnitude of every block, as float32.
 
     Parameters
     ----------
     k : float or int
         Entries per block: below 1 a fraction of the block's length, rounded up; else a
-        count, of which a shorter block gives all that it has.
+        count, and blocks shorter than that are sent whole.
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -31,10 +31,10 @@ class TopK(Largest, SparseCodec):
 
     Notes
     -----
-    Among equal magnitudes the lower index comes first. A block with fewer than k
-    non-zeros gives fewer entries. The bytes are those of ``layout.sparse_values``,
-    with or without blocks: header, float32 values by ascending index, then the shortest
-    index stream.
+    Among equal magnitudes the lower index comes first. Zeros are never sent, so a block
+    with fewer than k non-zeros sends fewer entries. The bytes are those of
+    ``layout.sparse_values``, with or without blocks: header, float32 values by
+    ascending index, then the shortest index stream.
 
     ``paper_bits`` = nnz (32 + ceil(log2 dim)). Source: Stich, Cordonnier, Jaggi,
     Sparsified SGD with memory (NeurIPS 2018); Basu et al., Qsparse-local-SGD (NeurIPS

@@ -16,7 +16,7 @@ from psmpi.kernels.rounding import nearest_add, nearest_encode
 
 @dataclass(frozen=True)
 class Uniform(Codec):
-    """The nearest of 2^bits evenly spaced values between -R and R, R = max |x_i|.
+    """Every entry becomes the nearest of 2^bits values between -R and R = max |x_i|.
 
     Parameters
     ----------
@@ -25,16 +25,17 @@ class Uniform(Codec):
 
     Notes
     -----
-    With tau = 1 / (2^b - 1) the codes are q_i = floor((x_i + R) / (2 tau R) + 1/2),
-    which stand for 2 tau R q_i - R, evaluated in float64 from the R of the frame.
-    Deterministic and biased; ties go up. |error_i| <= tau R.
+    The values are evenly spaced. With tau = 1 / (2^b - 1) the codes are
+    q_i = floor((x_i + R) / (2 tau R) + 1/2). They are decoded as 2 tau R q_i - R,
+    evaluated in float64 with the R of the frame. Deterministic and biased; ties go up.
+    |error_i| <= tau R.
 
     ===================  =============================================================
     bytes                content
     ===================  =============================================================
     0 .. 3               R, float32
     4 .. 3 + ceil(b d/8) codes of b bits, the least significant first, zero padding;
-                         absent if R = 0, which says that x is zero
+                         absent if R = 0, when x is zero
     ===================  =============================================================
 
     ``paper_bits`` = 32 + b dim, or 32 for the zero vector. Source: Sun et al., LAQ

@@ -12,7 +12,9 @@ from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_values import SparseCodec
 from psmpi.kernels.coins import saturating_rate, weighted_coins
 
-PASSES = 50  # a few do, but magnitudes in a geometric series join one or two a pass
+# Usually a few passes are enough, but with magnitudes in a geometric series only one or
+# two entries a pass reach p_i = 1.
+PASSES = 50
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,9 @@ class Wangni(SparseCodec):
 
     Notes
     -----
-    Of all unbiased sparsifications with k expected entries this one has the least
-    variance. The bytes are those of ``layout.sparse_values``: header, float32 values by
-    ascending index, then the shortest index stream. Values that float32 takes for 0 are
-    left out.
+    This is the unbiased sparsification of least variance for k expected entries. The
+    bytes are those of ``layout.sparse_values``: header, float32 values by ascending
+    index, then the shortest index stream. Values that are 0 as float32 are left out.
 
     ``paper_bits`` = nnz (32 + ceil(log2 dim)). Source: Wangni, Wang, Liu, Zhang,
     Gradient sparsification (NeurIPS 2018), algorithm 3.
@@ -54,7 +55,7 @@ class Wangni(SparseCodec):
         object.__setattr__(self, "k", validation.amount(self.id, self.k))
 
     def most(self, dim: int) -> int:
-        """Return dim: k entries are only expected."""
+        """Return dim: k is only the expected number of entries."""
         validation.count(self.id, self.k, dim)
         return dim
 

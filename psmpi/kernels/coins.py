@@ -17,7 +17,10 @@ from psmpi.kernels.reduce import LANES, sum_abs
 
 @kernel
 def coin_mask(key: np.uint64, limit: np.uint64, dim: int) -> np.ndarray:
-    """Return words of 64 coins: bit i % 64 of word i // 64 is word(i) < ``limit``."""
+    """Return bits for ``dim`` entries, 1 for those kept, in words of 64 bits.
+
+    Entry i is kept if its random word is below ``limit``.
+    """
     stream = start(key)
     coins = np.empty(64, np.uint32)
     words = np.empty((dim + 63) // 64, np.uint64)
@@ -34,7 +37,7 @@ def coin_mask(key: np.uint64, limit: np.uint64, dim: int) -> np.ndarray:
 
 @kernel
 def coin_gather(x: Vector, key: np.uint64, limit: np.uint64, frame: Frame) -> int:
-    """Write the key, then the entries whose coin fell; return the number of bytes."""
+    """Write the key, then the entries that are kept; return the number of bytes."""
     store(frame, 0, key)
     at = 8
     words = coin_mask(key, limit, x.size)
@@ -49,10 +52,10 @@ def coin_gather(x: Vector, key: np.uint64, limit: np.uint64, frame: Frame) -> in
 
 @kernel
 def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
-    """Add ``scale`` times the values to the entries whose coin fell.
+    """Add ``scale`` times the values to the entries that are kept.
 
-    Returns False, with nothing added, if there aren't as many values as entries, or if
-    one isn't finite or, divided by the probability, overflows float32.
+    Adds nothing and returns False if there are not as many values as kept entries, or
+    if a value isn't finite or, divided by the probability, overflows float32.
     """
     inverse = 2.0**32 / real(limit)
     scale *= inverse
@@ -80,7 +83,7 @@ def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
 
 @kernel
 def below_one(x: Vector, rate: float) -> tuple[float, int]:
-    """Return the sum of the |x_i| with rate |x_i| < 1, and the number of the others."""
+    """Return the sum of all |x_i| with rate |x_i| < 1, and the number of the others."""
     lanes = np.zeros(LANES)
     others = 0
     body = x.size - x.size % LANES
@@ -106,8 +109,9 @@ def saturating_rate(x: Vector, k: int, passes: int) -> float:
     """Return lambda with sum_i min(1, lambda |x_i|) = k; infinite for <= k non-zeros.
 
     Wangni et al. (2018), algorithm 3: entries with lambda |x_i| >= 1 count 1 each, the
-    others share what is left of k in proportion to |x_i|; repeat until none joins.
-    Rises to the solution in a few passes; stopping early keeps a little less than k.
+    others share the rest of k in proportion to |x_i|; repeat until no entry joins the
+    former. Lambda rises to the solution, usually in a few passes; if it stops early, a
+    little less than k entries are kept on average.
     """
     nonzeros = 0
     for i in range(x.size):
@@ -128,10 +132,10 @@ def saturating_rate(x: Vector, k: int, passes: int) -> float:
 def weighted_coins(
     x: Vector, rate: float, key: np.uint64, found: np.ndarray, values: np.ndarray
 ) -> int:
-    """Keep entry i with chance p_i = min(1, rate |x_i|), as value x_i / p_i.
+    """Keep entry i with probability p_i = min(1, rate |x_i|), as value x_i / p_i.
 
-    Returns how many were written to ``found`` and ``values``; values that float32 takes
-    for 0 are not kept.
+    Returns the number of indices in ``found`` and of ``values``. Values that are 0 as
+    float32 are not kept.
     """
     stream = start(key)
     count = 0
@@ -149,7 +153,7 @@ def weighted_coins(
 
 @kernel
 def is_kept(value: float, scale: float, stream: np.uint64, index: int) -> bool:
-    """Return whether entry ``index`` is sent as ``scale``: chance |value| / scale."""
+    """Return whether an entry is kept, which has the probability |value| / scale."""
     return bool(uniform(stream, np.uint64(index)) < abs(value) / scale)
 
 
@@ -157,13 +161,13 @@ def is_kept(value: float, scale: float, stream: np.uint64, index: int) -> bool:
 def sign_coins(x: Vector, scale: float, key: np.uint64, found: np.ndarray) -> int:
     """Write the ascending indices (uint32) that ``is_kept`` keeps; return their number.
 
-    One more entry than there are indices is written to ``found``.
+    ``found`` has room for one more: an index is written before it is kept.
     """
     stream = start(key)
     count = 0
     for i in range(x.size):
         found[count] = np.uint32(i)
-        count += signed(is_kept(real(x[i]), scale, stream, i))  # takes no branch
+        count += signed(is_kept(real(x[i]), scale, stream, i))  # no branch
     return count
 
 
@@ -171,9 +175,9 @@ def sign_coins(x: Vector, scale: float, key: np.uint64, found: np.ndarray) -> in
 def sign_coins_at(
     support: Indices, values: Vector, scale: float, key: np.uint64, found: np.ndarray
 ) -> int:
-    """Do the same for ``values`` at the ascending indices ``support``.
+    """Do as ``sign_coins`` for the vector with ``values`` at ``support``, 0 elsewhere.
 
-    Writes places in ``support``.
+    ``found`` gets the places in ``support`` of the entries that are kept.
     """
     stream = start(key)
     count = 0

@@ -16,9 +16,9 @@ FLOAT32_LIMIT = (2 - 2.0**-24) * 2.0**127  # from here on, float32 rounds to inf
 
 @kernel
 def values_ok(frame: Frame, at: int, count: int, wide: bool, least: np.uint32) -> bool:
-    """Return whether all bit patterns of |value| are ``least`` or more, and finite.
+    """Return whether all values are finite with |value| bit patterns >= ``least``.
 
-    The values are float64 (``wide``) or float32.
+    The ``count`` values from byte ``at`` on are float64 (``wide``) or float32.
     """
     if wide:
         high, deep = ZERO64, INFINITE64
@@ -35,18 +35,18 @@ def values_ok(frame: Frame, at: int, count: int, wide: bool, least: np.uint32) -
 
 @kernel
 def largest(frame: Frame, at: int, count: int) -> float:
-    """Return the largest |value|; infinite or NaN if any value is."""
+    """Return the largest of ``count`` |value|; infinite or NaN if any value is."""
     top = ZERO
     for j in range(count):
         top = max(top, np.uint32(load(frame, at + 4 * j, np.uint32) & SIZE))
-    return real(as_float(np.uint32(top)))  # Numba widens what & gives to 64 bits
+    return real(as_float(np.uint32(top)))  # Numba widens the result of & to 64 bits
 
 
 @kernel
 def scatter_add(
     frame: Frame, at: int, wide: bool, indices: np.ndarray, out: Vector, scale: float
 ) -> None:
-    """Add ``scale`` times the values to ``out[indices]``; all is checked."""
+    """Add ``scale`` times the values of a checked frame to ``out[indices]``."""
     if wide:
         for j in range(indices.size):
             out[indices[j]] += scale * load(frame, at + 8 * j, np.float64)
@@ -69,7 +69,10 @@ def dense_write(x: Vector, wide: bool, frame: Frame) -> None:
 
 @kernel
 def dense_add(frame: Frame, wide: bool, out: Vector, scale: float) -> bool:
-    """Add ``scale`` times the frame to ``out``; False, nothing added, if not finite."""
+    """Add ``scale`` times the frame to ``out``.
+
+    Adds nothing and returns False if a value is not finite.
+    """
     if not values_ok(frame, signed(0), out.size, wide, ZERO):
         return False
     if wide:

@@ -1,14 +1,14 @@
-"""Frames of floats at few indices, which several codecs send.
+"""Sparse frames with a float per entry.
 
 =====================================  ===============================================
 bytes                                  content
 =====================================  ===============================================
-0 .. h - 1                             header: mode and count, see ``indices``
+0 .. h - 1                             header: mode and count, see ``index_stream``
 h .. h + 4 count - 1                   values, float32, by ascending index, none 0
 h + 4 count ..                         index stream, zero padding
 =====================================  ===============================================
 
-Where a codec's values are float64 (``wide``), they take 8 count bytes.
+If a codec's values are float64 (``wide``), they take 8 count bytes.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from psmpi.codecs.layout import index_stream
 from psmpi.codecs.layout.index_stream import Chosen
 from psmpi.kernels.floats import scatter_add, values_ok
 
-NONZERO = np.uint32(1)  # the least bit pattern of a value that is sent
-# That of an entry: float64 magnitudes up to 2^-150 are 0 as float32.
+NONZERO = np.uint32(1)  # the smallest bit pattern of a value that may be sent
+# The smallest bit pattern of an entry that is sent, by itemsize: float64 magnitudes up
+# to 2^-150 are 0 as float32.
 LEAST = {4: np.uint64(1), 8: np.float64(2.0**-150).view(np.uint64) + np.uint64(1)}
 
 
 class SparseCodec(Codec):
-    """Everything about such a codec but the choice of entries."""
+    """Base of these codecs; a codec adds the choice of entries."""
 
     is_sparse: ClassVar[bool] = True
 
@@ -44,7 +45,6 @@ class SparseCodec(Codec):
         return dim
 
     def _max_nbytes(self, dim: int) -> int:
-        """Return the bytes of a frame with all entries that the codec may send."""
         most = self.most(checks.length(self.id, dim, validation.MAX_SPARSE_DIM))
         return (8 if self.wide else 4) * most + index_stream.max_nbytes(most, dim)
 
