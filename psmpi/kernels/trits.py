@@ -107,7 +107,7 @@ def _draw_trits(
 
 @kernel
 def _pack_trits(trits: np.ndarray, count: int, frame: Frame, at: int) -> int:
-    """Write ``count`` trits at byte ``at``, padded with 0; return the byte after them."""
+    """Write ``count`` trits at byte ``at``, padded with 0; return the next byte."""
     trits[count : count + 5] = 0
     size = (count + 4) // 5
     for k in range(size):

@@ -33,7 +33,7 @@ def average(mean: Vector, x: Vector, mu: float) -> None:
 
 @kernel
 def decay(x: Vector, velocity: Vector, rate: float, mu: float, eta: float) -> None:
-    """Nesterov's step on x along the gradient ``rate x``; ``velocity`` as in ``nesterov``."""
+    """Nesterov's step on x along ``rate x``, with ``velocity`` as in ``nesterov``."""
     for i in range(x.size):
         pull = rate * real(x[i])
         v = x.dtype.type(mu * real(velocity[i]) + pull)

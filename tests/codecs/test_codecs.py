@@ -1,3 +1,5 @@
+"""What every codec promises, for all codecs and kinds of vectors of the table."""
+
 import itertools
 import math
 import sys
@@ -64,14 +66,14 @@ def test_wire_ids_are_unique_and_without_gaps():
 @codecs_
 @dtypes
 @pytest.mark.parametrize("n", LENGTHS)
-def test_bytes_equal_naive(codec, n, dtype):
+def test_frames_equal_those_of_the_naive_encoder(codec, n, dtype):
     x = draw("normal", n, dtype, seed=n)
     assert codec.encode(x, key=n + 1).tobytes() == naive.encode(codec, x, n + 1)
 
 
 @codecs_
 @vectors
-def test_bytes_of_special_vectors_equal_naive(codec, vector):
+def test_frames_of_special_vectors_equal_the_naive_ones(codec, vector):
     x = draw_for(codec, vector, 100)
     assert codec.encode(x, key=2**64 - 1).tobytes() == naive.encode(codec, x, 2**64 - 1)
 
@@ -79,7 +81,7 @@ def test_bytes_of_special_vectors_equal_naive(codec, vector):
 @codecs_
 @dtypes
 @pytest.mark.parametrize("n", LENGTHS)
-def test_round_trip_stays_inside_its_buffers(codec, n, dtype):
+def test_encode_and_decode_write_only_inside_their_buffers(codec, n, dtype):
     x = draw("normal", n, dtype)
     buffer = np.full(codec.max_nbytes(n) + 16, 0xA5, np.uint8)
     frame = codec.encode(x, buffer[5:-11], key=3)
@@ -130,7 +132,7 @@ def relative_error(codec, x, key):
 @vectors
 @dtypes
 @pytest.mark.parametrize("n", [1, 17, 300])
-def test_error_is_never_exceeded(codec, vector, n, dtype):
+def test_the_mean_error_is_within_the_bound(codec, vector, n, dtype):
     x = draw_for(codec, vector, n, dtype)
     keys = range(200 if ROWS[codec.id].is_random else 1)
     errors = [relative_error(codec, x, key) for key in keys]
@@ -147,7 +149,7 @@ RANDOM = {
 
 @pytest.mark.parametrize("codec", RANDOM.values(), ids=RANDOM)
 @dtypes
-def test_mean_over_keys_is_the_vector(codec, dtype):
+def test_unbiased_codecs_have_the_vector_as_mean(codec, dtype):
     keys, x = 4000, draw("normal", 40, dtype)
     total, squares = np.zeros(40), np.zeros(40)
     for key in range(keys):
@@ -163,7 +165,7 @@ def test_mean_over_keys_is_the_vector(codec, dtype):
 @dtypes
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 13, 16])
 @pytest.mark.parametrize("key", [0, 1, 77])
-def test_grid_points_are_kept(bits, dtype, key):
+def test_stochastic_keeps_grid_points(bits, dtype, key):
     codec = Stochastic(bits, "max")
     first = codec.decode(codec.encode(draw("normal", 999, dtype)), 999, dtype=dtype)
     again = codec.decode(codec.encode(first, key=key), 999, dtype=dtype)
@@ -174,7 +176,7 @@ def test_grid_points_are_kept(bits, dtype, key):
     "codec", [Sign(), Sign(block=64), Sign(bounds=(0, 1, 65, 500))]
 )
 @vectors
-def test_sign_identity(codec, vector):
+def test_the_error_of_sign_is_its_formula(codec, vector):
     x = draw(vector, 500).astype(float)
     bounds = codec.blocks(500)
     parts = [x[a:b] for a, b in itertools.pairwise(bounds)]
@@ -209,16 +211,16 @@ def test_k_is_a_fraction_or_a_count(k, dim, count):
     assert TopK(k).most(dim) == count
 
 
-def whole(n):
-    """Integers over a power of two: exact in every type, the same on every machine."""
+def exact_vector(n):
+    """Return multiples of 1/256, which are exact in every type and on every machine."""
     return ((np.arange(n, dtype=np.int64) * 7919 + 13) % 2003 - 1001) / 256
 
 
 @codecs_
 @dtypes
-def test_golden_frames(codec, dtype, request):
+def test_frames_are_the_recorded_ones(codec, dtype, request):
     name = f"{request.node.callspec.id}.bin"
-    frame = codec.encode(whole(203).astype(dtype), key=20240229)
+    frame = codec.encode(exact_vector(203).astype(dtype), key=20240229)
     if request.config.getoption("--regen-golden"):
         (GOLDEN / name).write_bytes(frame.tobytes())
     assert frame.tobytes() == (GOLDEN / name).read_bytes()
@@ -227,7 +229,7 @@ def test_golden_frames(codec, dtype, request):
 @codecs_
 @dtypes
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused(codec, dtype, value):
+def test_vectors_that_are_not_finite_are_refused(codec, dtype, value):
     x = draw("normal", 90, dtype)
     x[[41, 80]] = value
     out = np.full(codec.max_nbytes(90), 0xA5, np.uint8)
@@ -263,7 +265,7 @@ def test_small_buffers_are_refused(codec):
     assert not out.any()
 
 
-# Those that send float64 or no magnitude, or have a range of their own.
+# Codecs that send float64 or no magnitude, or have a range of their own.
 WIDE = ("dense64", "plane", "sparse64", "decimal", "decimal0", "decimal7")
 NARROW = {id: c for id, c in TABLE.items() if id not in WIDE}
 
@@ -275,7 +277,7 @@ def test_overflow_of_float32_is_refused(codec):
 
 
 def damaged(frame, rng):
-    """Return a frame with flipped bits, cut, grown, or replaced by noise."""
+    """Return a frame with flipped bits, cut, extended, or replaced by noise."""
     kind = rng.integers(5)
     if kind == 0:
         return frame[: rng.integers(frame.size + 1)].copy()
@@ -291,7 +293,7 @@ def damaged(frame, rng):
 
 @codecs_
 @pytest.mark.parametrize("n", [1, 9, 130])
-def test_damaged_frames_do_no_harm(codec, n):
+def test_damaged_frames_are_refused_or_decode_to_finite_numbers(codec, n):
     rng = np.random.default_rng(n)
     frame = codec.encode(draw("normal", n), key=1)
     memory = np.full(n + 64, 3, np.float32)
@@ -355,10 +357,10 @@ def test_a_count_above_the_length_is_refused(codec):
 
 
 @codecs_
-def test_repr_makes_an_equal_codec(codec):
+def test_repr_evaluates_to_an_equal_codec(codec):
     assert eval(repr(codec), vars(sys.modules["psmpi.codecs"])) == codec
 
 
-def test_numpy_integers_are_the_same_option():
+def test_numpy_integers_are_stored_as_int():
     assert repr(Uniform(np.int64(3))) == "Uniform(bits=3)"
     assert repr(Sign(bounds=np.array([0, 3]))) == "Sign(block=None, bounds=(0, 3))"

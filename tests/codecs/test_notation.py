@@ -6,14 +6,23 @@ import pytest
 
 from psmpi import codecs
 from psmpi.base import ConfigError
-from psmpi.codecs import Choice, Dense, Piecewise, Scaled, Sign, Stochastic, TopK
+from psmpi.codecs import (
+    Choice,
+    Dense,
+    Piecewise,
+    Scaled,
+    Sign,
+    SignTopK,
+    Stochastic,
+    TopK,
+)
 from tests.helpers.codec_table import TABLE, codecs_
 
 BOUNDS = (0, 40, 43, 100)
 
 
 @codecs_
-def test_the_words_of_a_codec_build_it_again(codec):
+def test_build_reads_what_describe_writes(codec):
     assert codecs.build(codecs.describe(codec), {}) == codec
     if codec.unbiased and codec.error(5) < 1e300:
         assert codecs.build(codecs.describe(Scaled(codec)), {}) == Scaled(codec)
@@ -49,7 +58,7 @@ def test_piecewise_codecs_are_joined_by_plus():
         ),
     ],
 )
-def test_what_a_codec_is_described_as(codec, words):
+def test_descriptions(codec, words):
     assert codecs.describe(codec) == words
 
 
@@ -109,10 +118,69 @@ def test_the_docstring_of_a_codec_names_all_its_options(id):
         ("natural", "there are adacomp, bernoulli,"),
     ],
 )
-def test_options_that_are_refused(spec, message):
+def test_invalid_options_are_refused(spec, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         codecs.build(spec, {})
 
 
 def test_spaces_around_options_do_not_matter():
     assert codecs.build(" topk : k = 3 , block=9 + dense", {}) == TopK(3, block=9)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "expected"),
+    [
+        ("topk", {}, TopK()),
+        ("topk", {"k": 5}, TopK(5)),
+        ("topk:k=0.1", {"k": 5}, TopK(0.1)),
+        ("stochastic:bits=3,norm=max", {}, Stochastic(3, "max")),
+        ("stochastic:bits=3,scaled", {}, Scaled(Stochastic(3))),
+        ("stochastic:scaled=false", {"scaled": True}, Stochastic()),
+        ("qtopk:scaled=false", {"k": 3}, codecs.QTopK(3, scaled=False)),
+        ("qtopk", {"scaled": True}, codecs.QTopK(scaled=True)),
+        (
+            "signtopk:k=0.2+dense+stochastic:bits=3",
+            {},
+            Piecewise((SignTopK(0.2), Dense(), Stochastic(3)), BOUNDS),
+        ),
+        (
+            "topk+dense+topk:k=2",
+            {"k": 7},
+            Piecewise((TopK(7), Dense(), TopK(2)), BOUNDS),
+        ),
+    ],
+)
+def test_specs_are_read(spec, options, expected):
+    assert codecs.build(spec, options, tensors=BOUNDS) == expected
+
+
+def test_defaults_of_blocks_go_to_blockwise_codecs():
+    layers = {"bounds": BOUNDS}
+    codec = codecs.build("sign", {}, defaults=layers, tensors=BOUNDS)
+    assert codec == Sign(bounds=BOUNDS)
+    codec = codecs.build("sign:block=5", {}, defaults=layers, tensors=BOUNDS)
+    assert codec == Sign(block=5)
+    codec = codecs.build("dense", {}, defaults=layers, tensors=BOUNDS)
+    assert codec == Dense()
+    codec = codecs.build("sign+dense+sign", {}, defaults=layers, tensors=BOUNDS)
+    assert codec == Piecewise((Sign(), Dense(), Sign()), BOUNDS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("tokp", {}, "did you mean topk?"),
+        ("topk+sing", {}, "did you mean sign?"),
+        ("topk:kk=3", {}, "no option 'kk'"),
+        ("topk:k=", {}, "has no value; give k=VALUE"),
+        ("topk", {"bits": 3}, "no option 'bits'"),
+        ("sign", {"scaled": True}, "takes an unbiased codec"),
+        ("topk:k=0", {}, "k must be"),
+        ("piecewise", {}, "joined by + are piecewise"),
+        ("scaled", {}, "NAME:scaled divides"),
+        ("choice", {}, "a choice is for algorithms"),
+    ],
+)
+def test_invalid_specs_are_refused(spec, options, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        codecs.build(spec, options, tensors=BOUNDS)

@@ -98,7 +98,7 @@ def test_no_plugin_is_loaded_until_it_is_asked_for(install):
     assert "acme_codecs" in sys.modules
 
 
-def test_without_plugins_all_codecs_are_psmpi_s():
+def test_without_plugins_registered_is_the_table():
     line = "from psmpi import codecs; assert codecs.registered() == codecs.CODECS"
     subprocess.run([sys.executable, "-c", line], check=True)
 

@@ -40,7 +40,7 @@ class Meter:
             self.depth -= 1
 
 
-def test_the_public_methods_are_the_template_s():
+def test_the_list_of_public_methods_is_complete():
     expected = {"max_nbytes", "paper_bits", "encode", "encode_at", "encode_feedback"}
     assert expected | {"decode_add", "decode", "metered"} == PUBLIC
 
@@ -155,7 +155,7 @@ def test_wrong_arguments_are_named(codec, call, message):
 
 
 @all_codecs
-def test_decode_takes_a_vector_with_anything_in_it(codec):
+def test_decode_overwrites_its_output_vector(codec):
     frame, out = codec.encode(draw("normal", N), key=2), np.full(N, np.nan)
     assert codec.decode(frame, N, out) is out
     np.testing.assert_array_equal(out, codec.decode(frame, N, dtype=np.float64))
@@ -209,7 +209,7 @@ ON_DEMAND = {
 
 
 @pytest.mark.parametrize("codec", ON_DEMAND.values(), ids=ON_DEMAND)
-def test_a_support_costs_what_it_holds(codec):
+def test_encode_at_allocates_in_proportion_to_the_support(codec):
     """No vector, and no buffer, of the whole dimension is made."""
     support = np.array([3, 10**6, 4 * 10**9])
     values = np.array([1.0, -1.0, 1.0], np.float32)
