@@ -12,6 +12,7 @@ that an installed plugin costs a run nothing until the run uses it.
 
 from __future__ import annotations
 
+import inspect
 from importlib import metadata
 from typing import TypeVar
 
@@ -67,7 +68,7 @@ def load(group: str, name: str, kind: type[T]) -> type[T] | None:
     ]
     if missing:
         raise ConfigError(f"{origin}: lacks {', '.join(missing)}; {remedy}")
-    has_id = any("id" in vars(base).get("__annotations__", {}) for base in kind.__mro__)
+    has_id = any("id" in inspect.get_annotations(base) for base in kind.__mro__)
     id = getattr(cls, "id", None)
     if has_id and id != name:
         raise ConfigError(
