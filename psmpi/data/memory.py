@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
 from psmpi.errors import ConfigError
+
+_LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container or a batch job on Linux
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
-def installed() -> int | None:
-    """Return the bytes of memory of this machine; None where the system hides it."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
+def available() -> int | None:
+    """Return the bytes of memory of this machine, or the limit of this container.
+
+    None where the system tells neither.
+    """
+    sizes = []
+    with contextlib.suppress(ValueError, OSError):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(ValueError, OSError):  # no such file, or "max": no limit
+        sizes.append(int(_LIMIT.read_text()))
+    return min(sizes, default=None)
 
 
 def require(thing: str, size: int, remedy: str) -> None:
@@ -24,7 +33,7 @@ def require(thing: str, size: int, remedy: str) -> None:
     than all the memory may still be too much: that is a ``MemoryError`` later, which
     ``shortage`` puts into words.
     """
-    present = installed()
+    present = available()
     if present is not None and size > present:
         raise ConfigError(
             f"{thing} needs at least {readable(size)} of memory, but this machine has "
@@ -34,7 +43,7 @@ def require(thing: str, size: int, remedy: str) -> None:
 
 def shortage(thing: str, error: MemoryError) -> ConfigError:
     """Return the ``ConfigError`` that says which allocation for ``thing`` failed."""
-    present = installed()
+    present = available()
     has = "" if present is None else f"; this machine has {readable(present)}"
     reason = f" ({str(error).rstrip('.')})" if str(error) else ""
     return ConfigError(

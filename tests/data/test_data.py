@@ -169,7 +169,7 @@ def test_npz_files(tmp_path, test):
 def test_parsed_text_is_cached_and_a_damaged_copy_replaced(
     tmp_path, monkeypatch, damage
 ):
-    monkeypatch.setattr("psmpi.data.cache._WORTH", 1)
+    monkeypatch.setattr("psmpi.data.cache._WORTH_CACHING", 1)
     path = tmp_path / "a"
     path.write_bytes(LIBSVM)
     fresh = load(f"libsvm:{path}")
@@ -184,7 +184,7 @@ def test_parsed_text_is_cached_and_a_damaged_copy_replaced(
 
 
 def test_a_changed_text_file_is_parsed_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("psmpi.data.cache._WORTH", 1)
+    monkeypatch.setattr("psmpi.data.cache._WORTH_CACHING", 1)
     (tmp_path / "a").write_bytes(LIBSVM)
     before = load(f"libsvm:{tmp_path / 'a'}")
     (tmp_path / "a").write_bytes(LIBSVM + b"-1 1:1\n")
@@ -239,16 +239,16 @@ def test_topics_of_synthetic_text_can_be_told_apart():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("minst", "no data set is called 'minst'; did you mean 'mnist'"),
-        ("libsvn:/a", "did you mean 'libsvm'"),
+        ("minst", "no data set is called 'minst'; did you mean mnist\?"),
+        ("libsvn:/a", "did you mean libsvm\?"),
         ("", "no data set is called ''"),
         ("libsvm:/nowhere/a", "/nowhere/a: no such file"),
         ("libsvm:", "expected libsvm:TRAIN"),
         ("libsvm:a,b,c", "expected libsvm:TRAIN"),
         ("npz:/nowhere/a", "/nowhere/a: no such file"),
         ("npz:/", "/: is a folder, not a file"),
-        ("synthetic:softmx", "no kind is called 'softmx'; did you mean 'softmax'"),
-        ("synthetic:softmax,feature=3", "'feature=3' is not .*did you mean 'features'"),
+        ("synthetic:softmx", "no kind is called 'softmx'; did you mean softmax\?"),
+        ("synthetic:softmax,feature=3", "'feature=3' is not .*did you mean features\?"),
         ("synthetic:softmax,features", "'features' is not key=value"),
         ("synthetic:softmax,features=3.5", "features must be an integer, got '3.5'"),
         ("synthetic:softmax,separation=x", "separation must be a number, got 'x'"),

@@ -452,8 +452,8 @@ SMALL = dataset()
     [
         (lambda: Softmax(SMALL, l2=-1), "l2: must be finite and at least 0, got -1"),
         (lambda: Softmax(SMALL, l2=np.nan), "l2: .* got nan"),
-        (lambda: Softmax(SMALL, init="gloro"), "init: .*did you mean 'glorot'"),
-        (lambda: Softmax(SMALL, partition="bylabel"), "did you mean 'by-label'"),
+        (lambda: Softmax(SMALL, init="gloro"), "init: .*did you mean glorot\?"),
+        (lambda: Softmax(SMALL, partition="bylabel"), "did you mean by-label\?"),
         (lambda: Softmax(SMALL, dirichlet_alpha=0), "dirichlet_alpha: must be pos"),
         (lambda: Softmax(SMALL).shard(0, 42), "41 samples can't be split over 42"),
         (lambda: Softmax(SMALL).shard(2, 2), "worker: must lie in 0 .. 1, got 2"),
@@ -471,7 +471,7 @@ SMALL = dataset()
         (lambda: Quadratic(samples=3), "samples must be even"),
         (lambda: Quadratic(spread=1), r"spread must be in \[0, 1\), got 1"),
         (lambda: Quadratic(condition=0.5), "condition must be finite, at least 1"),
-        (lambda: make_problem("synthetic:quadratc"), "did you mean 'quadratic'"),
+        (lambda: make_problem("synthetic:quadratc"), "did you mean quadratic\?"),
         (lambda: make_problem("synthetic:quadratic,dim=x"), "dim must be an integer"),
     ],
 )
