@@ -115,8 +115,8 @@ def unknown(name: str, others: Collection[str] = ()) -> ConfigError:
 
 
 def schemes() -> dict[str, str]:
-    """Return, for data that have no fixed name: how to write them -> what they are."""
-    kind = "add ,targets=real or ,targets=classes where the rule guesses wrong"
+    """Return how to name files and synthetic data -> what they are, for listings."""
+    kind = ",targets=real or ,targets=classes at the end overrides the rule"
     made = {
         spec.write(name, synthetic_kind.defaults): synthetic_kind.summary
         for name, synthetic_kind in synthetic.KINDS.items()

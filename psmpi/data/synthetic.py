@@ -56,8 +56,8 @@ class SyntheticKind:
 
     @property
     def summary(self) -> str:
-        """The first line of the generating function's docstring."""
-        return (self.make.__doc__ or "").partition("\n")[0]
+        """What is generated: the first line of the function's docstring."""
+        return (self.make.__doc__ or "").partition("\n")[0].removeprefix("Return ")
 
 
 def gaussian(kind: str, values: dict[str, Any], dtype: Any) -> Dataset:

@@ -12,7 +12,7 @@ from psmpi.base import ConfigError, Problem
 from psmpi.data.dataset import assemble
 from psmpi.links.metering import Meter, MeteredProblem
 from psmpi.problems import Logistic, Mlp, Softmax, make_problem
-from tests.helpers.problem_data import EVERY, MODELS, dataset, gradient, point
+from tests.helpers.problem_data import EVERY, MODELS, REAL, dataset, gradient, point
 
 BATCHES = [np.array([0]), np.array([5, 0, 12, 5]), np.array([3, 11]), np.arange(13)]
 
@@ -27,13 +27,13 @@ def naive(problem, x, reference, batch):
 
 
 def sparse(classes, samples=41, features=50, dtype=np.float64):
-    """CSR data of few entries per row; row 0 has none."""
+    """Return CSR data with few entries per row and none in row 0."""
     draw = np.random.Generator(np.random.Philox(key=7))
     x = draw.standard_normal((samples, features))
     x[draw.random(x.shape) < 0.9] = 0
     x[0] = 0
-    y = np.arange(samples) % classes
-    return assemble("made", "test", (csr_array(x), y), dtype=dtype)
+    y = np.arange(samples) % classes if classes != REAL else np.arange(samples) / 8
+    return assemble("made", "test", (csr_array(x), y), dtype=dtype, kind="auto")
 
 
 MLP = pytest.param(lambda: Mlp(dataset("csr"), hidden=(4,), l2=0), id="mlp")

@@ -75,8 +75,8 @@ def proximal():
     class Proximal(Gd):
         proximal = True
 
-    how = config.RunOptions(l1=L1, until=("residual=1",))
-    return SimpleNamespace(algorithm="gd", how=how, build=Proximal)
+    options = config.RunOptions(l1=L1, until=("residual=1",))
+    return SimpleNamespace(algorithm="gd", run_options=options, build=Proximal)
 
 
 def test_l1_reaches_the_problem_of_a_proximal_algorithm():
