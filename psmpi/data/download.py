@@ -73,7 +73,8 @@ def find(name: str, remotes: Sequence[Remote], folder: str = "") -> Found:
     except (OSError, ValueError) as error:
         # The library requests raises subclasses of OSError; pooch raises ValueError for
         # a wrong checksum.
-        url = next(r.url for r in remotes if not _cached(name, r).exists())
+        urls = [r.url for r in remotes if not _cached(name, r).exists()]
+        url = urls[0] if urls else remotes[0].url
         raise ConfigError(
             f"{name}: missing {', '.join(missing)}; looked in {looked}; the download "
             f"of {url} failed ({_brief(error)}); put the files in "

@@ -22,7 +22,7 @@ from tests.reference.naive_problems import idx
 
 MNIST = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 MNIST += ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-LIBSVM = b"# made here\n+1 1:0.5 3:-2\n-1 2:1\n+1 1:1 # end\n"
+LIBSVM = b"# a comment\n+1 1:0.5 3:-2\n-1 2:1\n+1 1:1 # end\n"
 PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
 
 
@@ -177,7 +177,7 @@ def test_cifar10_files(tmp_path, packed):
     assert data.features == 3072
 
 
-def test_covtype_files_are_scaled_and_shuffled(tmp_path):
+def test_covtype_is_scaled_and_shuffled(tmp_path):
     (tmp_path / "covtype").mkdir()
     table = np.tile(np.arange(20)[:, None], 55)
     table[:, -1] = 1 + np.arange(20) % 2
@@ -189,7 +189,7 @@ def test_covtype_files_are_scaled_and_shuffled(tmp_path):
     assert (np.diff(data.x[:, 0]) < 0).any()
 
 
-def test_susy_files_keep_the_last_tenth_for_testing(tmp_path):
+def test_susy_tests_on_the_last_tenth(tmp_path):
     (tmp_path / "susy").mkdir()
     table = np.tile(np.arange(20)[:, None] / 4, 19)
     table[:, 0] = np.arange(20) % 2
@@ -271,7 +271,7 @@ def test_synthetic_data_follow_their_spec(density):
         assert data.x.nnz == pytest.approx(0.1 * 60 * 50, rel=0.2)
 
 
-def test_separated_synthetic_classes_can_be_told_apart():
+def test_separated_synthetic_classes_can_be_classified():
     data = load("synthetic:logistic,separation=5", np.float64)
     centres = np.array([data.x[data.y == c].mean(axis=0) for c in range(2)])
     away = np.linalg.norm(data.x_test[:, None] - centres, axis=2)
@@ -294,14 +294,14 @@ def test_synthetic_text_is_like_text():
     assert held[9] / held[909] == pytest.approx((910 + 50) / (10 + 50), rel=0.5)
 
 
-def test_topics_of_synthetic_text_can_be_told_apart():
+def test_topics_of_synthetic_text_can_be_classified():
     data = load("synthetic:text,separation=1,density=0.02", np.float64)
     centres = [data.x[data.y == c].mean(axis=0) for c in range(2)]
     guess = data.x_test @ (centres[1] - centres[0]) > 0
     assert (guess == data.y_test).mean() > 0.95
 
 
-# -- what is missing ---------------------------------------------------------------
+# -- missing data sets and files ---------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -372,11 +372,11 @@ def test_downloads_are_cached_under_the_name(tmp_path, monkeypatch):
         return path / fname
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
-    found = find(
+    files = find(
         "made", [Remote("https://host/a.gz"), Remote("https://host/7", None, "b")]
     )
-    assert found.downloaded
-    assert found.paths == [tmp_path / "cache/made/a.gz", tmp_path / "cache/made/b"]
+    assert files.downloaded
+    assert files.paths == [tmp_path / "cache/made/a.gz", tmp_path / "cache/made/b"]
 
 
 @pytest.mark.parametrize(
@@ -414,7 +414,9 @@ def test_a_download_of_another_shape_is_refused(tmp_path, monkeypatch):
         ("", lambda b: idx(np.zeros(5)), "expected images in 3 dimensions"),
     ],
 )
-def test_damaged_idx_files_name_bytes(tmp_path, suffix, damage, message):
+def test_errors_about_damaged_idx_files_name_the_bytes(
+    tmp_path, suffix, damage, message
+):
     write_mnist(tmp_path / "mnist", suffix)
     path = tmp_path / "mnist" / (MNIST[0] + suffix)
     path.write_bytes(damage(idx(images(5))))
@@ -423,7 +425,7 @@ def test_damaged_idx_files_name_bytes(tmp_path, suffix, damage, message):
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])
-def test_a_truncated_gz_reports_what_was_found(tmp_path, keep):
+def test_errors_about_truncated_gz_files_say_how_much_was_read(tmp_path, keep):
     noise = np.random.Generator(np.random.Philox(key=1)).bytes(400 * 6)
     whole = idx(np.frombuffer(noise, np.uint8).reshape(400, 2, 3))
     packed = gzip.compress(whole)
@@ -432,8 +434,8 @@ def test_a_truncated_gz_reports_what_was_found(tmp_path, keep):
     path.write_bytes(packed[: int(keep * len(packed))])
     with pytest.raises(ConfigError, match=f"promises {len(whole)} bytes, found") as e:
         load("mnist")
-    found = int(str(e.value).split("found ")[1].split(";")[0])
-    assert found == pytest.approx(keep * len(whole), rel=0.1)
+    size = int(str(e.value).split("found ")[1].split(";")[0])
+    assert size == pytest.approx(keep * len(whole), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -515,7 +517,7 @@ def test_wrong_csv_files(tmp_path, csv, message):
 
 
 @pytest.mark.parametrize("length", [0, 3072])
-def test_truncated_cifar_names_bytes(tmp_path, length):
+def test_errors_about_truncated_cifar_files_name_the_bytes(tmp_path, length):
     folder = tmp_path / "cifar10" / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
     (folder / "data_batch_1.bin").write_bytes(bytes(length))
@@ -577,7 +579,7 @@ def test_half_precision_is_refused():
         assemble("made", "test", (X, Y), dtype=np.float16)
 
 
-# -- the real thing ----------------------------------------------------------------
+# -- real data ---------------------------------------------------------------------
 
 REAL = os.environ.get("PSMPI_DATA")
 
