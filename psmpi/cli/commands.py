@@ -173,11 +173,9 @@ def list_names() -> int:
 
 def warmup() -> int:
     """Compile all kernels into the cache."""
-    import numpy as np
+    from psmpi.runs import warmup
 
-    from psmpi import kernels
-
-    kernels.warmup((np.float32, np.float64))
+    warmup.compile_all()
     return 0
 
 

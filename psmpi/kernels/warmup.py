@@ -1,8 +1,8 @@
-"""Compile every kernel, or load it from the cache, before a clock starts."""
+"""Arguments for every kernel, with which it is compiled, or loaded from the cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -118,14 +118,3 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (votes.vote_result, (planes, 1, frame[:1], 8)),
         (sparse.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
     ]
-
-
-def warmup(dtypes: Sequence[Any] = (np.float32,)) -> None:
-    """Compile all kernels for vectors of these types; seconds cold, quick when cached.
-
-    Run it on one rank per node before the others start, and on every rank before time
-    is taken: reading the cache costs a little as well.
-    """
-    for dtype in dtypes:
-        for function, arguments in examples(dtype):
-            function(*arguments)

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from psmpi import algorithms, kernels
+from psmpi import algorithms
 from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
 from psmpi.processes import mpiexec
-from psmpi.runs import config, roles, setup, summary
+from psmpi.runs import config, roles, setup, summary, warmup
 from psmpi.runs.evaluation import Row
 from psmpi.runs.record import MODEL, RunWriter
 from psmpi.runs.recorded import Recorded, RecordedRun, follow, read_decisions, read_run
@@ -92,7 +92,8 @@ def run_local(
     options = run.run_options
     with threadpoolctl.threadpool_limits(options.threads):
         job = setup.prepare(run, problem)
-        kernels.warmup((options.scalar,))
+        warmup.compile_all()
+        warmup.load(job)
         optimum = setup.find_optimum(job)
         shards = [setup.shard(job, m) for m in range(options.workers)]
         virtual = replay is None and (options.simulates or job.algorithm.timed())

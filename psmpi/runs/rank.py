@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 
 import threadpoolctl
 
-from psmpi import kernels, problems
+from psmpi import problems
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.errors import EXIT_UNMET
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
-from psmpi.runs import config, roles, setup, summary
+from psmpi.runs import config, roles, setup, summary, warmup
 from psmpi.runs.record import RunWriter, versions
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Summary
@@ -155,10 +155,9 @@ def _compare(
 def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     """Compile kernels once per node, before the clock starts; the rest load them."""
     if mpi_job.first_on_node:
-        kernels.warmup((prepared.run.run_options.scalar,))
+        warmup.compile_all()
     mpi_job.barrier()
-    if not mpi_job.first_on_node:
-        kernels.warmup((prepared.run.run_options.scalar,))
+    warmup.load(prepared)
 
 
 def join(run: config.RunConfig, out: Path, on_end: Callable[[Path], None]) -> NoReturn:

@@ -4,10 +4,10 @@ import pkgutil
 
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 from psmpi import codecs, kernels
 from psmpi.kernels import bits, hash, indices, reduce, select, sparse, vector
+from psmpi.kernels.jit import KERNELS
 from psmpi.kernels.warmup import examples
 from tests.reference import naive
 
@@ -16,16 +16,9 @@ DTYPES = (np.float32, np.float64)
 
 
 def all_kernels():
-    modules = [
+    for info in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"psmpi.kernels.{info.name}")
-        for info in pkgutil.iter_modules(kernels.__path__)
-    ]
-    return {
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, Dispatcher)
-    }
+    return sorted(KERNELS, key=lambda kernel: (kernel.__module__, kernel.__name__))
 
 
 def test_warmup_knows_all_kernels():
@@ -38,7 +31,7 @@ def test_warmup_knows_all_kernels():
 
 @pytest.mark.parametrize("kernel", all_kernels(), ids=lambda k: k.py_func.__name__)
 def test_options_are_the_common_ones(kernel):
-    options = dict(kernel.targetoptions)
+    options = dict(kernel.dispatcher.targetoptions)
     assert options.pop("nopython") is True
     assert options == {
         "boundscheck": None, "nogil": True, "error_model": "numpy"
@@ -68,7 +61,7 @@ def test_spelling_compiles_nothing_new(id, dtype, spelling):
     x = np.arange(-3, 20, dtype=dtype)
     out = np.zeros_like(x)
     codec.decode_add(codec.encode(x), out)
-    before = {kernel: len(kernel.signatures) for kernel in all_kernels()}
+    before = {kernel: len(kernel.dispatcher.signatures) for kernel in all_kernels()}
     readonly = x.copy()
     readonly.flags.writeable = False
     frame = codec.encode(readonly, key=spelling.get("key", 0))
@@ -78,9 +71,11 @@ def test_spelling_compiles_nothing_new(id, dtype, spelling):
     codec.encode(
         x.view(np.memmap), np.empty(codec.max_nbytes(x.size) + 3, np.uint8)[3:]
     )
-    after = {kernel: len(kernel.signatures) for kernel in all_kernels()}
+    after = {kernel: len(kernel.dispatcher.signatures) for kernel in all_kernels()}
     assert before == after
-    many = {k.py_func.__name__: k.signatures for k, n in after.items() if n > 2}
+    many = {
+        k.py_func.__name__: k.dispatcher.signatures for k, n in after.items() if n > 2
+    }
     assert not many
 
 
@@ -229,7 +224,9 @@ def test_index_code_is_near_the_bound(count, dim, seed):
         back = np.empty_like(chosen)
         assert indices.read_indices(stream, dim, mode, back)
         assert (back == chosen).all()
-        lengths.append(8 * (stream.size + codecs.indices.header_nbytes(count)))
+        lengths.append(
+            8 * (stream.size + codecs.layout.index_stream.header_nbytes(count))
+        )
     bound = math.log2(math.comb(dim, count))
     overhead = 0 if count > 20 else 16  # two header bytes weigh more than 8 % of ten
     assert np.mean(lengths) <= 1.08 * bound + overhead
