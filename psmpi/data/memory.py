@@ -55,7 +55,7 @@ def readable(size: float) -> str:
     """Return a number of bytes with a decimal unit.
 
     >>> readable(2.04e9)
-    '2 GB'
+    '2.04 GB'
     """
     power = 0
     while size >= 999.5 and power < len(_UNITS) - 1:
