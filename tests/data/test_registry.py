@@ -168,6 +168,19 @@ def test_downloads_are_announced(tmp_path, caplog, monkeypatch):
     assert caplog.messages[0].endswith(f"ijcnn1.bz2 to {folder} ...")
 
 
+def test_a_cached_download_is_not_announced(tmp_path, caplog, monkeypatch):
+    folder = tmp_path / "cache" / "ijcnn1"
+    folder.mkdir(parents=True)
+    (folder / "ijcnn1.bz2").write_text(LINES)
+    monkeypatch.setattr("pooch.retrieve", lambda *args, **options: tmp_path / "a")
+    (tmp_path / "a").write_text(LINES)
+    caplog.set_level(logging.INFO, "psmpi")
+    with pytest.raises(ConfigError, match="expected"):
+        public.load("ijcnn1")
+    (message,) = caplog.messages
+    assert "ijcnn1.t.bz2" in message
+
+
 def test_large_tables_are_announced(tmp_path, caplog, monkeypatch):
     (tmp_path / "susy").mkdir()
     table = np.arange(20)[:, None] % 2 + np.zeros(19)

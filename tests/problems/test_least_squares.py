@@ -107,6 +107,7 @@ def test_the_certificate_holds_for_large_and_small_targets(storage, scale):
     assert problem.loss(near) > value
 
 
+@pytest.mark.filterwarnings("error")
 def test_dependent_features_without_ridge_have_no_known_optimum():
     draw = np.random.Generator(np.random.Philox(key=5))
     x = np.repeat(draw.standard_normal((41, 3)), 2, axis=1)

@@ -10,7 +10,6 @@ import pytest
 
 from psmpi.base import ConfigError, Problem
 from psmpi.data.dataset import assemble
-from psmpi.data.partition import split
 from psmpi.problems import (
     PARTITIONS,
     PROBLEMS,
@@ -179,50 +178,6 @@ def test_quadratic_shards_average_to_the_whole(workers):
     value, full = gradient(whole, x)
     np.testing.assert_allclose(np.mean([g for _, g in results], 0), full, atol=1e-13)
     assert np.mean([v for v, _ in results]) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("workers", [1, 3, 100])
-@pytest.mark.parametrize("seed", [0, 5])
-@pytest.mark.parametrize("partition", [name for name in PARTITIONS if name != "all"])
-def test_split_assigns_each_sample_once_and_each_worker_at_least_one(
-    partition, seed, workers
-):
-    labels = np.repeat(np.arange(4), 25)
-    parts = split(partition, labels, workers, alpha=0.05, seed=seed)
-    assert len(parts) == workers
-    assert min(part.size for part in parts) >= 1
-    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(100))
-
-
-def test_contiguous_keeps_file_order():
-    parts = split("contiguous", np.zeros(10, np.int64), 3)
-    assert [part.tolist() for part in parts] == [[0, 1, 2, 3], [4, 5, 6], [7, 8, 9]]
-
-
-def test_by_label_assigns_each_worker_few_labels():
-    labels = np.tile(np.arange(5), 20)
-    parts = split("by-label", labels, 5)
-    assert [np.unique(labels[part]).tolist() for part in parts] == [
-        [i] for i in range(5)
-    ]
-
-
-@pytest.mark.parametrize(("alpha", "low", "high"), [(0.05, 0.6, 1), (1000, 0.2, 0.35)])
-def test_dirichlet_alpha_sets_the_heterogeneity(alpha, low, high):
-    labels = np.tile(np.arange(5), 400)
-    parts = split("dirichlet", labels, 5, alpha=alpha)
-    share = np.mean([np.bincount(labels[p]).max() / p.size for p in parts])
-    assert low <= share <= high
-
-
-@pytest.mark.parametrize("partition", ["shuffled", "dirichlet"])
-def test_partitions_depend_on_the_seed(partition):
-    labels = np.tile(np.arange(5), 20)
-    first, again, other = (
-        np.concatenate(split(partition, labels, 4, seed=seed)) for seed in (1, 1, 2)
-    )
-    assert first.tolist() == again.tolist()
-    assert first.tolist() != other.tolist()
 
 
 # -- start, bounds, accuracy -------------------------------------------------------
