@@ -39,7 +39,7 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Found:
+class DataFiles:
     """The files of a data set, in the requested order, and where they were found."""
 
     paths: list[Path]
@@ -47,7 +47,7 @@ class Found:
     downloaded: bool
 
 
-def find(name: str, remotes: Sequence[Remote], folder: str = "") -> Found:
+def find(name: str, remotes: Sequence[Remote], folder: str = "") -> DataFiles:
     """Return the files of data set ``name``; download those that are missing.
 
     ``$PSMPI_DATA/name/`` is searched for the standard file names, with and without
@@ -61,13 +61,13 @@ def find(name: str, remotes: Sequence[Remote], folder: str = "") -> Found:
         place = cache.expand(root) / name
         looked = f"{place} (from PSMPI_DATA)"
         if folder and (place / folder).is_dir():
-            return Found([place / folder], str(place / folder), False)
+            return DataFiles([place / folder], str(place / folder), False)
         local = [_present(place, remote.file) for remote in remotes]
         missing = [
             remote.file for remote, path in zip(remotes, local, strict=True) if not path
         ]
         if not missing:
-            return Found([path for path in local if path], str(place), False)
+            return DataFiles([path for path in local if path], str(place), False)
     try:
         paths = [_fetch(name, remote) for remote in remotes]
     except (OSError, ValueError) as error:
@@ -81,7 +81,7 @@ def find(name: str, remotes: Sequence[Remote], folder: str = "") -> Found:
             f"$PSMPI_DATA/{name}/ (also without .gz or .bz2), or use --data digits"
             + _about_cache(error)
         ) from error
-    return Found(paths, "downloaded from " + remotes[0].url, True)
+    return DataFiles(paths, "downloaded from " + remotes[0].url, True)
 
 
 def _present(place: Path, file: str) -> Path | None:

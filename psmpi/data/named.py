@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from psmpi.base import ConfigError
 from psmpi.data import cache
 from psmpi.data.dataset import Dataset, assemble
-from psmpi.data.download import Found, Remote, find
+from psmpi.data.download import DataFiles, Remote, find
 from psmpi.data.formats import read_cifar, read_csv, read_idx, read_libsvm
 from psmpi.random import DATA, generator
 
@@ -100,27 +100,27 @@ def _digits_table() -> NDArray[Any]:
 
 def mnist(dtype: Any) -> Dataset:
     """MNIST in file order, /255: 60 000 train, 10 000 test, 784 features."""
-    found = find("mnist", _MNIST)
-    images, labels, test_images, test_labels = found.paths
+    files = find("mnist", _MNIST)
+    images, labels, test_images, test_labels = files.paths
     return assemble(
         "mnist",
-        found.source,
+        files.source,
         (_read_images(images), read_idx(labels)),
         (_read_images(test_images), read_idx(test_labels)),
         divisor=255,
         dtype=dtype,
-        files=found.paths,
+        files=files.paths,
     )
 
 
 def cifar10(dtype: Any) -> Dataset:
     """CIFAR-10 in file order, /255: 50 000 train, 10 000 test, 3072 features."""
-    found = find("cifar10", _CIFAR, folder="cifar-10-batches-bin")
-    (place,) = found.paths
+    files = find("cifar10", _CIFAR, folder="cifar-10-batches-bin")
+    (place,) = files.paths
     batches = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
     return assemble(
         "cifar10",
-        found.source,
+        files.source,
         read_cifar(place, batches[:-1]),
         read_cifar(place, batches[-1:]),
         divisor=255,
@@ -131,18 +131,18 @@ def cifar10(dtype: Any) -> Dataset:
 
 def ijcnn1(dtype: Any) -> Dataset:
     """LIBSVM's ijcnn1, stored dense: 59 % of its entries are not zero."""
-    found = find("ijcnn1", _IJCNN1)
+    files = find("ijcnn1", _IJCNN1)
     train, test = (
-        (x.toarray(), y) for x, y in cache.matrices(found.paths, dtype, read_libsvm)
+        (x.toarray(), y) for x, y in cache.matrices(files.paths, dtype, read_libsvm)
     )
-    return _read_from(found, "ijcnn1", train, test, dtype)
+    return _read_from(files, "ijcnn1", train, test, dtype)
 
 
 def rcv1(dtype: Any) -> Dataset:
     """LIBSVM's two-class rcv1 in CSR: CCAT and ECAT against GCAT and MCAT."""
-    found = find("rcv1", _RCV1)
-    train, test = cache.matrices(found.paths, dtype, read_libsvm)
-    return _read_from(found, "rcv1", train, test, dtype)
+    files = find("rcv1", _RCV1)
+    train, test = cache.matrices(files.paths, dtype, read_libsvm)
+    return _read_from(files, "rcv1", train, test, dtype)
 
 
 def covtype(dtype: Any) -> Dataset:
@@ -151,23 +151,23 @@ def covtype(dtype: Any) -> Dataset:
     The file is ordered by location, so rows are shuffled with a fixed key; the first
     4/5 of them train.
     """
-    found = find("covtype", _COVTYPE)
-    table = read_csv(found.paths[0], 55)
+    files = find("covtype", _COVTYPE)
+    table = read_csv(files.paths[0], 55)
     x, y = table[:, :54], table[:, 54]
     low, high = x.min(axis=0), x.max(axis=0)
     x = (x - low) / np.where(high > low, high - low, 1)
     order = generator(0, DATA).permutation(y.size)
     train, test = np.split(order, [y.size * 4 // 5])
-    return _read_from(found, "covtype", (x[train], y[train]), (x[test], y[test]), dtype)
+    return _read_from(files, "covtype", (x[train], y[train]), (x[test], y[test]), dtype)
 
 
 def susy(dtype: Any) -> Dataset:
     """UCI SUSY in file order; the last 500 000 (a tenth) test, as its authors ask."""
-    found = find("susy", _SUSY)
-    table = read_csv(found.paths[0], 19)
+    files = find("susy", _SUSY)
+    table = read_csv(files.paths[0], 19)
     train, test = np.split(table, [table.shape[0] - table.shape[0] // 10])
     return _read_from(
-        found, "susy", (train[:, 1:], train[:, 0]), (test[:, 1:], test[:, 0]), dtype
+        files, "susy", (train[:, 1:], train[:, 0]), (test[:, 1:], test[:, 0]), dtype
     )
 
 
@@ -181,17 +181,19 @@ def _read_images(path: Path) -> NDArray[np.uint8]:
     return images.reshape(images.shape[0], -1)
 
 
-def _read_from(found: Found, name: str, train: Any, test: Any, dtype: Any) -> Dataset:
+def _read_from(
+    files: DataFiles, name: str, train: Any, test: Any, dtype: Any
+) -> Dataset:
     """Return the data set; a downloaded one must have its published shape.
 
     A user's own files may have any shape.
     """
-    data = assemble(name, found.source, train, test, dtype=dtype, files=found.paths)
+    data = assemble(name, files.source, train, test, dtype=dtype, files=files.paths)
     shape = (data.samples, data.x_test.shape[0], data.features)
-    if found.downloaded and shape != _SHAPES[name]:
+    if files.downloaded and shape != _SHAPES[name]:
         raise ConfigError(
-            f"{name}: {found.source}, which gives (train samples, test "
+            f"{name}: {files.source}, which gives (train samples, test "
             f"samples, features) = {shape}, expected {_SHAPES[name]}; delete "
-            f"{found.paths[0].parent} and try again"
+            f"{files.paths[0].parent} and try again"
         )
     return data

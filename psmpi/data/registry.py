@@ -117,12 +117,12 @@ def unknown(name: str, others: Collection[str] = ()) -> ConfigError:
 def schemes() -> dict[str, str]:
     """Return how to name files and synthetic data -> what they are, for listings."""
     kind = ",targets=real or ,targets=classes at the end overrides the rule"
-    made = {
+    generated = {
         spec.write(name, synthetic_kind.defaults): synthetic_kind.summary
         for name, synthetic_kind in synthetic.KINDS.items()
     }
     return {
-        **made,
+        **generated,
         "libsvm:TRAIN[,TEST]": f"svmlight files: plain, .gz or .bz2; {kind}",
         "npz:FILE": "numpy.savez with X (samples, features) and y, and maybe X_test "
         f"and y_test; {kind}",

@@ -110,8 +110,8 @@ def _classes(
     return y, y_test, tuple(int(value) for value in values)
 
 
-def _integers(name: str, which: str, given: Any, samples: int) -> Targets:
-    labels: Targets = np.asarray(given)
+def _integers(name: str, which: str, array: Any, samples: int) -> Targets:
+    labels: Targets = np.asarray(array)
     if labels.shape != (samples,):
         raise ConfigError(
             f"{name}: {samples} {which} samples need as many labels, got labels of "
@@ -131,8 +131,8 @@ def _integers(name: str, which: str, given: Any, samples: int) -> Targets:
     return labels.astype(np.int64)
 
 
-def _real(name: str, which: str, given: Any, samples: int) -> Targets:
-    targets: Targets = np.asarray(given)
+def _real(name: str, which: str, array: Any, samples: int) -> Targets:
+    targets: Targets = np.asarray(array)
     if targets.shape[:1] != (samples,) or targets.ndim > 2 or targets.size == 0:
         raise ConfigError(
             f"{name}: {samples} {which} samples need targets of shape ({samples},) or "
