@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import metadata
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from psmpi.errors import ConfigError
 
@@ -31,17 +31,24 @@ def source(group: str, name: str) -> str:
     return " and ".join(map(_package, metadata.entry_points(group=group, name=name)))
 
 
-def load(group: str, name: str, kind: type[T]) -> type[T] | None:
-    """Return the class behind an entry point, or None if there is no such entry point.
+class Resolved(NamedTuple):
+    """What an entry point names, and the two parts of an error message about it."""
 
-    Raises ``ConfigError`` that names the package if the class can't be imported, is no
-    concrete subclass of ``kind``, has an ``id`` other than ``name``, or is offered by
-    two packages.
+    value: Any
+    origin: str  # what it should be, its entry point and its package
+    remedy: str
+
+
+def resolve(group: str, name: str, thing: str) -> Resolved | None:
+    """Import what an entry point names; return None if there is no such entry point.
+
+    ``thing`` says in messages what it should be, as ``"codec 'natural'"``. Raises
+    ``ConfigError`` that names the package if the import fails or if two packages offer
+    this name.
     """
     entries = list(metadata.entry_points(group=group, name=name))
     if not entries:
         return None
-    thing = f"{kind.__name__.lower()} {name!r}"
     if len(entries) > 1:
         raise ConfigError(
             f"{thing}: {len(entries)} packages offer it ({source(group, name)}); "
@@ -51,11 +58,24 @@ def load(group: str, name: str, kind: type[T]) -> type[T] | None:
     origin = f"{thing}, entry point {entry.value} of package {_package(entry)}"
     remedy = f"repair or uninstall {_package(entry, version=False)}"
     try:
-        cls = entry.load()
+        return Resolved(entry.load(), origin, remedy)
     except Exception as error:  # a plugin's module may raise anything
         raise ConfigError(
             f"{origin}: can't be imported ({type(error).__name__}: {error}); {remedy}"
         ) from error
+
+
+def load(group: str, name: str, kind: type[T]) -> type[T] | None:
+    """Return the class behind an entry point, or None if there is no such entry point.
+
+    Raises ``ConfigError`` that names the package if the class can't be imported, is no
+    concrete subclass of ``kind``, has an ``id`` other than ``name``, or is offered by
+    two packages.
+    """
+    resolved = resolve(group, name, f"{kind.__name__.lower()} {name!r}")
+    if resolved is None:
+        return None
+    cls, origin, remedy = resolved
     if not (isinstance(cls, type) and issubclass(cls, kind)):
         raise ConfigError(
             f"{origin}: must be a subclass of psmpi.base.{kind.__name__}, got {cls!r}; "
@@ -75,7 +95,8 @@ def load(group: str, name: str, kind: type[T]) -> type[T] | None:
             f"{origin}: its id is {id!r}; id and the entry point's name must be equal; "
             f"{remedy}"
         )
-    return cls
+    loaded: type[T] = cls
+    return loaded
 
 
 def _package(entry: metadata.EntryPoint, version: bool = True) -> str:
