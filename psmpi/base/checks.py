@@ -25,6 +25,8 @@ def integer(codec: str, name: str, value: Any, low: int, high: int | None) -> in
 
     ``high`` None means that there is no upper bound.
     """
+    if type(value) is int and low <= value and (high is None or value <= high):
+        return value  # the common case, several times a message
     span = f"at least {low}" if high is None else f"{low}..{high}"
     try:
         if isinstance(value, bool | np.bool_):

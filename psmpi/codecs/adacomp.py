@@ -20,7 +20,7 @@ class AdaComp(GroupedCodec):
 
     Parameters
     ----------
-    bin : int
+    bin : int, default 50
         Entries per bin; the first bin of a block begins with the block. The paper uses
         50 for convolutions and 500 for other layers.
     block : int, optional

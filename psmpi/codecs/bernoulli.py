@@ -26,7 +26,7 @@ class Bernoulli(Codec):
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.5
         Below 1 the probability; else the expected number of entries kept.
 
     Notes

@@ -22,7 +22,7 @@ class Choice(Codec):
     ----------
     parts : tuple of Codec
         Up to 255, none of them a ``Choice`` itself.
-    chosen : int
+    chosen : int, default 0
         Index of the part that encodes. Decoding does not depend on it: both ends agree
         on the parts, and the sender switches between them by ``part(i)``, for example
         to the width that this message needs.

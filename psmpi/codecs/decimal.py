@@ -25,7 +25,7 @@ class Decimal(Codec):
 
     Parameters
     ----------
-    digits : 0..7
+    digits : 0..7, default 3
         Digits behind the decimal point.
 
     Notes

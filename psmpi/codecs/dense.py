@@ -19,7 +19,7 @@ class Dense(Codec):
 
     Parameters
     ----------
-    bits : 32 or 64
+    bits : 32 or 64, default 32
         Width of a float. 32 rounds a float64 vector to nearest.
 
     Notes

@@ -22,12 +22,12 @@ class QTopK(Largest, GroupedCodec):
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.01
         Entries per block: below 1 a fraction of the block's length, rounded up; else a
         count, and blocks shorter than that are sent whole.
-    bits : 1..16
+    bits : 1..16, default 4
         Width of a level; an entry takes one more for its sign.
-    scaled : bool
+    scaled : bool, default True
         If True, C(x) is divided by 1 + beta, which makes it a contraction for every k
         and s. If False, the mean of C(x) over keys is Top_k(x), and beta must be below
         1.

@@ -28,7 +28,7 @@ class SparseSign(Codec):
 
     Parameters
     ----------
-    budget : float
+    budget : float, default 1.0
         Above 0, at most 1: the probability of the largest entry. At 1 the variance is
         least, and ||x||_1 / max |x| entries are kept on average. This number is
         proportional to ``budget``.

@@ -24,10 +24,10 @@ class Stochastic(Codec):
 
     Parameters
     ----------
-    bits : 1..16
+    bits : 1..16, default 4
         Width b of a level, 0 .. s = 2^bits - 1; an entry takes one more bit for its
         sign.
-    norm : "l2" or "max"
+    norm : "l2" or "max", default "l2"
         The value of the top level: ||x||_2 as in QSGD, or max |x_i|.
 
     Notes

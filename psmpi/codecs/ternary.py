@@ -22,7 +22,7 @@ class Ternary(Blockwise):
 
     Parameters
     ----------
-    clip : float
+    clip : float, default 0.0
         Entries are first clipped to this many standard deviations of their block; 0
         means no clipping. Blocks of equal entries are not clipped. The source takes
         2.5.

@@ -19,7 +19,7 @@ class TopK(Largest, SparseCodec):
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.01
         Entries per block: below 1 a fraction of the block's length, rounded up; else a
         count, and blocks shorter than that are sent whole.
     block : int, optional

@@ -20,7 +20,7 @@ class Uniform(Codec):
 
     Parameters
     ----------
-    bits : 1..16
+    bits : 1..16, default 4
         Width b of a code.
 
     Notes

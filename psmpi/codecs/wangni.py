@@ -23,7 +23,7 @@ class Wangni(SparseCodec):
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.1
         Expected number of entries, sum p_i: below 1 a fraction of the vector's length,
         rounded up; else a count. Where x has no more non-zeros than k, all are sent.
 

@@ -35,6 +35,7 @@ from tests.helpers.codec_table import (
 from tests.reference import naive
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+DTYPE_NAMES = ("float32", "float64")
 
 
 def leaves(cls):
@@ -224,6 +225,11 @@ def test_frames_are_the_recorded_ones(codec, dtype, request):
     if request.config.getoption("--regen-golden"):
         (GOLDEN / name).write_bytes(frame.tobytes())
     assert frame.tobytes() == (GOLDEN / name).read_bytes()
+
+
+def test_every_recorded_frame_belongs_to_a_codec():
+    expected = {f"{dtype}-{name}.bin" for name in TABLE for dtype in DTYPE_NAMES}
+    assert {path.name for path in GOLDEN.iterdir()} == expected
 
 
 @codecs_

@@ -1,5 +1,6 @@
 """Codecs in words: ``describe`` writes what ``build`` reads, or a readable form."""
 
+import dataclasses
 import re
 
 import pytest
@@ -82,10 +83,16 @@ def test_the_defaults_of_a_class_build_its_default_codec(id):
 
 
 @pytest.mark.parametrize("id", codecs.CODECS)
-def test_the_docstring_of_a_codec_names_all_its_options(id):
+def test_the_docstring_of_a_codec_lists_its_options_and_their_defaults(id):
     cls = codecs.CODECS[id]
-    for name in codecs.option_names(cls):
-        assert re.search(rf"^    {name} : ", cls.__doc__, re.MULTILINE), name
+    for field in dataclasses.fields(cls):
+        end = ""
+        if field.default is None:
+            end = ", optional"
+        elif field.default is not dataclasses.MISSING:
+            end = f", default {field.default!r}".replace("'", '"')
+        line = rf"^    {field.name} : .*{re.escape(end)}$"
+        assert re.search(line, cls.__doc__, re.MULTILINE), field.name
 
 
 @pytest.mark.parametrize(
