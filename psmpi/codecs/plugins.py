@@ -42,7 +42,7 @@ def load_all(builtin: Mapping[str, type[Codec]]) -> dict[str, type[Codec]]:
         if name in builtin:
             raise ConfigError(
                 f"codec {name!r}: package {plugins.source(GROUP, name)} offers it, but "
-                "psmpi has a codec of this name; rename or uninstall the package's"
+                "psmpi has a codec of this name; rename that codec or uninstall it"
             )
         cls = _load(name, builtin)
         if cls is not None:
