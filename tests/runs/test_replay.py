@@ -8,7 +8,7 @@ import pytest
 import psmpi
 from psmpi.__main__ import main
 from psmpi.base import ConfigError, LinkError, PsmpiError
-from psmpi.runs import api, config, setup
+from psmpi.runs import config, local, setup
 
 HOW = {"workers": 3, "rounds": 30, "evaluate_every": 5, "seed": 2}
 TIMED = [
@@ -34,7 +34,7 @@ def record(tmp_path, data):
         given = {"data": f"npz:{data}", "speeds": "uniform:10,90", "batch": 4}
         made = config.configure(algorithm, **HOW | given | options)
         out = tmp_path / algorithm
-        return api.run_local(made, out=out), out
+        return local.run_local(made, out=out), out
 
     return record
 
@@ -51,7 +51,7 @@ def test_a_replay_has_the_same_bits(record, algorithm, options):
 def test_the_order_matters_to_what_is_replayed(record):
     # Or the test before would say nothing.
     there, out = record(**dict(TIMED)["asylpg"])
-    plain = api.run_local(config.configure("asylpg", **_given(out) | {"speeds": ""}))
+    plain = local.run_local(config.configure("asylpg", **_given(out) | {"speeds": ""}))
     assert plain.x.tobytes() != there.x.tobytes()
 
 
