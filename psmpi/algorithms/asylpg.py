@@ -258,7 +258,7 @@ class AsyLpg(Algorithm):
         choice = self.wire(plan).up
         assert isinstance(choice, Choice)
         exact, coded = (link.outgoing(choice.part(i)) for i in (EXACT, CODED))
-        for k in link.rounds(s, until_told=True):
+        for k in link.rounds(s, until_stopped=True):
             frame = link.pull()
             if frame is None:  # the epoch has ended: xs, and grad f_m(xs)
                 snapshot = link.pull_shared()

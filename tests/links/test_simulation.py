@@ -7,13 +7,13 @@ import pytest
 
 from psmpi.base import LinkError
 from psmpi.links.transport import local
-from psmpi.links.transport.simulation import Network, VirtualClock
-from tests.helpers.simulated import burn, message, sender, simulate, taker
+from psmpi.links.transport.simulation import SimulatedNetwork, VirtualClock
+from tests.helpers.simulated import burn, message, sender, simulate, receiver
 
 
 def test_messages_are_served_in_the_order_of_simulated_time():
     moments = {1: (5.0, 6.0), 2: (1.0, 5.5), 3: (2.0, 2.5)}
-    roles = [taker(6, [1, 2, 3]), *(sender(*moments[n]) for n in (1, 2, 3))]
+    roles = [receiver(6, [1, 2, 3]), *(sender(*moments[n]) for n in (1, 2, 3))]
     (served, *_), _ = simulate(*roles)
     expected = sorted((t, node) for node, times in moments.items() for t in times)
     assert served == [(node, t) for t, node in expected]
@@ -33,8 +33,10 @@ def test_nobody_is_served_before_somebody_who_may_be_earlier():
     def soon(transport):
         transport.send(0, message(100))  # on its way for 4 s
 
-    network = Network(rate=200.0)
-    (served, *_), _ = simulate(taker(2, [2, 3]), asks, answers, soon, network=network)
+    network = SimulatedNetwork(rate=200.0)
+    (served, *_), _ = simulate(
+        receiver(2, [2, 3]), asks, answers, soon, network=network
+    )
     assert served == [(2, 1 + 2 * 0.64), (3, 4.0)]
 
 
@@ -47,7 +49,7 @@ def test_ties_go_to_who_sent_first():
         transport.send(0, message())
         transport.send(2, message())
 
-    (served, *_), _ = simulate(taker(2, [2, 1]), first, last)
+    (served, *_), _ = simulate(receiver(2, [2, 1]), first, last)
     assert served == [(1, 0.0), (2, 0.0)]
 
 
@@ -63,7 +65,7 @@ def test_poll_sees_what_has_arrived_and_nothing_else():
             assert transport.now() == moment  # looking takes no time
         return seen
 
-    network = Network(latency=0.5)
+    network = SimulatedNetwork(latency=0.5)
     (seen, _), _ = simulate(polls, sender(0.1, 0.9, 2.0, 3.5), network=network)
     assert seen == [0, 2, 0, 1]
 
@@ -105,7 +107,7 @@ def test_free_messages_take_no_time_and_keep_their_place():
         return role
 
     (first, _, second), _ = simulate(
-        takes(2), sends, takes(1), network=Network(rate=100.0)
+        takes(2), sends, takes(1), network=SimulatedNetwork(rate=100.0)
     )
     assert (first, second) == ([8.0, 8.0], [0.0])
 
@@ -125,7 +127,7 @@ def test_two_runs_are_equal(kind):
         return log
 
     def once():
-        return simulate(*[chatter] * 5, network=Network(500.0, 0.1, kind))[0]
+        return simulate(*[chatter] * 5, network=SimulatedNetwork(500.0, 0.1, kind))[0]
 
     first = once()
     assert first == once()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from psmpi.links.envelope import NBYTES, outbox, seal
+from psmpi.links.envelope import NBYTES, new_buffer, seal
 from psmpi.links.mpi_job import MpiJob
 
 SEGMENTS = (16, 64, 4096)
@@ -10,7 +10,7 @@ MAX = 21_000
 
 
 def message(nbytes, seed):
-    buffer = outbox(nbytes)
+    buffer = new_buffer(nbytes)
     buffer[NBYTES:] = np.random.default_rng(seed).integers(0, 256, nbytes)
     return seal(buffer, nbytes, seed, 1, 2)
 

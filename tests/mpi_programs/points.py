@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from psmpi.base import LinkError
-from psmpi.links.envelope import ENVELOPE, NBYTES, outbox, seal
+from psmpi.links.envelope import ENVELOPE, NBYTES, new_buffer, seal
 from psmpi.links.mpi_job import MpiJob
 
 mpi_job = MpiJob()
@@ -18,7 +18,7 @@ WORKERS = range(1, mpi_job.size)
 
 
 def message(nbytes, seed=0):
-    buffer = outbox(nbytes)
+    buffer = new_buffer(nbytes)
     buffer[NBYTES:] = np.arange(seed, seed + nbytes) % 251
     return seal(buffer, nbytes, seed, 1, 2)
 
