@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psmpi.links.transport.simulation import SimulatedNetwork
-from tests.helpers.simulated import burn, message, sender, simulate, receiver
+from tests.helpers.simulated import burn, message, receiver, sender, simulate
 
 
 def test_lines_of_pairs_by_hand():

@@ -1,4 +1,4 @@
-"""Workers that exchange frames with each other, and the server's observation of them."""
+"""Workers that exchange frames, and how the server observes them."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ class State:
 
 
 def run(worker, peers=RING, rounds=6, every=2, server=None, **options):
-    """Run ``worker`` on every worker; return the server's rows, results and link ends."""
+    """Run ``worker`` on every worker; return the server's rows, results and ends."""
     wire_options = {k: options.pop(k) for k in ("relay", "free") if k in options}
     wire = Wire(Dense(), Dense(), tree=False, peers=peers, **wire_options)
     plan = Plan(

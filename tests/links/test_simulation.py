@@ -8,7 +8,7 @@ import pytest
 from psmpi.base import LinkError
 from psmpi.links.transport import local
 from psmpi.links.transport.simulation import SimulatedNetwork, VirtualClock
-from tests.helpers.simulated import burn, message, sender, simulate, receiver
+from tests.helpers.simulated import burn, message, receiver, sender, simulate
 
 
 def test_messages_are_served_in_the_order_of_simulated_time():

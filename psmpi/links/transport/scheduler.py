@@ -102,7 +102,7 @@ class Scheduler:
             raise _OtherRankFailed
 
     def _next(self, rank: int) -> int | None:
-        """Return the rank that is ready first: the next one in order, or a random one."""
+        """Return the rank that is ready first: the next in order, or a random one."""
         order = [(rank + 1 + i) % len(self._names) for i in range(len(self._names))]
         if self._random is not None:
             self._random.shuffle(order)

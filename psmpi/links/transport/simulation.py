@@ -70,8 +70,8 @@ class VirtualClock(Clock):
 class SimulatedNetwork:
     """How long messages take: ``latency`` plus 8 nbytes / ``rate`` seconds.
 
-    With ``kind`` "pair" every ordered pair of nodes has a line of its own, which carries
-    one message at a time. With "node" every node has one line out and one line in,
+    With ``kind`` "pair" every ordered pair of nodes has a line of its own, carrying one
+    message at a time. With "node" every node has one line out and one line in,
     shared by all its messages, so that the server is a bottleneck for many workers.
     ``rate`` is in bits per second.
     """
