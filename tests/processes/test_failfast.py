@@ -101,7 +101,7 @@ def test_ranks_end_with_a_killed_launcher(start, bare):
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["launcher", "mpiexec"])
-@pytest.mark.parametrize("what", ["run", "rejected"])
+@pytest.mark.parametrize("what", ["run", "own-mpi", "rejected"])
 def test_a_script_with_several_runs_ends_in_order(start, what, bare):
     ended = start("scripted_runs.py", what, ranks=RANKS, bare=bare).finish(30)
     assert ended.status == 0, ended.output
