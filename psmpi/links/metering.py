@@ -6,11 +6,10 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Indices, Problem, Vector
+from psmpi.base import ConfigError, Indices, Problem, Vector
 
 _SHOWN = 8  # samples of a batch that an error message lists
 PHASES = ("compute", "encode", "send", "wait", "decode", "evaluate")
@@ -54,77 +53,6 @@ class Meter:
                 self._exclude_from_clock()
             self.cpu_seconds[name] += time.thread_time() - cpu_start
             self.seconds[name] += self.now() - start
-
-
-class MeteredCodec(Codec):
-    """A codec with its time booked; without ``out``, it encodes into ``outbox``.
-
-    Encoding where the link sends from saves the copy of the frame.
-    """
-
-    def __init__(self, codec: Codec, meter: Meter, outbox: Frame | None = None) -> None:
-        self.codec = codec
-        self._meter = meter
-        self._outbox = outbox
-
-    def like(self, codec: Codec) -> MeteredCodec:
-        """Return another codec with its time booked alike, and the same outbox."""
-        return MeteredCodec(codec, self._meter, self._outbox)
-
-    @property
-    def unbiased(self) -> bool:
-        return self.codec.unbiased
-
-    @property
-    def is_sparse(self) -> bool:
-        return self.codec.is_sparse
-
-    def max_nbytes(self, dim: int) -> int:
-        return self.codec.max_nbytes(dim)
-
-    def paper_bits(self, frame: Frame, dim: int) -> int:
-        return self.codec.paper_bits(frame, dim)
-
-    def error(self, dim: int) -> float:
-        return self.codec.error(dim)
-
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
-        with self._meter.phase("encode"):
-            return self.codec.encode(x, self._outbox if out is None else out, key)
-
-    def encode_at(
-        self,
-        support: Indices,
-        values: Vector,
-        dim: int,
-        out: Frame | None = None,
-        key: int = 0,
-    ) -> Frame:
-        with self._meter.phase("encode"):
-            space = self._outbox if out is None else out
-            return self.codec.encode_at(support, values, dim, space, key)
-
-    def encode_feedback(
-        self,
-        e: Vector,
-        x: Vector | None = None,
-        ratio: float = 1.0,
-        out: Frame | None = None,
-        key: int = 0,
-    ) -> Frame:
-        with self._meter.phase("encode"):
-            space = self._outbox if out is None else out
-            return self.codec.encode_feedback(e, x, ratio, space, key)
-
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
-        with self._meter.phase("decode"):
-            self.codec.decode_add(frame, out, scale)
-
-    def decode(
-        self, frame: Frame, dim: int, out: Vector | None = None, dtype: Any = np.float32
-    ) -> Vector:
-        with self._meter.phase("decode"):
-            return self.codec.decode(frame, dim, out, dtype)
 
 
 class MeteredProblem(Problem):

@@ -12,7 +12,6 @@ from psmpi.links.context import link_context
 from psmpi.links.deadlines import AgreementServer
 from psmpi.links.envelope import BYE, SKIP, STOP
 from psmpi.links.messages import FrameBuffer, require_frame_or_skip
-from psmpi.links.metering import MeteredCodec
 from psmpi.links.observer import PeerObserver
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport.base import Transport
@@ -40,8 +39,8 @@ class ServerEnd(ServerLink):
         self.staleness: Counter[int] = Counter()  # rounds -> frames of that staleness
         self.late = 0  # frames that were discarded
         self._buffer = FrameBuffer(wire.down, plan.dim)
-        self._down = MeteredCodec(wire.down, self.meter, self._buffer.space)
-        self.up, self.down = MeteredCodec(wire.up, self.meter), self._down
+        self.up = wire.up.metered(self.meter.phase)
+        self.down = self.outgoing(wire.down)
         self._uploads = UploadReceiver(self._context)
         self.peers = PeerObserver(self._context, self._uploads)
         self.clock = AgreementServer(self._context, self._uploads)
@@ -52,7 +51,7 @@ class ServerEnd(ServerLink):
         return self._context.round
 
     def outgoing(self, codec: Codec) -> Codec:
-        return self._down.like(codec)
+        return codec.metered(self.meter.phase, self._buffer.space)
 
     def rounds(self, state: Any) -> Iterator[int]:
         while state.round < self._context.plan.rounds:
@@ -97,11 +96,11 @@ class ServerEnd(ServerLink):
 
     def stop(self) -> None:
         """End the run: send every worker STOP and wait until each has said BYE."""
-        everybody = range(self.workers)
-        self._send(everybody, None, kind=STOP, tree=self._context.wire.tree)
+        workers = range(self.workers)
+        self._send(workers, None, kind=STOP, tree=self._context.wire.tree)
         # In order of arrival, since a worker may wait for a peer before its BYE. The
         # order has no effect, so that it is not recorded.
-        remaining = set(everybody)
+        remaining = set(workers)
         while remaining:
             self._context.transport.release()
             candidates = sorted(remaining)

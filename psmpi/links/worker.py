@@ -13,7 +13,6 @@ from psmpi.links.context import link_context
 from psmpi.links.deadlines import DeadlineClock
 from psmpi.links.envelope import BYE, STOP
 from psmpi.links.messages import FrameBuffer, require_frame_or_skip
-from psmpi.links.metering import MeteredCodec
 from psmpi.links.peers import PeerExchange
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.reports import ReportSender
@@ -47,8 +46,8 @@ class WorkerEnd(WorkerLink):
         self.rounds_done = 0
         self._last_pulled = 0  # round of the last message pulled
         self._buffer = FrameBuffer(wire.up, plan.dim)
-        self._up = MeteredCodec(wire.up, self.meter, self._buffer.space)
-        self.up, self.down = self._up, MeteredCodec(wire.down, self.meter)
+        self.up = self.outgoing(wire.up)
+        self.down = wire.down.metered(self.meter.phase)
         self._reports = ReportSender(self._context)
         self.peers = PeerExchange(self._context, self.worker, self._buffer)
         self.clock = DeadlineClock(self._context, self.compute_speed, self._reports)
@@ -59,7 +58,7 @@ class WorkerEnd(WorkerLink):
         return self._context.round
 
     def outgoing(self, codec: Codec) -> Codec:
-        return self._up.like(codec)
+        return codec.metered(self.meter.phase, self._buffer.space)
 
     def rounds(self, state: Any, *, until_stopped: bool = False) -> Iterator[int]:
         while until_stopped or state.round < self._context.plan.rounds:

@@ -154,7 +154,9 @@ def find_optimum(prepared: PreparedRun) -> float | None:
 def network(options: config.RunOptions) -> SimulatedNetwork:
     """Return the simulated network of a run."""
     rate = options.link_rate or math.inf
-    return SimulatedNetwork(rate=rate, latency=options.link_latency, kind=options.link_sharing)
+    return SimulatedNetwork(
+        rate=rate, latency=options.link_latency, kind=options.link_sharing
+    )
 
 
 def caution(prepared: PreparedRun) -> None:

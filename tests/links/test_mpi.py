@@ -9,10 +9,10 @@ import pytest
 pytestmark = pytest.mark.mpi
 
 CHECKS = {  # several share one start of mpiexec, which takes longer than they do
-    "use": ("segments", "fairness", "loans", "sequence", "facts"),
-    "misuse": ("too_long", "lies", "disagreement", "timeout"),
+    "use": ("segments", "fairness", "loans", "sequence", "job_attributes"),
+    "misuse": ("too_long", "wrong_lengths", "disagreement", "timeout"),
     "peers": ("large_exchanges", "superseding", "dropping"),
-    "silence": ("innocent",),
+    "heartbeat": ("chain_of_waits",),
 }
 
 

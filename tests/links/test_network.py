@@ -1,4 +1,4 @@
-"""Simulated networks: lines by hand, who gets them first, and broadcasts over them."""
+"""Simulated networks: times of messages on lines, their order, and broadcasts."""
 
 import math
 
@@ -9,18 +9,18 @@ from psmpi.links.transport.simulation import SimulatedNetwork
 from tests.helpers.simulated import burn, message, receiver, sender, simulate
 
 
-def test_lines_of_pairs_by_hand():
+def test_times_on_lines_of_pairs():
     network = SimulatedNetwork(rate=800.0, latency=0.5)  # 100 bytes a second
     assert network.arrival(1, 0, 100, 2.0) == 2 + 1 + 0.5
     assert network.arrival(1, 0, 50, 2.25) == 3 + 0.5 + 0.5  # behind the first
     assert network.arrival(2, 0, 100, 2.25) == 2.25 + 1 + 0.5  # a line of its own
     assert network.arrival(0, 1, 100, 2.25) == 2.25 + 1 + 0.5  # so has the way back
-    assert network.arrival(1, 0, 100, 9.0) == 9 + 1 + 0.5  # nothing is left of then
+    assert network.arrival(1, 0, 100, 9.0) == 9 + 1 + 0.5  # the line is free again
 
 
-def test_shared_lines_by_hand():
+def test_times_on_shared_lines():
     network = SimulatedNetwork(rate=800.0, latency=0.5, kind="node")
-    # 0 sends to 1 and 2: one line out, and each line in starts with it (cut through)
+    # 0 sends to 1 and 2: one line out, and each line in starts with it (cut-through)
     assert network.arrival(0, 1, 100, 0.0) == 1 + 0.5
     assert network.arrival(0, 2, 100, 0.0) == 2 + 0.5
     # 1 and 2 send to 3 at once: one line in
@@ -35,23 +35,23 @@ def test_without_a_rate_only_latency_counts():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_program_is_served_in_order(seed):
+def test_messages_are_received_in_the_order_of_arrival(seed):
     draw = np.random.default_rng(seed)
     moments = {n: sorted(draw.uniform(0, 10, 8).tolist()) for n in range(1, 6)}
     kind = ("pair", "node")[seed % 2]
     network = SimulatedNetwork(rate=1000.0, latency=0.01, kind=kind)
     roles = [receiver(40, range(1, 6)), *(sender(*moments[n]) for n in range(1, 6))]
     (served, *_), _ = simulate(*roles, network=network)
-    # The same by hand: all messages enter the network in the order of their time.
-    by_hand = SimulatedNetwork(rate=1000.0, latency=0.01, kind=kind)
+    # The same without threads: all messages enter the network in the order of time.
+    direct = SimulatedNetwork(rate=1000.0, latency=0.01, kind=kind)
     sent = sorted((t, n) for n, times in moments.items() for t in times)
-    expected = sorted((by_hand.arrival(n, 0, 16, t), n) for t, n in sent)
+    expected = sorted((direct.arrival(n, 0, 16, t), n) for t, n in sent)
     assert [node for node, _ in served] == [n for _, n in expected]
     np.testing.assert_allclose([t for _, t in served], [t for t, _ in expected])
 
 
-def test_lines_are_taken_in_the_order_of_measured_time_too():
-    """Who computes long, but ran first, does not get the shared line first."""
+def test_lines_are_used_in_the_order_of_measured_time():
+    """A node that computes long, but runs first, does not use the shared line first."""
 
     def busy(milliseconds, nbytes):
         def role(transport):
@@ -72,7 +72,7 @@ def test_lines_are_taken_in_the_order_of_measured_time_too():
 
 
 def broadcasts(transport):
-    """Three of them; returns their bytes and when each was there."""
+    """Broadcast three messages; return their bytes and times of arrival."""
     got = []
     for n in range(3):
         sent = message(16 + 1000 * n, n) if transport.node == 0 else None
@@ -82,7 +82,7 @@ def broadcasts(transport):
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4, 7, 8, 13])
-def test_the_tree_delivers_what_the_line_does(nodes):
+def test_the_tree_delivers_the_same_messages_as_direct_sends(nodes):
     line, sent_by_one = simulate(*[broadcasts] * nodes)
     tree, sent_by_all = simulate(*[broadcasts] * nodes, tree=True)
     bytes_of = [[[frame for frame, _ in node] for node in r] for r in (line, tree)]

@@ -1,7 +1,7 @@
 """A rank stops responding in the middle of a run: stops.py HOW ALGORITHM OPTIONS.
 
 HOW is "stop" (worker 1 gets SIGSTOP), "sleep" (worker 1 sleeps), "server" (the server
-sleeps) or "run" (nobody stops).
+sleeps) or "run" (no rank stops).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Kernels are compiled once per machine, and loaded before the clock of a run starts."""
+"""Kernels are compiled once per machine and loaded before a run's clock starts."""
 
 import os
 import subprocess
