@@ -27,9 +27,9 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
@@ -63,7 +63,7 @@ class Qgd(Descent):
         return Trigger()
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> LaqWorkerState:
         x = problem.start(plan.seed)
         return LaqWorkerState(
@@ -76,7 +76,7 @@ class Qgd(Descent):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: LaqWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: LaqWorkerState
     ) -> None:
         s, m, alpha = state, link.worker, self.alpha(plan)
         for k in link.rounds(s):
@@ -101,7 +101,7 @@ class Qgd(Descent):
                 link.push(None)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: ServerState
+        self, link: ServerStar, plan: Plan, state: ServerState
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):

@@ -12,9 +12,9 @@ from psmpi.base import ConfigError, Problem, Stopped, Vector
 from psmpi.links import compute_speed
 from psmpi.links.metering import MeteredProblem
 from psmpi.links.replay_log import ReplayLog
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
-from psmpi.links.worker import Worker
+from psmpi.links.worker import WorkerEnd
 from psmpi.runs.evaluation import Diverged, Evaluation, Row
 from psmpi.runs.record import RunWriter
 from psmpi.runs.setup import PreparedRun, speeds_of
@@ -25,7 +25,7 @@ class Served:
     """What the server's role leaves: rows and targets, its end, its last state."""
 
     evaluation: Evaluation
-    link: Server
+    link: ServerEnd
     state: Any
 
 
@@ -57,7 +57,7 @@ def serve(
 
     ``stop_at``: end in this round, whatever the targets say.
     """
-    server = Server(transport, prepared.wire, prepared.plan, replay_log)
+    server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log)
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
     evaluation = Evaluation(
         prepared.problem,
@@ -86,15 +86,15 @@ def work(
     transport: Transport,
     part: Problem,
     replay_log: ReplayLog | None = None,
-) -> Worker:
+) -> WorkerEnd:
     """Run a worker's role until the server ends the run."""
     number = transport.node - 1
     speeds, slow = speeds_of(prepared.run.run_options)
     own = compute_speed.ComputeSpeed(
         number, prepared.plan.seed, speeds, slow.get(number, 1.0)
     )
-    worker = Worker(transport, prepared.wire, prepared.plan, own, replay_log)
-    metered = MeteredProblem(part, worker.meter, worker.hold)
+    worker = WorkerEnd(transport, prepared.wire, prepared.plan, own, replay_log)
+    metered = MeteredProblem(part, worker.meter, worker.clock.slow_down)
     state = prepared.algorithm.worker_state(worker, metered, prepared.plan)
     try:
         with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):

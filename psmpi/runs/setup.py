@@ -13,7 +13,7 @@ from typing import Any
 from psmpi import problems
 from psmpi.base import Algorithm, ConfigError, Plan, Problem, Wire
 from psmpi.links import compute_speed
-from psmpi.links.transport.simulation import Network
+from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.runs import config
 
 Loader = Callable[[str, Any], problems.Dataset]
@@ -165,10 +165,12 @@ def find_optimum(prepared: PreparedRun) -> float | None:
     return optimum
 
 
-def network(options: config.RunOptions) -> Network:
+def network(options: config.RunOptions) -> SimulatedNetwork:
     """Return the simulated network of a run."""
     rate = options.link_rate or math.inf
-    return Network(rate=rate, latency=options.link_latency, kind=options.link_sharing)
+    return SimulatedNetwork(
+        rate=rate, latency=options.link_latency, kind=options.link_sharing
+    )
 
 
 def caution(prepared: PreparedRun) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from psmpi.base import Vector
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
-from psmpi.links.worker import Worker
+from psmpi.links.worker import WorkerEnd
 from psmpi.runs.evaluation import Row
 from psmpi.runs.record import MODEL, RunWriter
 from psmpi.runs.roles import Served
@@ -56,11 +56,11 @@ def finish(
 
 
 def rank_report(
-    rank: int, transport: Transport, end: Server | Worker
+    rank: int, transport: Transport, end: ServerEnd | WorkerEnd
 ) -> dict[str, Any]:
     """Return one rank's entry of the summary; bytes are as handed to the transport."""
     meter = end.meter
-    rounds = end.round if isinstance(end, Server) else end.rounds_done
+    rounds = end.round if isinstance(end, ServerEnd) else end.rounds_done
     entry = {
         "rank": rank,
         "host": socket.gethostname(),
@@ -72,7 +72,7 @@ def rank_report(
         "cpu_seconds": meter.cpu_seconds,
         "max_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    if isinstance(end, Worker):
+    if isinstance(end, WorkerEnd):
         entry["samples"] = meter.samples
         entry["overshoot"] = meter.overshoot
         entry["behind"] = end.compute_speed.behind
@@ -148,7 +148,7 @@ def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _arrivals(link: Server) -> dict[str, Any]:
+def _arrivals(link: ServerEnd) -> dict[str, Any]:
     """Return how an asynchronous server was served: ages of frames, counts, bursts."""
     if not link.arrivals:
         return {}

@@ -269,12 +269,14 @@ def test_micro_batches_add_up_to_one_gradient(sizes):
     plan = Plan(workers=5, rounds=1, dim=problem.dim, bounds=problem.bounds, seed=3)
     x = problem.start(3)
 
-    class Link:
-        worker = 1
-
+    class Clock:
         def until(self, deadline, samples, batch):
             assert (deadline, samples, batch) == (0.5, 24, 4)
             return iter(sizes)
+
+    class Link:
+        worker = 1
+        clock = Clock()
 
     state = gossip.GossipWorkerState(
         x=x, gradient=x + 1, part=x + 1, next=x, heard={}, deadline=0.5, round=7
