@@ -78,6 +78,11 @@ def run(
             run_config, problem=problem, out=out, on_row=on_row, on_status=on_status
         )
     if mpiexec.inside_mpi():
+        if hosts is not None:
+            raise ConfigError(
+                f"hosts: {hosts}, but mpiexec has started this script on its hosts "
+                "already; leave hosts out, or start the script without mpiexec"
+            )
         from psmpi.runs import rank
 
         return rank.run_on_all_ranks(

@@ -307,7 +307,7 @@ def test_all_options_of_perceptrons_reach_the_ranks():
         "sgd", **RUN, hidden="8,4", activation="sigmoid", loss="logistic"
     )
     (entry,) = json.loads(json.dumps(mpi.job_file([run], [None])))
-    again = config.configure(entry["algorithm"], name=entry["name"], **entry["given"])
+    again = config.configure(entry["algorithm"], name=entry["name"], **entry["options"])
     assert again.run_options == run.run_options
     problem = setup.prepare(again).problem
     assert (problem.hidden, problem.activation) == ((8, 4), "sigmoid")
