@@ -15,7 +15,7 @@ def main() -> None:
     from psmpi.base import PsmpiError
     from psmpi.cli import app
     from psmpi.processes import mpiexec
-    from psmpi.runs import api
+    from psmpi.runs import mpi
 
     try:
         status = app.main(sys.argv[1:])
@@ -25,7 +25,7 @@ def main() -> None:
         # Ranks of a job have told it themselves; of those that joined each speaks, as
         # their options may differ.
         rank = mpiexec.world_rank()
-        if not isinstance(error, api.Refused):
+        if not isinstance(error, mpi.Refused):
             who = "psmpi" if not rank else f"psmpi rank {rank}"
             print(f"{who}: {error}", file=sys.stderr)  # noqa: T201
         status = error.exit_status

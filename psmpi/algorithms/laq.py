@@ -15,9 +15,9 @@ minibatches, and random selection is LAQ that skips by a coin instead of the inn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -155,6 +155,11 @@ class Laq(Qgd):
         quantiser = self.wire(plan).up.id in ("uniform", "stochastic")
         weight = 3.0 if quantiser else 0.0
         return self._lazy(plan.workers, weight)
+
+    def effective(self, plan: Plan) -> Mapping[str, Any]:
+        trigger = self.trigger(plan)
+        assert isinstance(trigger, LazyTrigger)
+        return {"error_weight": trigger.error_weight}
 
     def _lazy(self, workers: int, error_weight: float) -> LazyTrigger:
         return LazyTrigger(

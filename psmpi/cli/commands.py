@@ -27,9 +27,10 @@ from psmpi import report as pictures
 from psmpi.base import ConfigError
 from psmpi.errors import EXIT_UNMET as UNMET
 from psmpi.processes import mpiexec
-from psmpi.runs import api, comparison, config
-from psmpi.runs.api import run_local
+from psmpi.runs import comparison, config, mpi
+from psmpi.runs import replay as replays
 from psmpi.runs.evaluation import Row
+from psmpi.runs.local import run_local
 from psmpi.runs.record import MANIFEST
 from psmpi.runs.recorded import RecordedRun, read_run
 from psmpi.runs.summary import Result
@@ -126,7 +127,7 @@ def compare(
 
 def replay(path: Path, *, out: Path | None) -> int:
     """Do a recorded run again; see ``psmpi replay``."""
-    result = api.replay(path, out)
+    result = replays.replay(path, out)
     rounds, rows = result.summary["rounds"], len(result.rows)
     pictures.console().print(
         f"{path}: the same bits again: the model after {rounds} rounds, and the loss "
@@ -240,7 +241,7 @@ def _results(
                 for m, f in zip(runs, folders, strict=True)
                 if (m.run_options.workers, m.run_options.threads) == shape
             ]
-            done = api.run_mpi(
+            done = mpi.run_mpi(
                 [m for m, _ in some],
                 [f for _, f in some],
                 hosts=hosts,

@@ -219,6 +219,7 @@ class RunConfig:
     algorithm_options: Mapping[str, Any]
     run_options: RunOptions
     name: str
+    given: tuple[str, ...] = ()  # names of the options that were not left to defaults
 
     def build(self) -> Algorithm:
         """Return the algorithm; ``ConfigError`` if its options are wrong."""
@@ -260,6 +261,7 @@ def configure(algorithm: str, name: str | None = None, **given: Any) -> RunConfi
             **{k: value for k, value in given.items() if k in general}
         ),
         name=name or algorithm,
+        given=tuple(given),
     )
     result.build()
     return result

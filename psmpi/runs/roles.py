@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from psmpi.base import ConfigError, Problem, Stopped
+from psmpi.base import ConfigError, Problem, Stopped, Vector
 from psmpi.links import compute_speed
 from psmpi.links.metering import MeteredProblem
 from psmpi.links.replay_log import ReplayLog
@@ -16,6 +16,7 @@ from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs.evaluation import Diverged, Evaluation, Row
+from psmpi.runs.record import RunWriter
 from psmpi.runs.setup import PreparedRun, speeds_of
 
 
@@ -28,10 +29,26 @@ class Served:
     state: Any
 
 
+@dataclass(frozen=True)
+class Record:
+    """Where the server's rows go: to a run directory, to a function, or to both."""
+
+    writer: RunWriter | None = None
+    on_row: Callable[[Row], None] | None = None
+
+    def append(self, row: Row, x: Vector) -> None:
+        """Take in a row and the model that it is about."""
+        if self.writer is not None:
+            self.writer.append(row)
+            self.writer.keep_model(x)
+        if self.on_row is not None:
+            self.on_row(row)
+
+
 def serve(
     prepared: PreparedRun,
     transport: Transport,
-    on_row: Callable[[Row], None],
+    record: Record,
     optimum: float | None,
     replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
@@ -48,7 +65,7 @@ def serve(
         optimum,
         server.meter,
         transport.now,
-        on_row,
+        record.append,
     )
     more = partial(prepared.algorithm.row, server, state)
     every = prepared.run.run_options.evaluate_every

@@ -114,17 +114,38 @@ def summarise(
         "unmet": [str(target) for target in evaluation.unmet()],
         "ranks": list(ranks),
         "dim": prepared.plan.dim,
-        "data": prepared.run.run_options.data,
+        "data": prepared.config()["data"],
         "options": dict(prepared.run.as_dict()["options"]),
         "dtype": prepared.run.run_options.dtype,
         "seed": prepared.run.run_options.seed,
         "clock": clock,
         "dense_frames": prepared.algorithm.frames(prepared.plan, last["round"]),
         "wire_bytes_observed": meter.wire_bytes_observed,
-        "warnings": list(prepared.algorithm.cautions(prepared.plan)),
+        "warnings": [
+            *prepared.algorithm.cautions(prepared.plan),
+            *divergence(prepared, evaluation.rows),
+        ],
         **_arrivals(served.link),
         **prepared.algorithm.record(served.state),
     }
+
+
+def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
+    """Return a warning if the loss has risen, though it is still a finite number."""
+    first, last = rows[0], rows[-1]
+    if last["round"] == 0 or not last["loss"] > first["loss"]:
+        return []
+    advice = "lower --lr"
+    workers = prepared.plan.workers
+    if getattr(prepared.algorithm, "reduce", None) == "sum" and workers > 1:
+        advice += (
+            f": the step is along the sum over {workers} workers, which --reduce mean "
+            "divides by their number"
+        )
+    return [
+        f"{prepared.run.name}: the loss rose from {first['loss']:.4g} to "
+        f"{last['loss']:.4g} in {last['round']} rounds; {advice}"
+    ]
 
 
 def _arrivals(link: ServerEnd) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from psmpi.links.transport import local
 from psmpi.links.worker import WorkerEnd
 from psmpi.problems import Quadratic, make_problem
 from psmpi.runs import config
-from psmpi.runs.api import run_local
 from psmpi.runs.evaluation import Diverged
+from psmpi.runs.local import run_local
 from psmpi.runs.recorded import read_decisions, read_run
 from tests.helpers.algorithm_table import (
     ASYNCHRONOUS,

@@ -11,7 +11,7 @@ from psmpi.links.metering import MeteredProblem
 from psmpi.links.server import ServerEnd
 from psmpi.problems import Quadratic, make_problem
 from psmpi.runs import config
-from psmpi.runs.api import run_local
+from psmpi.runs.local import run_local
 from tests.helpers.asylpg_runs import SOFTMAX, go
 from tests.reference import naive_algorithms as naive
 

@@ -16,7 +16,7 @@ from psmpi.links.transport import local
 from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs import config
-from psmpi.runs.api import run_local
+from psmpi.runs.local import run_local
 
 KEYS = [random.key(0, "speed", n) for n in range(20_000)]
 

@@ -10,7 +10,7 @@ from psmpi.links.transport import local
 from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs import config
-from psmpi.runs.api import run_local
+from psmpi.runs.local import run_local
 
 DIM = 5
 RING = ((1, 3), (0, 2), (1, 3), (0, 2))

@@ -4,8 +4,8 @@ import pytest
 
 from psmpi.base import ConfigError, LinkError
 from psmpi.links.replay_log import ReplayLog
-from psmpi.runs import api, config
-from psmpi.runs.api import run_local
+from psmpi.runs import config, mpi
+from psmpi.runs.local import run_local
 from psmpi.runs.recorded import Recorded, read_decisions, read_run
 
 OPTIONS = {"data": "synthetic:softmax,samples=80,features=6", "workers": 3, "seed": 2}
@@ -125,7 +125,7 @@ def over_mpi(tmp_path_factory):
     """Record all cases over MPI, in one job."""
     folder = tmp_path_factory.mktemp("recorded")
     runs = {case: configured(case) for case in CASES}
-    results = api.run_mpi(list(runs.values()), [folder / case for case in runs])
+    results = mpi.run_mpi(list(runs.values()), [folder / case for case in runs])
     return dict(zip(runs, results, strict=True))
 
 

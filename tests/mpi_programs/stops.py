@@ -49,7 +49,6 @@ elif mpi_job.rank == 2 and HOW != "run":
     DeadlineClock.slow_down = slow_down
 options = {"workers": 3, "rounds": 100_000, "evaluate_every": 1000, "optimum": False}
 options |= {"data": "synthetic:softmax,samples=80,features=6", "seed": 2}
-rank.take_part(
-    mpi_job, config.configure(ALGORITHM, **options | json.loads(OPTIONS)), None
-)
+run = config.configure(ALGORITHM, **options | json.loads(OPTIONS))
+rank.take_part(mpi_job, rank.prepare_together(mpi_job, lambda: run), None)
 mpi_job.leave()

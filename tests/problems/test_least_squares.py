@@ -17,7 +17,7 @@ from psmpi.problems import (
     make_problem,
     optimum,
 )
-from psmpi.runs import api, config
+from psmpi.runs import config, local
 from tests.helpers.problem_data import L2, REAL, STORAGE, dataset, gradient, point
 from tests.reference.naive_problems import objective, squared_loss
 
@@ -174,6 +174,6 @@ def test_gradient_descent_reaches_the_optimum():
         dtype="float64",
         until="residual=1e-6",
     )
-    result = api.run_local(run)
+    result = local.run_local(run)
     assert result.rows[-1]["residual"] <= 1e-6
     assert result.rows[-1]["accuracy"] is None

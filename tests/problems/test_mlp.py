@@ -10,7 +10,7 @@ import pytest
 
 from psmpi.base import ConfigError
 from psmpi.problems import Mlp, Softmax, make_problem, row_blocks
-from psmpi.runs import api, config, setup
+from psmpi.runs import config, local, mpi, setup
 from tests.helpers.problem_data import L2, STORAGE, dataset, gradient, point
 from tests.reference.naive_problems import difference, mlp_layers, mlp_loss, objective
 
@@ -269,7 +269,7 @@ RUN = {
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_run_lowers_the_loss_and_reports_no_residual(loss):
     run = config.configure("sgd", **RUN, hidden="8,4", loss=loss, activation="tanh")
-    result = api.run_local(run)
+    result = local.run_local(run)
     assert result.x.size == 6 * 8 + 8 + 8 * 4 + 4 + 4 * 3 + 3
     assert result.rows[-1]["loss"] < 0.9 * result.rows[0]["loss"]
     assert {row["residual"] for row in result.rows} == {None}
@@ -278,7 +278,7 @@ def test_a_run_lowers_the_loss_and_reports_no_residual(loss):
 def test_a_target_that_needs_the_optimum_is_refused():
     run = config.configure("sgd", **RUN, hidden="8,4", until="residual=1e-3")
     with pytest.raises(ConfigError, match="needs the least loss, which is not known"):
-        api.run_local(run)
+        local.run_local(run)
 
 
 @pytest.mark.parametrize(
@@ -306,8 +306,8 @@ def test_all_options_of_perceptrons_reach_the_ranks():
     run = config.configure(
         "sgd", **RUN, hidden="8,4", activation="sigmoid", loss="logistic"
     )
-    (entry,) = json.loads(json.dumps(api.job_file([run], [None])))
-    again = config.configure(entry["algorithm"], name=entry["name"], **entry["given"])
+    (entry,) = json.loads(json.dumps(mpi.job_file([run], [None])))
+    again = config.configure(entry["algorithm"], name=entry["name"], **entry["options"])
     assert again.run_options == run.run_options
     problem = setup.prepare(again).problem
     assert (problem.hidden, problem.activation) == ((8, 4), "sigmoid")

@@ -8,7 +8,7 @@ import pytest
 from psmpi.base import ConfigError
 from psmpi.data.registry import load
 from psmpi.problems import make_plugin, make_problem, registered
-from psmpi.runs import api, config
+from psmpi.runs import config, local
 from tests.helpers import plugins as helper
 
 CODE = """
@@ -97,7 +97,7 @@ def test_a_run_minimises_a_plugin():
     run = config.configure(
         "gd", data="bowl", workers=2, rounds=50, lr=0.1, until="residual=1e-3", l2=0.01
     )
-    result = api.run_local(run)
+    result = local.run_local(run)
     np.testing.assert_allclose(result.x, 1, atol=0.1)
 
 
