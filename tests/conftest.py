@@ -71,7 +71,11 @@ class Running:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env={**os.environ, **launcher.environment(threads=1)},
+            env={
+                **os.environ,
+                **launcher.environment(threads=1),
+                "PSMPI_OVERSUBSCRIBE": "1",  # whatever the number of cores here
+            },
         )
         self.output = ""
         self._end = 0.0

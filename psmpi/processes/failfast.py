@@ -24,9 +24,8 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 
-from psmpi.errors import PsmpiError
+from psmpi.errors import EXIT_FAILED, PsmpiError
 
-FAILED = 3  # exit status of a rank that failed for any reason but a usage error
 SOCKET = "PSMPI_LAUNCHER"  # environment variable: path of the launcher's socket
 _SPARE_FILES = 24  # file numbers that are left above the launcher's connection
 _REPORT_SECONDS = 0.05  # for a report to get through a pipe to the launcher's output
@@ -109,7 +108,7 @@ class Guard:
         else:
             self._send("left", str(status))
 
-    def fail(self, report: str, status: int = FAILED) -> None:
+    def fail(self, report: str, status: int = EXIT_FAILED) -> None:
         """Print ``report`` under this rank's name and end the job. Never returns."""
         if not self._ending.acquire(blocking=False):
             threading.Event().wait()  # another thread has failed and ends the process
@@ -121,7 +120,7 @@ class Guard:
         """Report an exception and end the job. Never returns."""
         if isinstance(error, SystemExit):
             self.fail(LEFT_EARLY)
-        status = getattr(error, "exit_status", FAILED)
+        status = getattr(error, "exit_status", EXIT_FAILED)
         self.fail(_report(error, error.__traceback__), status)
 
     def _end(self, status: int) -> None:

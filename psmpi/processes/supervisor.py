@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from psmpi.processes.failfast import FAILED
+from psmpi.errors import EXIT_FAILED
 from psmpi.processes.mpiexec_notices import NoticeFilter, end_reason, start_failure
 
 _SHARED = re.compile(r"/dev/shm/(?:mpich_shm_|sm_segment\.|vader_segment\.)\S+")
@@ -131,7 +131,7 @@ class MpiexecJob:
                 f"{self.vanished.name}: went away without the shutdown handshake"
                 + (f" ({reason})\n" if reason else "\n")
             )
-            return FAILED
+            return EXIT_FAILED
         if self.left is not None:
             return self.left
         return status if status >= 0 else 128 - status

@@ -182,8 +182,8 @@ def test_status_and_output_of_any_program(tmp_path):
     """Programs that aren't psmpi's keep their status; ticks come meanwhile."""
     code = (
         "import sys; from psmpi.processes.mpiexec import launch; ticks = []; "
-        "status = launch([sys.executable, '-c', 'import time; time.sleep(1); "
-        "print(12)'], 2, on_tick=lambda: ticks.append(1)); "
+        "status = launch([sys.executable, '-c', 'import os, time; time.sleep(1); "
+        "os.write(1, bytes([49, 50, 10]))'], 2, on_tick=lambda: ticks.append(1)); "
         "print(status, len(ticks) > 5)"
     )
     done = subprocess.run(
@@ -371,8 +371,9 @@ def test_launch_refuses_too_many_ranks():
 @pytest.mark.mpi
 def test_an_interrupted_launch_raises_the_signal():
     code = (
-        "import os, signal, sys; from psmpi.processes import mpiexec\n"
-        "def stop(): os.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, sys; from psmpi.processes import mpiexec\n"
+        "ticks = []\n"
+        "def stop(): ticks.append(1) or (len(ticks) == 5 and os.kill(os.getpid(), 2))\n"
         "try: mpiexec.launch([sys.executable, '-c', 'import time; time.sleep(60)'], 2, "
         "on_tick=stop)\n"
         "except mpiexec.Interrupted as error: print(error.signum, error.code)"
