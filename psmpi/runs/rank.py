@@ -161,9 +161,7 @@ def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
         kernels.warmup((prepared.run.run_options.scalar,))
 
 
-def join(
-    run: config.RunConfig, out: Path, on_end: Callable[[Path], None]
-) -> NoReturn:
+def join(run: config.RunConfig, out: Path, on_end: Callable[[Path], None]) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself.
 
     ``on_end`` gets the run's directory on the server's rank, to show what came of it.
