@@ -105,6 +105,9 @@ def environment(threads: int) -> dict[str, str]:
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        # Open MPI's libfabric component for one-sided transfers, which psmpi has none
+        # of, sleeps for a second while MPI starts.
+        "OMPI_MCA_btl": os.environ.get("OMPI_MCA_btl", "^ofi"),
     }
 
 

@@ -18,7 +18,7 @@ DTYPES = (np.float32, np.float64)
 def all_kernels():
     for info in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"psmpi.kernels.{info.name}")
-    return set(KERNELS)
+    return sorted(KERNELS, key=lambda kernel: (kernel.__module__, kernel.__name__))
 
 
 def test_warmup_knows_all_kernels():
