@@ -274,6 +274,8 @@ class RankFailed(PsmpiError):
 class Refused(ConfigError):
     """The ranks found the configuration wrong; one has said what is."""
 
+    reported = True
+
 
 def read_result(out: Path) -> Result:
     """Return the result that a finished run left in its directory."""
