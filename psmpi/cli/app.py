@@ -10,8 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
-from cyclopts.exceptions import UnknownOptionError
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.argument import Argument
+from cyclopts.exceptions import (
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from psmpi import __version__
 from psmpi.cli import help
@@ -33,41 +38,49 @@ def main(argv: Sequence[str]) -> int:
     command = words[0] if words else "--help"
     if command == "run":
         return _run(words[1:])
-    if command in help.HELP or not words:
+    if command in help.HELP:
         help.show(app, [], help.ROOT)
         return 0
-    if not command.startswith("-") and command not in _COMMANDS:
-        hint = did_you_mean(command, _COMMANDS, "see psmpi --help")
-        raise ConfigError(f"psmpi: there is no command {command!r}; {hint}")
+    if command not in app:
+        what = "option" if command.startswith("-") else "command"
+        hint = did_you_mean(command, app, "see psmpi --help")
+        raise ConfigError(f"{what}: there is no {command!r}; {hint}")
     if set(words) & set(help.HELP):
         help.show(app, [command], _ENDS.get(command, ""))
         return 0
-    return _call(app, words, command)
-
-
-def _call(app: App, words: Sequence[str], command: str) -> int:
-    """Run a command of ``app``; its errors about words become ``ConfigError``."""
     try:
-        status = app(list(words), exit_on_error=False, print_error=False)
+        status = app(words, exit_on_error=False, print_error=False)
     except UnknownOptionError as error:
-        word = (error.token.keyword or error.token.value).partition("=")[0]
-        known = [
-            name for argument in error.argument_collection for name in argument.names
-        ]
+        word = _option(error)
+        known = [name for about in error.argument_collection for name in about.names]
         hint = did_you_mean(word, known, f"see psmpi {command} --help")
+        if command == "compare":
+            hint += "; options of runs stand in a TOML file"
         raise ConfigError(f"{command}: there is no option {word}; {hint}") from None
     except CycloptsError as error:
-        raise ConfigError(f"{command}: {_message(error, command)}") from None
+        raise _usage(error, command) from None
     return status if isinstance(status, int) else 0
 
 
-def _message(error: CycloptsError, command: str) -> str:
-    """Return the text of an error about words, on one line."""
+def _option(error: UnknownOptionError) -> str:
+    """Return the option that is unknown, as it was written, without its value."""
+    return (error.token.keyword or error.token.value).partition("=")[0]
+
+
+def _usage(error: CycloptsError, command: str) -> ConfigError:
+    """Return the error for words that don't fit a command, in one line."""
     error.verbose = False
-    text = " ".join(str(error).split())
-    if isinstance(error, MissingArgumentError):
-        text += f" See psmpi {command} --help."
-    return text
+    match error:
+        case MissingArgumentError(argument=Argument() as argument):
+            name = argument.name
+            text = f"{name if name.startswith('-') else name.upper()} is missing"
+            if error.tokens_so_far or name.startswith("--"):
+                text = f"{name} needs a value"
+        case UnusedCliTokensError():
+            text = f"can't use {' '.join(error.unused_tokens or [])!r}"
+        case _:
+            text = " ".join(str(error).split()).rstrip(".")
+    return ConfigError(f"{command}: {text}; see psmpi {command} --help")
 
 
 def _run(words: list[str]) -> int:
@@ -86,6 +99,11 @@ def _run(words: list[str]) -> int:
         help.show(_algorithms(), [], help.RUN)
         return 0
     else:
+        later = [word for word in words if word in algorithms.ALGORITHMS]
+        if later:
+            raise ConfigError(
+                f"run: the algorithm comes first: psmpi run {later[0]} [OPTIONS]"
+            )
         raise ConfigError(
             "run: which algorithm? psmpi run ALGORITHM [OPTIONS], with one of "
             + ", ".join(algorithms.ALGORITHMS)
@@ -110,13 +128,10 @@ def _call_run(command: App, words: list[str], algorithm: str) -> int:
     try:
         return int(command(words, exit_on_error=False, print_error=False))
     except UnknownOptionError as error:
-        word = (error.token.keyword or error.token.value).partition("=")[0]
-        name = word.lstrip("-").removeprefix("no-")
+        name = _option(error).lstrip("-").removeprefix("no-")
         raise option_names.unknown(algorithm, name, option_names.LAUNCH) from None
     except CycloptsError as error:
-        raise ConfigError(
-            f"{algorithm}: {_message(error, f'run {algorithm}')}"
-        ) from None
+        raise _usage(error, f"run {algorithm}") from None
 
 
 def _algorithms() -> App:
@@ -242,6 +257,3 @@ def warmup() -> int:
     from psmpi.cli import commands
 
     return commands.warmup()
-
-
-_COMMANDS = [name for name in app if not name.startswith("-")]

@@ -18,7 +18,7 @@ from rich.console import Console
 from psmpi import report as reports
 from psmpi.cli import folders
 from psmpi.cli.progress import Progress
-from psmpi.errors import EXIT_UNMET, ConfigError
+from psmpi.errors import EXIT_UNMET, ConfigError, PsmpiError
 from psmpi.processes import mpiexec
 from psmpi.runs import api, comparison, config, launch_checks
 from psmpi.runs.config import RunConfig
@@ -175,13 +175,17 @@ def _join(run: RunConfig, folder: Path) -> NoReturn:
 
     # Ranks write into mpiexec's output, which may look like a terminal and is a log.
     console = Console(width=200, force_terminal=False, color_system=None)
+    progress = Progress([run], plain=True)
+    if not mpiexec.world_rank():
+        progress.begin(run, f"starting {run.run_options.workers + 1} ranks")
 
     def end(path: Path) -> None:
+        progress.stop()
         console.print(reports.table([read_run(path)]))
         console.print(f"recorded: {path}")
         folders.release(path)  # the rank ends without leaving any ``with``
 
-    rank.join(run, folder, end)
+    rank.join(run, folder, end, partial(progress.row, run))
 
 
 def _comparison(what: str) -> tuple[str, list[RunConfig]]:
@@ -218,8 +222,16 @@ def _results(
             return _over_mpi(runs, paths, hosts, progress)
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, KeyboardInterrupt) or end.code in _SIGNALLED:
-            _say_interrupted(runs, paths, progress)
+            print(  # noqa: T201
+                f"psmpi: interrupted; {_recorded(runs, paths, progress)}",
+                file=sys.stderr,
+            )
         raise
+    except OSError as error:  # a full disk, for one, whose error names no file
+        raise PsmpiError(
+            f"{error.filename or paths[0].parent}: {error.strerror or error}; "
+            f"{_recorded(runs, paths, progress)}"
+        ) from error
 
 
 def _in_process(
@@ -269,17 +281,16 @@ def _with_status(function: Any, progress: Progress) -> dict[str, Any]:
     return {"on_status": progress.status} if named else {}
 
 
-def _say_interrupted(
+def _recorded(
     runs: Sequence[RunConfig], paths: Sequence[Path], progress: Progress
-) -> None:
-    """Say on stderr what is recorded of runs that were interrupted."""
+) -> str:
+    """Return in words what is recorded of runs that have not ended."""
     kept = [
         f"{rounds} rounds are recorded in {path}"
         for made, path in zip(runs, paths, strict=True)
         if (rounds := progress.rounds(made)) is not None
     ]
-    text = "; ".join(kept) or "nothing is recorded"
-    print(f"psmpi: interrupted; {text}", file=sys.stderr)  # noqa: T201
+    return "; ".join(kept) or "nothing is recorded"
 
 
 def _finish(results: Sequence[Result], page: Path | None = None) -> int:

@@ -77,7 +77,6 @@ def run_folders(path: Path) -> list[Path]:
     """Return ``path`` if it is a run directory, else the runs in it."""
     if path.is_file():
         raise ConfigError(
-            f"{path}: is a file; give the run directory, which for a file of a run is "
-            f"{path.parent}"
+            f"{path}: is a file; give the directory of a run, such as one in runs/"
         )
     return runs_in(path) or [path]

@@ -156,6 +156,10 @@ class Progress(AbstractContextManager["Progress"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Show the last rows, and end."""
         self._display.stop()
 
     def begin(self, run: RunConfig, text: str) -> None:

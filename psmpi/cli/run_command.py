@@ -91,6 +91,12 @@ def build(id: str, start: Callable[[dict[str, Any]], int]) -> App:
     cls = algorithms.find(id)
 
     def command(**options: Any) -> int:
+        for name, value in options.items():
+            if value == ():  # a list may have any length, but not none
+                raise ConfigError(
+                    f"run {id}: {option_names.flag(name)} needs a value; see psmpi run "
+                    f"{id} --help"
+                )
         return start(options)
 
     groups = help.groups()

@@ -94,8 +94,11 @@ def _check_data(name: str) -> None:
     if colon and scheme == "synthetic":
         spec.parse(rest, {**registry.SYNTHETIC, "quadratic": QUADRATIC})
     elif colon and scheme in ("libsvm", "npz"):
-        for path in (word for word in rest.split(",") if word and "=" not in word):
+        paths = [word for word in rest.split(",") if word and "=" not in word]
+        for path in paths:
             need_file(Path(path).expanduser())
+        if not paths:
+            registry.load(name)  # says what is expected
     elif name not in registry.DATASETS:
         registry.load(name)  # says which names there are
 

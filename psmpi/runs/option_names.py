@@ -86,16 +86,13 @@ def _hint(algorithm: str, key: str, known: set[str]) -> str:
         return _ABSENT[key]
     having = _having(key)
     if having:
-        return f"it is an option of {having}; {algorithm} has none"
+        return f"it is an option of {having}"
     close = near(key, known)
     if close:
         return f"did you mean {flag(close)}?"
     close = near(key, {name for id in algorithms.ALGORITHMS for name in own(id)})
     if close:
-        return (
-            f"did you mean {flag(close)}? It is an option of {_having(close)}; "
-            f"{algorithm} has none"
-        )
+        return f"did you mean {flag(close)}? It is an option of {_having(close)}"
     return f"see psmpi run {algorithm} --help"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import typing
 from functools import cache
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any
 
 _NAMES = {
@@ -39,12 +39,15 @@ def fit(value: Any, hint: Any) -> Any:
     """
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = value.item()  # a NumPy scalar
-    if typing.get_origin(hint) is typing.Literal:
+    origin = typing.get_origin(hint)
+    if origin is typing.Literal:
         if value in typing.get_args(hint):
             return value
-    elif typing.get_origin(hint) is tuple:
+    elif origin is tuple:
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(_items(items, hint))
+    elif hint is Any or origin not in (None, typing.Union, UnionType):
+        return value  # an annotation that only its own class can check
     else:
         kinds = kinds_of(hint)
         if isinstance(value, bool) or value is None:
@@ -84,7 +87,9 @@ def spoken(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if typing.get_origin(hint) is tuple:
-        return f"{_NAMES.get(arguments[0], arguments[0].__name__)}, or a list of such"
+        kind = arguments[0]
+        several = {str: "texts", int: "whole numbers"}.get(kind, kind.__name__)
+        return f"{_NAMES.get(kind, kind.__name__)} or a list of {several}"
     kinds = [kind for kind in kinds_of(hint) if kind is not NoneType]
     return " or ".join(_NAMES.get(kind, kind.__name__) for kind in kinds)
 

@@ -23,6 +23,7 @@ from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
 from psmpi.runs import config, roles, setup, summary, warmup
+from psmpi.runs.evaluation import Row
 from psmpi.runs.record import RunWriter, versions
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Summary
@@ -32,9 +33,15 @@ _load = functools.lru_cache(maxsize=1)(problems.load)
 
 
 def take_part(
-    mpi_job: MpiJob, run: config.RunConfig, out: Path | None
+    mpi_job: MpiJob,
+    run: config.RunConfig,
+    out: Path | None,
+    on_row: Callable[[Row], None] | None = None,
 ) -> Summary | None:
-    """Do this rank's part of one run; the server's rank returns the summary."""
+    """Do this rank's part of one run; the server's rank returns the summary.
+
+    ``on_row`` gets each row on the server's rank, besides the run directory.
+    """
     with threadpoolctl.threadpool_limits(run.run_options.threads):
         prepared = _prepare(mpi_job, run)
         _warm_up(mpi_job, prepared)
@@ -44,7 +51,7 @@ def take_part(
             part = setup.shard(prepared, mpi_job.rank - 1)
         transport = _transport(mpi_job, prepared)
         if server:
-            return _serve(mpi_job, prepared, transport, optimum, out)
+            return _serve(mpi_job, prepared, transport, optimum, out, on_row)
         worker = roles.work(prepared, transport, part)
         report = summary.rank_report(mpi_job.rank, transport, worker)
         mpi_job.allgather((report, worker.replay_log.entries))
@@ -58,6 +65,7 @@ def _serve(
     transport: MpiTransport,
     optimum: float | None,
     out: Path | None,
+    on_row: Callable[[Row], None] | None,
 ) -> Summary:
     writer = None
     if out is not None:
@@ -68,7 +76,13 @@ def _serve(
             digests=prepared.digests(),
             mpi=mpi_job.library,
         )
-    record = (lambda row: None) if writer is None else writer.append
+
+    def record(row: Row) -> None:
+        if writer is not None:
+            writer.append(row)
+        if on_row is not None:
+            on_row(row)
+
     setup.caution(prepared)
     served = roles.serve(prepared, transport, record, optimum)
     report = summary.rank_report(0, transport, served.link)
@@ -160,14 +174,20 @@ def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     warmup.load(prepared)
 
 
-def join(run: config.RunConfig, out: Path, on_end: Callable[[Path], None]) -> NoReturn:
+def join(
+    run: config.RunConfig,
+    out: Path,
+    on_end: Callable[[Path], None],
+    on_row: Callable[[Row], None] | None = None,
+) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself.
 
-    ``on_end`` gets the run's directory on the server's rank, to show what came of it.
+    Both functions are called on the server's rank: ``on_row`` with each row,
+    ``on_end`` with the run's directory, to show the result.
     """
     mpi_job = MpiJob()
     try:
-        totals = take_part(mpi_job, run, out)
+        totals = take_part(mpi_job, run, out, on_row)
     except Exception:
         # To the guard, which ends the job; the command line would just leave it.
         sys.excepthook(*sys.exc_info())
