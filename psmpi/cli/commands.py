@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
-
-from rich.console import Console
+from typing import Any
 
 from psmpi import report as reports
-from psmpi.cli import folders
-from psmpi.cli.progress import Progress
-from psmpi.errors import EXIT_UNMET, ConfigError, PsmpiError
+from psmpi.cli import folders, launch
+from psmpi.errors import EXIT_UNMET, ConfigError
 from psmpi.processes import mpiexec
 from psmpi.runs import api, comparison, config, launch_checks
 from psmpi.runs.config import RunConfig
 from psmpi.runs.recorded import read_run
 from psmpi.runs.summary import Result
-
-_SIGNALLED = (129, 130, 143)  # exit statuses after SIGHUP, SIGINT and SIGTERM
 
 
 def run(
@@ -56,8 +49,8 @@ def run(
     name = f"{algorithm}-{folders.short(made.run_options.data)}"
     with _folder(out, name) as folder:
         if size is not None:
-            _join(made, folder)
-        return _finish(_results([made], [folder], local, hosts))
+            launch.join(made, folder)
+        return _finish(launch.launch([made], [folder], local, hosts))
 
 
 def compare(
@@ -88,7 +81,7 @@ def compare(
     with _folder(out, name) as folder:
         paths = [folder / made.name for made in runs]
         return _finish(
-            _results(runs, paths, local, hosts), html or folder / "report.html"
+            launch.launch(runs, paths, local, hosts), html or folder / "report.html"
         )
 
 
@@ -169,25 +162,6 @@ def _folder(out: Path | None, name: str) -> AbstractContextManager[Path]:
     return folders.reserve(name)
 
 
-def _join(run: RunConfig, folder: Path) -> NoReturn:
-    """Be one rank of an MPI job that somebody else has started."""
-    from psmpi.runs import rank
-
-    # Ranks write into mpiexec's output, which may look like a terminal and is a log.
-    console = Console(width=200, force_terminal=False, color_system=None)
-    progress = Progress([run], plain=True)
-    if not mpiexec.world_rank():
-        progress.begin(run, f"starting {run.run_options.workers + 1} ranks")
-
-    def end(path: Path) -> None:
-        progress.stop()
-        console.print(reports.table([read_run(path)]))
-        console.print(f"recorded: {path}")
-        folders.release(path)  # the rank ends without leaving any ``with``
-
-    rank.join(run, folder, end, partial(progress.row, run))
-
-
 def _comparison(what: str) -> tuple[str, list[RunConfig]]:
     """Return the name and the runs of a built-in comparison, or of a TOML file."""
     builtin = {
@@ -205,92 +179,6 @@ def _comparison(what: str) -> tuple[str, list[RunConfig]]:
             f"{what}: is neither a file nor one of {', '.join(sorted(builtin))}"
         )
     return Path(what).stem, comparison.runs(config.read_toml(Path(what)), what)
-
-
-def _results(
-    runs: Sequence[RunConfig],
-    paths: Sequence[Path],
-    local: bool,
-    hosts: str | None,
-) -> list[Result]:
-    """Do the runs and show their progress; say where an interrupted one is recorded."""
-    progress = Progress(runs)
-    try:
-        with progress:
-            if local:
-                return _in_process(runs, paths, progress)
-            return _over_mpi(runs, paths, hosts, progress)
-    except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, KeyboardInterrupt) or end.code in _SIGNALLED:
-            print(  # noqa: T201
-                f"psmpi: interrupted; {_recorded(runs, paths, progress)}",
-                file=sys.stderr,
-            )
-        raise
-    except OSError as error:  # a full disk, for one, whose error names no file
-        raise PsmpiError(
-            f"{error.filename or paths[0].parent}: {error.strerror or error}; "
-            f"{_recorded(runs, paths, progress)}"
-        ) from error
-
-
-def _in_process(
-    runs: Sequence[RunConfig], paths: Sequence[Path], progress: Progress
-) -> list[Result]:
-    results = []
-    for made, path in zip(runs, paths, strict=True):
-        progress.begin(made, f"starting {made.run_options.workers + 1} ranks here")
-        results.append(
-            api.run_local(
-                made,
-                out=path,
-                on_row=partial(progress.row, made),
-                **_with_status(api.run_local, progress),
-            )
-        )
-    return results
-
-
-def _over_mpi(
-    runs: Sequence[RunConfig],
-    paths: Sequence[Path],
-    hosts: str | None,
-    progress: Progress,
-) -> list[Result]:
-    """Do the runs with one MPI job for each number of ranks and threads."""
-    jobs: dict[tuple[int, int], list[int]] = {}
-    for place, made in enumerate(runs):
-        shape = (made.run_options.workers, made.run_options.threads)
-        jobs.setdefault(shape, []).append(place)
-    results: dict[int, Result] = {}
-    for (workers, _), places in jobs.items():
-        progress.begin(runs[places[0]], f"starting {workers + 1} ranks")
-        done = api.run_mpi(
-            [runs[place] for place in places],
-            [paths[place] for place in places],
-            hosts=hosts,
-            on_row=progress.row,
-            **_with_status(api.run_mpi, progress),
-        )
-        results.update(zip(places, done, strict=True))
-    return [results[place] for place in range(len(runs))]
-
-
-def _with_status(function: Any, progress: Progress) -> dict[str, Any]:
-    named = "on_status" in inspect.signature(function).parameters
-    return {"on_status": progress.status} if named else {}
-
-
-def _recorded(
-    runs: Sequence[RunConfig], paths: Sequence[Path], progress: Progress
-) -> str:
-    """Return in words what is recorded of runs that have not ended."""
-    kept = [
-        f"{rounds} rounds are recorded in {path}"
-        for made, path in zip(runs, paths, strict=True)
-        if (rounds := progress.rounds(made)) is not None
-    ]
-    return "; ".join(kept) or "nothing is recorded"
 
 
 def _finish(results: Sequence[Result], page: Path | None = None) -> int:

@@ -7,16 +7,18 @@ the last row. They have no escape codes and are not wrapped.
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -29,7 +31,9 @@ from rich.table import Column
 
 from psmpi.runs.config import RunConfig
 
+LOGGER = "psmpi"
 EVERY = 10.0  # seconds between lines of a run
+_ELAPSED = 7  # columns of 0:00:00
 WIDE = 100  # columns of a terminal that has room for long bars
 
 
@@ -42,8 +46,8 @@ class Display(Protocol):
     def status(self, name: str, text: str) -> None:
         """Show what a run does before its rounds."""
 
-    def row(self, name: str, round_: int, text: str) -> None:
-        """Show how far a run is: rounds done, and what its newest row says."""
+    def row(self, name: str, round_: int, measures: Sequence[str]) -> None:
+        """Show how far a run is: rounds done, and its measures by importance."""
 
     def stop(self) -> None:
         """Show the last rows, and end."""
@@ -53,20 +57,20 @@ class BarDisplay:
     """A progress bar a run, for terminals."""
 
     def __init__(self, rounds: Mapping[str, int], console: Console) -> None:
-        wide = console.width >= WIDE
+        bar = 30 if console.width >= WIDE else 8
+        counts = 2 * max(len(str(total)) for total in rounds.values()) + 1
+        names = max(map(len, rounds))
+        self._room = console.width - names - bar - counts - _ELAPSED - 4
         self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30 if wide else 8),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=bar),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn(
-                "{task.fields[state]}",
-                table_column=Column(no_wrap=True, overflow="ellipsis"),
-            ),
+            TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True)),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {
-            name: self._bars.add_task(name, total=total, start=False, state="")
+            name: self._bars.add_task(escape(name), total=total, start=False, state="")
             for name, total in rounds.items()
         }
 
@@ -74,12 +78,18 @@ class BarDisplay:
         self._bars.start()
 
     def status(self, name: str, text: str) -> None:
+        # A longer text would make the bar and the counts disappear.
+        short = text if len(text) <= self._room else text[: self._room - 1] + "…"
         self._bars.start_task(self._tasks[name])
-        self._bars.update(self._tasks[name], state=text)
+        self._bars.update(self._tasks[name], state=escape(short))
 
-    def row(self, name: str, round_: int, text: str) -> None:
+    def row(self, name: str, round_: int, measures: Sequence[str]) -> None:
+        text = ""
+        for measure in measures:
+            longer = f"{text}  {measure}" if text else measure
+            text = longer if len(longer) <= self._room else text
         self._bars.start_task(self._tasks[name])
-        self._bars.update(self._tasks[name], completed=round_, state=text)
+        self._bars.update(self._tasks[name], completed=round_, state=escape(text))
 
     def stop(self) -> None:
         self._bars.stop()
@@ -99,8 +109,9 @@ class LineDisplay:
     def status(self, name: str, text: str) -> None:
         self._print(f"{name}: {text}")
 
-    def row(self, name: str, round_: int, text: str) -> None:
-        line = f"{name}: round {round_}/{self._rounds[name]}  {text}"
+    def row(self, name: str, round_: int, measures: Sequence[str]) -> None:
+        done = f"{name}: round {round_}/{self._rounds[name]}"
+        line = "  ".join([done, *measures])
         last = self._printed.get(name)
         if last is not None and time.monotonic() - last < EVERY:
             self._held[name] = line
@@ -127,11 +138,23 @@ class _Seen:
     newest: int
 
 
+class _StatusHandler(logging.Handler):
+    """Shows what the package logs at level INFO, such as a download, as a status."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(record.getMessage())
+
+
 class Progress(AbstractContextManager["Progress"]):
     """Shows several runs, one after the other, and remembers how far each came.
 
-    ``plain`` asks for lines also where stderr looks like a terminal: under mpiexec it
-    does, and is a log.
+    While it is started, slow steps that the package logs are shown too. ``plain`` asks
+    for lines also where stderr looks like a terminal: under mpiexec it does, and is a
+    log.
     """
 
     def __init__(self, runs: Sequence[RunConfig], *, plain: bool = False) -> None:
@@ -145,9 +168,10 @@ class Progress(AbstractContextManager["Progress"]):
         self._rounds = rounds
         self._seen: dict[str, _Seen] = {}
         self._current = next(iter(rounds), "")
+        self._handler = _StatusHandler(self.status)
 
     def __enter__(self) -> Progress:
-        self._display.start()
+        self.start()
         return self
 
     def __exit__(
@@ -158,8 +182,16 @@ class Progress(AbstractContextManager["Progress"]):
     ) -> None:
         self.stop()
 
+    def start(self) -> None:
+        """Begin to show, also what the package logs."""
+        logger = logging.getLogger(LOGGER)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self._handler)
+        self._display.start()
+
     def stop(self) -> None:
         """Show the last rows, and end."""
+        logging.getLogger(LOGGER).removeHandler(self._handler)
         self._display.stop()
 
     def begin(self, run: RunConfig, text: str) -> None:
@@ -176,8 +208,9 @@ class Progress(AbstractContextManager["Progress"]):
         self._current, round_ = run.name, row["round"]
         seen = self._seen.setdefault(run.name, _Seen(round_, time.monotonic(), round_))
         seen.newest = round_
-        text = "  ".join([*_measures(row), *self._left(run.name, seen)])
-        self._display.row(run.name, round_, text)
+        loss, *others = _measures(row)
+        measures = [loss, *self._left(run.name, seen), *others]
+        self._display.row(run.name, round_, measures)
 
     def rounds(self, run: RunConfig) -> int | None:
         """Return how many rounds of a run have been recorded; None before any row."""
@@ -194,13 +227,13 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def _measures(row: Mapping[str, Any]) -> list[str]:
-    """Return what a row says, in words; what it doesn't know is left out."""
-    words = [f"loss {row['loss']:.6g}"] if row["loss"] is not None else []
-    if row.get("residual") is not None:
-        words.append(f"residual {row['residual']:.2e}")
+    """Return the measures of a row, in words, the loss first; unknown ones are out."""
+    words = [f"loss {row['loss']:.6g}", f"{_bits(row['paper_bits_up'])} up"]
     if row.get("accuracy") is not None:
         words.append(f"accuracy {100 * row['accuracy']:.1f} %")
-    return [*words, f"{_bits(row['paper_bits_up'])} up"]
+    if row.get("residual") is not None:
+        words.append(f"residual {row['residual']:.2e}")
+    return words
 
 
 def _bits(count: float) -> str:

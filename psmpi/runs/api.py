@@ -21,7 +21,7 @@ from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
 from psmpi.processes import mpiexec
-from psmpi.runs import config, roles, setup, summary, warmup
+from psmpi.runs import config, launch_checks, roles, setup, summary, warmup
 from psmpi.runs.evaluation import Row
 from psmpi.runs.record import MODEL, RunWriter
 from psmpi.runs.recorded import Recorded, RecordedRun, follow, read_decisions, read_run
@@ -61,12 +61,15 @@ def run(
     """
     made = config.configure(algorithm, **options)
     if local:
+        own = problem is not None
+        launch_checks.check_launch(made, local=True, hosts=hosts, own_problem=own)
         return run_local(made, problem=problem, out=out)
     if problem is not None:
         raise ConfigError(
             "problem: an object can't be handed to other processes; use local=True, "
             "or write the data to a file and name it in data"
         )
+    launch_checks.check_launch(made, local=False, hosts=hosts)
     if out is not None:
         return run_mpi([made], [Path(out)], hosts=hosts)[0]
     with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
