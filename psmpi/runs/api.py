@@ -16,7 +16,7 @@ from typing import Any
 
 from psmpi.base import ConfigError, Problem
 from psmpi.processes import mpiexec
-from psmpi.runs import config, status
+from psmpi.runs import config, launch_checks, status
 from psmpi.runs.evaluation import Row
 from psmpi.runs.local import run_local
 from psmpi.runs.mpi import run_mpi
@@ -72,8 +72,10 @@ def run(
         raise ConfigError(
             f"data: {options['data']!r}, but problem is given too; give one of both"
         )
+    own = problem is not None
     if local:
         run_config = config.configure(algorithm, **options)
+        launch_checks.check_launch(run_config, local=True, hosts=hosts, own_problem=own)
         return run_local(
             run_config, problem=problem, out=out, on_row=on_row, on_status=on_status
         )
@@ -95,6 +97,7 @@ def run(
             "name it in data"
         )
     run_config = config.configure(algorithm, **options)
+    launch_checks.check_launch(run_config, local=False, hosts=hosts)
 
     def forward(_: config.RunConfig, row: Row) -> None:
         if on_row is not None:

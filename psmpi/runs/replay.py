@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 
@@ -76,7 +77,8 @@ def _configuration(recorded: RecordedRun, problem: Problem | None) -> config.Run
     algorithm, name = values.pop("algorithm"), values.pop("name")
     own = {field.name for field in algorithms.options(algorithms.find(algorithm))}
     options = {k: v for k, v in values.pop("options").items() if k in own}
-    return config.configure(algorithm, name, **options, **values)
+    run = config.configure(algorithm, name, **options, **values)
+    return dataclasses.replace(run, given=tuple(recorded.manifest.get("given", ())))
 
 
 def _require_same(recorded: RecordedRun, prepared: PreparedRun) -> None:

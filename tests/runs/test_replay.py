@@ -109,7 +109,8 @@ def test_a_raised_version_is_named(record, monkeypatch, cls, name, text):
 
 
 def renamed(text):
-    return text.replace("algorithms.laq", "algorithms.lazy_quantised")
+    text = text.replace("algorithms.laq", "algorithms.lazy_quantised")
+    return text.replace('"laq:', '"lazy_quantised:')
 
 
 REPLAY = "import psmpi, sys; print(psmpi.__file__); psmpi.replay(sys.argv[1])"
