@@ -47,7 +47,9 @@ def table(name: str, leave_out: frozenset[str] = frozenset()) -> list[str]:
         text = " ".join(texts.get(field.name, "").split()).replace("|", r"\|")
         # A * alone would begin emphasis, and <...> would be HTML.
         text = text.replace("*", r"\*").replace("<", "&lt;")
-        lines.append(f"| `--{field.name.replace('_', '-')}` | {_said(default)} | {text} |")
+        lines.append(
+            f"| `--{field.name.replace('_', '-')}` | {_said(default)} | {text} |"
+        )
     return lines
 
 
@@ -70,9 +72,7 @@ class Options(SphinxDirective):
     option_spec = {"without": str.split}  # noqa: RUF012 - as docutils has it
 
     def run(self) -> list[nodes.Node]:
-        lines = table(
-            self.arguments[0], frozenset(self.options.get("without", ()))
-        )
+        lines = table(self.arguments[0], frozenset(self.options.get("without", ())))
         holder = nodes.container()
         self.state.nested_parse(StringList(lines, "options"), 0, holder)
         return holder.children

@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
+from psmpi.base import Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts.memory import Direct, Innovation, expected
@@ -65,7 +65,7 @@ class LagPs(Addressed):
         Window(self.lazy_window, self.lazy_weight)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> WorkerState:
         x = problem.start(plan.seed)
         return WorkerState(
@@ -76,7 +76,7 @@ class LagPs(Addressed):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> LagPsServerState:
         x = problem.start(plan.seed)
         return LagPsServerState(
@@ -95,7 +95,7 @@ class LagPs(Addressed):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: WorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: WorkerState
     ) -> None:
         s = state
         for _ in link.rounds(s):
@@ -107,7 +107,7 @@ class LagPs(Addressed):
             link.push(frame)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: LagPsServerState
+        self, link: ServerStar, plan: Plan, state: LagPsServerState
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):

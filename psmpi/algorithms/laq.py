@@ -15,9 +15,9 @@ minibatches, and random selection is LAQ that skips by a coin instead of the inn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,9 +27,9 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
@@ -63,7 +63,7 @@ class Qgd(Descent):
         return Trigger()
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> LaqWorkerState:
         x = problem.start(plan.seed)
         return LaqWorkerState(
@@ -76,7 +76,7 @@ class Qgd(Descent):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: LaqWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: LaqWorkerState
     ) -> None:
         s, m, alpha = state, link.worker, self.alpha(plan)
         for k in link.rounds(s):
@@ -101,7 +101,7 @@ class Qgd(Descent):
                 link.push(None)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: ServerState
+        self, link: ServerStar, plan: Plan, state: ServerState
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
@@ -155,6 +155,11 @@ class Laq(Qgd):
         quantiser = self.wire(plan).up.id in ("uniform", "stochastic")
         weight = 3.0 if quantiser else 0.0
         return self._lazy(plan.workers, weight)
+
+    def effective(self, plan: Plan) -> Mapping[str, Any]:
+        trigger = self.trigger(plan)
+        assert isinstance(trigger, LazyTrigger)
+        return {"error_weight": trigger.error_weight}
 
     def _lazy(self, workers: int, error_weight: float) -> LazyTrigger:
         return LazyTrigger(

@@ -38,10 +38,10 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.kernels.vector import add_scaled, local_step
 from psmpi.parts.downlink import Downlink, Replicated, add_up, require_contraction
@@ -139,7 +139,7 @@ class QsparseLocalSgd(Replicated):
         return SyncTimes(self.local_steps, own)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> LocalWorkerState:
         x = problem.start(plan.seed)
         down = self.down(link.down, x, plan)
@@ -154,7 +154,7 @@ class QsparseLocalSgd(Replicated):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> LocalServerState:
         x = problem.start(plan.seed)
         return LocalServerState(
@@ -165,7 +165,7 @@ class QsparseLocalSgd(Replicated):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: LocalWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: LocalWorkerState
     ) -> None:
         s, r, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
@@ -182,7 +182,7 @@ class QsparseLocalSgd(Replicated):
                     link.push(s.up.flush(random.key(plan.seed, "up", r, t)))
                     self._receive(link, s)
 
-    def _receive(self, link: WorkerLink, s: LocalWorkerState) -> None:
+    def _receive(self, link: WorkerStar, s: LocalWorkerState) -> None:
         # x_ref = xhat = x
         if s.reference is None:
             s.down.receive(link, s.x, 1 / link.workers)
@@ -191,7 +191,7 @@ class QsparseLocalSgd(Replicated):
             s.x[:] = s.reference
 
     def server(
-        self, link: ServerLink, plan: Plan, state: LocalServerState
+        self, link: ServerStar, plan: Plan, state: LocalServerState
     ) -> Iterator[Iterate]:
         s, R = state, plan.workers
         for k in link.rounds(s):

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from psmpi import random
-from psmpi.base import Codec, Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
+from psmpi.base import Codec, Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
 from psmpi.parts.downlink import Downlink, Replicated, add_up
 from psmpi.parts.memory import Direct, Memory
 from psmpi.parts.momentum import Nesterov, WeightDecay
@@ -70,7 +70,7 @@ class Sgd(Replicated):
         return Direct(codec)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> SgdWorkerState:
         x = problem.start(plan.seed)
         down = self.down(link.down, x, plan)
@@ -86,7 +86,7 @@ class Sgd(Replicated):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> SgdServerState:
         x = problem.start(plan.seed)
         return SgdServerState(
@@ -97,7 +97,7 @@ class Sgd(Replicated):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: SgdWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: SgdWorkerState
     ) -> None:
         s, m, eta, alpha = state, link.worker, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
@@ -114,7 +114,7 @@ class Sgd(Replicated):
             s.down.receive(link, s.x, alpha(k))
 
     def server(
-        self, link: ServerLink, plan: Plan, state: SgdServerState
+        self, link: ServerStar, plan: Plan, state: SgdServerState
     ) -> Iterator[Iterate]:
         s, eta, alpha = state, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):

@@ -26,10 +26,10 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.codecs.plane import Majority, Plane
 from psmpi.parts.downlink import Replicated
@@ -78,7 +78,7 @@ class SignSgd(FixedCodec, Replicated):
         return Wire(plane, plane, replicated=True)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> VotingWorkerState:
         x = problem.start(plan.seed)
         return VotingWorkerState(
@@ -89,7 +89,7 @@ class SignSgd(FixedCodec, Replicated):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> VotingServerState:
         x = problem.start(plan.seed)
         return VotingServerState(
@@ -99,7 +99,7 @@ class SignSgd(FixedCodec, Replicated):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: VotingWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: VotingWorkerState
     ) -> None:
         s, m, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
@@ -111,7 +111,7 @@ class SignSgd(FixedCodec, Replicated):
             link.down.decode_add(expected(link.pull()), s.x, -eta(k))
 
     def server(
-        self, link: ServerLink, plan: Plan, state: VotingServerState
+        self, link: ServerStar, plan: Plan, state: VotingServerState
     ) -> Iterator[Iterate]:
         s, eta = state, self.eta(plan)
         for k in link.rounds(s):

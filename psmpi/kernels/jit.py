@@ -56,7 +56,7 @@ class Kernel:
                 names[name] = found.dispatcher
             elif isinstance(found, _Instruction):
                 names[name] = found.intrinsic
-        options = {"nogil": True, "error_model": "numpy"}
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         try:
             return njit(cache=True, **options)(self.py_func)
         except RuntimeError as error:

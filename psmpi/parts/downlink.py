@@ -16,10 +16,10 @@ from psmpi.base import (
     ConfigError,
     Frame,
     Plan,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts.memory import Direct, ErrorFeedback, Memory, expected
@@ -48,7 +48,7 @@ class Downlink:
 
     def step(
         self,
-        link: ServerLink,
+        link: ServerStar,
         x: Vector,
         update: Vector,
         alpha: float,
@@ -73,7 +73,7 @@ class Downlink:
         if self.updates:
             link.down.decode_add(frame, x, -alpha)
 
-    def receive(self, link: WorkerLink, x: Vector, alpha: float) -> None:
+    def receive(self, link: WorkerStar, x: Vector, alpha: float) -> None:
         """The same at a worker."""
         if self.updates:
             link.down.decode_add(expected(link.pull()), x, -alpha)
@@ -176,7 +176,7 @@ class Replicated(Descent):
         return True
 
 
-def add_up(link: ServerLink, frames: Iterable[Frame | None], out: Vector) -> None:
+def add_up(link: ServerStar, frames: Iterable[Frame | None], out: Vector) -> None:
     """Set ``out`` to the sum of the frames, in the order in which they are given."""
     out[:] = 0
     for frame in frames:

@@ -16,7 +16,7 @@ from psmpi.base import (
     Indices,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
 )
@@ -112,7 +112,7 @@ class Descent(Algorithm):
     def wire(self, plan: Plan) -> Wire:
         return Wire(self.up_codec(plan), self.down_wire(plan))
 
-    def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> Any:
+    def server_state(self, link: ServerStar, problem: Problem, plan: Plan) -> Any:
         x = problem.start(plan.seed)
         down = self.down_memory(link.down, x, plan)
         return ServerState(x=x, sum=np.zeros_like(x), down=down)

@@ -1,10 +1,15 @@
-"""Reports of runs: tables for the terminal, and one HTML file with the pictures.
+"""Reports of recorded runs: tables for the terminal, an HTML page, CSV and pictures.
 
-May import ``runs`` (the recorded ones), ``base`` and ``errors``; nothing imports this
-room but the command line.
+``console`` prints; ``table`` compares runs, ``overview`` lists the runs of a directory,
+and ``details`` shows everything about one run; ``html``, ``csv`` and ``images`` write
+files. matplotlib is imported only when a page or pictures are drawn.
+
+May import ``runs`` (``record`` and ``recorded`` alone), ``base`` and ``errors``; only
+the command line imports this room.
 """
 
+from psmpi.report.export import csv, images
 from psmpi.report.page import html
-from psmpi.report.terminal import console, details, table
+from psmpi.report.terminal import console, details, overview, table
 
-__all__ = ["console", "details", "html", "table"]
+__all__ = ["console", "csv", "details", "html", "images", "overview", "table"]

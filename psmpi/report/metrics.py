@@ -1,8 +1,8 @@
-"""Totals, ratios, the split of time and the names of runs: a report's numbers."""
+"""The numbers of a report: totals, ratios, the split of time, and the runs' names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,16 @@ from psmpi.report.units import accuracy, bits, four, seconds, share, size, times
 from psmpi.runs.record import Json, dense_bits
 from psmpi.runs.recorded import RecordedRun
 
-#: The parts of a worker's time; the rest of it is the interpreter's and the loop's.
+#: The measured phases of a worker's time; the remainder is the loop and Python itself.
 PARTS = ("compute", "encode", "send", "wait", "decode")
-#: Algorithms that send every number in full, which others are measured against.
+#: Algorithms that send every number in full; other runs are compared with these.
 UNCOMPRESSED = frozenset({"gd", "sgd", "asysvrg", "dsgd", "d-psgd", "async-dsgd"})
 WAYS = ("up", "down")
 NONE = "-"
 
 
 def totals(run: RecordedRun) -> Json:
-    """Return what a run came to: its summary, or its last row if it did not end."""
+    """Return the run's summary, or one made of its last row if the run did not end."""
     if run.summary is not None:
         return run.summary
     config = run.manifest.get("config", {})
@@ -39,8 +39,21 @@ def totals(run: RecordedRun) -> Json:
     return total
 
 
+def clock(run: RecordedRun) -> str:
+    """Return what the run's seconds measure: ``real``, ``simulated`` or ``in turns``.
+
+    ``in turns``: the clock was real, but all ranks took turns in one process
+    (``--local``), so the seconds are not those of ranks that work in parallel. The
+    manifest of such a run has no version of an MPI library.
+    """
+    if totals(run).get("clock") == "simulated":
+        return "simulated"
+    versions = run.manifest.get("versions") or {}
+    return "in turns" if versions.get("mpi", "unknown") is None else "real"
+
+
 def ratio(total: Json) -> float | None:
-    """Return how many times more bits GD or SGD sends up in as many steps."""
+    """Return the uplink bits of GD or SGD for as many steps, over those of the run."""
     dense, sent = total.get("dense_bits_up"), total.get("paper_bits_up")
     return dense / sent if dense and sent else None
 
@@ -54,13 +67,13 @@ def uncompressed(total: Json) -> bool:
 
 
 def split(total: Json) -> dict[str, float] | None:
-    """Return the parts' shares of the workers' time in training.
+    """Return the share of each phase in the workers' training time; None if unknown.
 
-    The time is a rank's total (the run's, where it has none) less its own evaluation;
-    shares are of the sum over worker ranks, that is, of their mean. What is missing to
-    1 is "other". A worker waits for whatever the server does, evaluation included.
-    Rank 0 is the server, so it does not count, unless there are only as many ranks as
-    workers.
+    The time of a rank is its total (the run's total, if it has none of its own) minus
+    its own evaluations. The shares are of the sum over all worker ranks. What the
+    phases leave of 1 is "other". A worker's wait includes all that the server does
+    meanwhile, evaluations too. Rank 0 is the server and is left out, unless there are
+    only as many ranks as workers (no server).
     """
     ranks = total.get("ranks") or []
     if len(ranks) > (total.get("workers") or 0):
@@ -77,30 +90,39 @@ def split(total: Json) -> dict[str, float] | None:
 
 
 def names(runs: Sequence[RecordedRun]) -> list[str]:
-    """Return a name for each run: given or the algorithm's, and what sets it apart."""
-    found = [totals(run) for run in runs]
-    given = [str(total.get("name") or total["algorithm"]) for total in found]
+    """Return a distinct name for each run.
+
+    It is the run's own name or its algorithm's id. Where several runs share that, the
+    options in which they differ are added, or else the name of the directory.
+    """
+    every = [totals(run) for run in runs]
+    plain = [str(total.get("name") or total["algorithm"]) for total in every]
     result = []
-    for run, total, name in zip(runs, found, given, strict=True):
-        likes = [t for t, other in zip(found, given, strict=True) if other == name]
-        if len(likes) > 1:
-            mark = _difference(total, likes)
+    for run, total, name in zip(runs, every, plain, strict=True):
+        alike = [t for t, other in zip(every, plain, strict=True) if other == name]
+        if len(alike) > 1:
+            mark = _difference(total, alike)
             mark = run.path.name if mark is None else mark
             result.append(f"{name} {mark}".strip())
         else:
             result.append(name)
-    # Two runs can be alike in everything, or lie in directories of the same name.
+    # Two runs may have equal options, or lie in directories of the same name.
     return [
         name if result.count(name) == 1 else f"{name} #{result[: i + 1].count(name)}"
         for i, name in enumerate(result)
     ]
 
 
-def _difference(total: Json, likes: Sequence[Json]) -> str | None:
+def _difference(total: Json, alike: Sequence[Json]) -> str | None:
+    """Return the settings in which ``total`` differs from the runs that share its name.
+
+    None where these settings are too long for a name, or do not tell the runs apart.
+    """
+
     def settings(t: Json) -> Json:
         return {**(t.get("options") or {}), **{k: t.get(k) for k in ("data", "seed")}}
 
-    every = [settings(t) for t in likes]
+    every = [settings(t) for t in alike]
     keys = [
         key
         for key in dict.fromkeys(key for e in every for key in e)
@@ -118,7 +140,7 @@ def _difference(total: Json, likes: Sequence[Json]) -> str | None:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a comparison: its title and group, its value and how it is shown."""
+    """A column of the comparison: its title and group, its value and its format."""
 
     title: str
     group: str
@@ -139,7 +161,7 @@ def _part(part: str) -> Callable[[Json], Any]:
     return lambda total: (split(total) or {}).get(part)
 
 
-#: The comparison, in the order of its columns; narrow terminals split it by group.
+#: The columns of the comparison, in order; a narrow terminal splits them by group.
 COLUMNS = (
     Column("rounds", "result", _at("rounds"), str),
     Column("loss", "result", _at("loss"), four),
@@ -154,16 +176,3 @@ COLUMNS = (
     Column("time", "time", lambda total: total["seconds"].get("total"), seconds),
     *(Column(part, "time", _part(part), share) for part in PARTS),
 )
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return a nested configuration as dotted names and texts."""
-    result: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{key}.")
-        elif isinstance(value, list):
-            result[prefix + key] = ", ".join(map(str, value))
-        else:
-            result[prefix + key] = NONE if value is None else str(value)
-    return result

@@ -1,19 +1,21 @@
-"""A report as one HTML file: nothing is loaded from anywhere, and no script runs."""
+"""A report as one HTML file, which loads nothing from anywhere and runs no script."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from psmpi.base import ConfigError
-from psmpi.report.comparison import arrivals, headline, notes
-from psmpi.report.metrics import COLUMNS, PARTS, flat, names, split, totals
-from psmpi.report.pictures import Picture, pictures, swatch, swatch_again
+from psmpi.report import svg
+from psmpi.report.comparison import arrival_tables, headline, notes
+from psmpi.report.curves import Plot, plots
+from psmpi.report.files import refuse_existing, write_new
+from psmpi.report.metrics import COLUMNS, PARTS, clock, names, split, totals
+from psmpi.report.settings import Setting, provenance, settings
 from psmpi.report.style import CSS, RAMP
 from psmpi.report.units import share
-from psmpi.runs.record import Json
 from psmpi.runs.recorded import RecordedRun
 
 
@@ -27,28 +29,17 @@ def html(
     target = Path(path)
     if not runs:
         raise ConfigError("report: needs at least one run, got none")
-    if target.exists() and not force:
-        raise ConfigError(
-            f"{target}: already exists, and nothing is overwritten; "
-            "give another name, or --force"
-        )
-    text = page(runs)
-    part = target.with_name(target.name + ".tmp")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(target)
-    except OSError as error:
-        raise ConfigError(f"{target}: can't be written ({error.strerror})") from None
+    refuse_existing(target, force=force)  # before the pictures, which take seconds
+    write_new(target, page(runs), force=force)
     return target
 
 
 def page(runs: Sequence[RecordedRun]) -> str:
     """Return the report of ``runs`` as the text of an HTML page."""
-    called = [escape(name) for name in names(runs)]
-    legend = [f"{swatch(i)}{name}" for i, name in enumerate(called)]
-    labels = [f"{swatch_again(i)}{name}" for i, name in enumerate(called)]
-    only = names(runs)[0]
-    title = only if len(runs) == 1 else f"Comparison of {len(runs)} runs"
+    called = names(runs)
+    legend = [f"{svg.swatch(i)}{escape(name)}" for i, name in enumerate(called)]
+    labels = [f"{svg.swatch_again(i)}{escape(name)}" for i, name in enumerate(called)]
+    title = called[0] if len(runs) == 1 else f"Comparison of {len(runs)} runs"
     sentence = headline(runs)
     return "\n".join(
         [
@@ -57,15 +48,15 @@ def page(runs: Sequence[RecordedRun]) -> str:
             f"<title>psmpi: {escape(title)}</title>\n<style>{CSS}</style>\n</head>",
             f"<body>\n<main>\n<h1>{escape(title)}</h1>",
             f'<p class="lead">{escape(sentence)}.</p>' if sentence else "",
-            *(f'<p class="soft">{escape(note)}</p>' for note in notes(runs)),
+            *(f'<p class="soft">{escape(note)}.</p>' for note in notes(runs)),
             _list("legend", legend),
             '<div class="pictures">',
-            *(_figure(picture) for picture in pictures(runs, names(runs))),
+            *(_figure(plot) for plot in plots(runs, called)),
             "</div>",
             *_numbers(runs, labels),
-            *_arrivals(runs, labels),
+            *_targets(runs, labels),
             *_time(runs, labels),
-            *_settings(runs, labels),
+            *_configuration(runs, labels),
             "</main>\n</body>\n</html>\n",
         ]
     )
@@ -75,10 +66,10 @@ def _list(kind: str, items: Iterable[str]) -> str:
     return f'<ul class="{kind}">{"".join(f"<li>{item}</li>" for item in items)}</ul>'
 
 
-def _figure(picture: Picture) -> str:
-    words = "".join(f" {escape(note)}" for note in picture.notes)
-    caption = f"<b>{escape(picture.title)}.</b>{words}"
-    return f"<figure><figcaption>{caption}</figcaption>{picture.svg}</figure>"
+def _figure(plot: Plot) -> str:
+    remarks = "".join(f" {escape(note)}" for note in plot.notes)
+    caption = f"<b>{escape(plot.title)}.</b>{remarks}"
+    return f"<figure><figcaption>{caption}</figcaption>{svg.picture(plot)}</figure>"
 
 
 def _table(
@@ -103,31 +94,34 @@ def _cell(text: str, exact: object = None) -> str:
 
 
 def _numbers(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
-    found = [totals(run) for run in runs]
-    # The parts of the time have a table of their own, beside their bars.
+    every = [totals(run) for run in runs]
+    # The shares of time have a table of their own, beside their bars.
     columns = [column for column in COLUMNS if column.title not in PARTS]
-    rows = [[_cell(c.cell(t), c.value(t)) for c in columns] for t in found]
+    rows = [[_cell(c.cell(t), c.value(t)) for c in columns] for t in every]
     head = ["", *(column.title for column in columns)]
     return [
         "<h2>Numbers</h2>",
         _table(head, labels, rows, "numbers"),
-        '<p class="soft">Up is from the workers, to the server or to their peers. '
-        "Paper: bits by the papers' formulas. Wire: bytes measured where messages are "
-        "handed to MPI, control messages included. Ratio: the bits that the "
-        "uncompressed method sends up in as many steps (32 bits × entries × frames) "
-        "over paper up. Exact "
-        "numbers show where the pointer rests on a cell.</p>",
+        '<p class="soft">Up: sent by the workers, to the server or to other workers. '
+        "Down: sent by the server. Paper: bits by the formulas of the papers. Wire: "
+        "bytes measured where messages are handed to MPI, control messages included. "
+        "Ratio: the uplink bits of the uncompressed method for as many steps (32 bits "
+        "× entries × frames), over paper up. Hold the pointer over a cell to see the "
+        "exact number.</p>",
     ]
 
 
-def _arrivals(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
-    known = dict(zip(names(runs), labels, strict=True))
+def _targets(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
+    label_of = dict(zip(names(runs), labels, strict=True))
     result = []
-    for target, head, rows in arrivals(runs):
-        result.append(f"<h2>To {escape(target.replace('=', ' '))}</h2>")
-        who = [known[name] for name, _ in rows]
-        cells = [[_cell(text) for text in texts] for _, texts in rows]
-        result.append(_table(["", *map(escape, head)], who, cells, "numbers"))
+    for arrived in arrival_tables(runs):
+        target = escape(arrived.target.replace("=", " "))
+        result.append(f"<h2>Cost of reaching {target}</h2>")
+        who = [label_of[name] for name, _ in arrived.rows]
+        cells = [[_cell(text) for text in texts] for _, texts in arrived.rows]
+        result.append(
+            _table(["", *map(escape, arrived.titles)], who, cells, "numbers reached")
+        )
     return result
 
 
@@ -151,43 +145,59 @@ def _time(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
         f'<span class="swatch" style="background:{colour}"></span>{part}'
         for part, colour in colours.items()
     ]
+    turns = any(clock(run) == "in turns" for run in runs)
     return [
         "<h2>Where a worker's time goes</h2>",
         _list("legend", key),
         _table(["", "", *colours], who, rows, "bars"),
-        '<p class="soft">Shares of a worker\'s time, on average over the workers. Wait '
-        "includes the server's evaluations; other is the loop itself.</p>",
+        '<p class="soft">Means over the workers. Wait includes the server\'s '
+        "evaluations"
+        + (", and with --local the turns of all other ranks" if turns else "")
+        + ". Other is the training loop itself.</p>",
     ]
 
 
-def _settings(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
-    """Return what all runs have in common, and what they differ in."""
+def _configuration(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
+    """Return the settings in which the runs differ, and those that all have."""
     every = [_facts(run) for run in runs]
     keys = list(dict.fromkeys(key for facts in every for key in facts))
-    same = {
-        key: every[0][key]
+    texts = {key: {facts[key].text for facts in every if key in facts} for key in keys}
+    differ = [
+        key
         for key in keys
-        if all(facts.get(key) == every[0].get(key) for facts in every)
-    }
-    differ = [key for key in keys if key not in same]
-    rows = [[_cell(facts.get(key, "")) for facts in every] for key in differ]
-    common = [[_cell(value)] for value in same.values()]
+        if len(texts[key]) > 1 or any(key not in facts for facts in every)
+    ]
     result = ["<h2>Configuration</h2>"]
+    if any(setting.given is not None for facts in every for setting in facts.values()):
+        result.append(
+            '<p class="soft">Bold: set by the user. Everything else is a default, with '
+            "the value that the run used.</p>"
+        )
     if differ:
-        names_of = [escape(key) for key in differ]
-        result.append(_table(["", *labels], names_of, rows, "settings"))
+        rows = [[_setting(facts.get(key)) for facts in every] for key in differ]
+        result.append(
+            _table(["", *labels], list(map(escape, differ)), rows, "settings")
+        )
         result.append("<h2>The same in all runs</h2>")
-    return [*result, _table(["", ""], [escape(key) for key in same], common, "facts")]
+    same = [key for key in keys if key not in differ]
+    rows = [[_setting(every[0][key])] for key in same]
+    return [*result, _table(["", ""], list(map(escape, same)), rows, "facts")]
 
 
-def _facts(run: RecordedRun) -> Mapping[str, str]:
-    manifest: Json = {k: v for k, v in run.manifest.items() if k != "config"}
-    return {
-        **flat(run.manifest.get("config", {})),
-        # The directory's name alone: a report is made to be given away.
-        "directory": run.path.name,
-        **{
-            key: value[:12] if key.startswith("digest") else value
-            for key, value in flat(manifest).items()
-        },
+def _setting(setting: Setting | None) -> str:
+    if setting is None:
+        return _cell("")
+    if not setting.given:
+        return _cell(setting.text)
+    return f'<td title="set by the user"><b>{escape(setting.text)}</b></td>'
+
+
+def _facts(run: RecordedRun) -> dict[str, Setting]:
+    """Return a run's settings, then what it was written by."""
+    # The name of the directory alone, without its path: reports are made to be shared.
+    facts = {"directory": run.path.name, **provenance(run)}
+    shortened = {
+        key: value[:12] if key.startswith("digest") else value
+        for key, value in facts.items()
     }
+    return settings(run) | {key: Setting(value) for key, value in shortened.items()}

@@ -1,8 +1,8 @@
-"""How a page looks: colours, line styles and markers of the runs, and the style sheet.
+"""The look of a report: colours, dashes and markers of the runs, and the style sheet.
 
-Colours are names of CSS variables, not values, so that one picture serves browsers in
-light and in dark mode. The six hues follow Okabe and Ito, whose set stays apart under
-the common colour blindnesses; markers and dashes tell runs apart without any colour.
+Colours on the page are CSS variables, so that one picture serves browsers in light and
+in dark mode. The six hues follow those of Okabe and Ito, which stay distinct under the
+common forms of colour blindness; dashes and markers tell runs apart without colour.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 LIGHT = ("#005a9c", "#b83a00", "#00856a", "#c46aa0", "#49a9e0", "#b8960a")
 DARK = ("#58a6f0", "#f2844a", "#2fc79c", "#e394c4", "#a8d8ff", "#f0c44c")
-#: Parts of a bar: one ramp, without the hues, which mean runs.
+#: Colours for the phases of time: shades of grey, since the hues stand for runs.
 RAMP = tuple(
     f"color-mix(in srgb, var(--ink) {percent}%, var(--page))"
     for percent in (90, 68, 50, 34, 22, 10)
@@ -20,18 +20,39 @@ RAMP = tuple(
 MARKERS = "os^DvPX<>p*h"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
-#: What the pictures are drawn with, for the variable that replaces it afterwards.
-INK, FAINT, PAGE = "#010203", "#010204", "#010205"
-VARIABLES = {INK: "ink", FAINT: "rule", PAGE: "page"} | {
-    f"#0a0b{i:02x}": f"s{i}" for i in range(len(LIGHT))
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours of a picture: text and lines, grid, background, and the six hues."""
+
+    ink: str
+    faint: str
+    page: str
+    hues: tuple[str, ...]
+
+
+#: For files: on white paper.
+PAPER = Palette("#24292f", "#d5dae0", "#ffffff", LIGHT)
+#: For the page: colours that occur nowhere else, to be replaced by CSS variables.
+PLACEHOLDERS = Palette(
+    "#010203",
+    "#010204",
+    "#010205",
+    tuple(f"#0a0b{i:02x}" for i in range(len(LIGHT))),
+)
+VARIABLES = {
+    PLACEHOLDERS.ink: "ink",
+    PLACEHOLDERS.faint: "rule",
+    PLACEHOLDERS.page: "page",
+    **{colour: f"s{i}" for i, colour in enumerate(PLACEHOLDERS.hues)},
 }
 
 
 @dataclass(frozen=True)
 class Pen:
-    """How one run is drawn, everywhere on the page."""
+    """How one run is drawn, in every picture; ``hue`` is an index into a palette."""
 
-    colour: str
+    hue: int
     dashes: Any
     marker: str
     hollow: bool
@@ -41,7 +62,7 @@ def pen(index: int) -> Pen:
     """Return the pen of the run at ``index``; the first 24 differ."""
     hue, turn = index % len(LIGHT), index // len(LIGHT)
     return Pen(
-        f"#0a0b{hue:02x}",
+        hue,
         DASHES[turn % len(DASHES)],
         MARKERS[index % len(MARKERS)],
         turn % 2 == 1,

@@ -1,26 +1,23 @@
-"""Reports for a terminal: tables that split by groups of columns where it is narrow."""
+"""Reports for a terminal: the comparison of runs, and everything about one run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO, Any
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.table import Table
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from psmpi.report.comparison import SPENT, arrivals, headline, notes
-from psmpi.report.metrics import COLUMNS, NONE, PARTS, flat, names, totals
+from psmpi.report.comparison import SPENT, arrival_tables, headline, notes
+from psmpi.report.metrics import COLUMNS, NONE, PARTS, names, totals
+from psmpi.report.settings import Setting, provenance, settings
+from psmpi.report.sheets import Sheet, SheetColumn, grid
 from psmpi.report.units import seconds, size
 from psmpi.runs.record import Json
 from psmpi.runs.recorded import RecordedRun
 
-PIPED_WIDTH = 200  # one line a run, for grep and for logs
-KEY_WIDTH = 26  # a longer name is folded, not cut
-GAP = 2
+PIPED_WIDTH = 200  # one line for each run, for grep and for log files
+OVERVIEW = ("rounds", "loss", "residual", "accuracy", "paper up", "paper down", "time")
 
 
 def console(file: IO[str] | None = None) -> Console:
@@ -34,35 +31,39 @@ def console(file: IO[str] | None = None) -> Console:
 def table(runs: Sequence[RecordedRun]) -> RenderableType:
     """Return the comparison of runs, one row each, for any width of terminal.
 
-    All columns are there at every width: where they do not fit beside one another, the
-    groups (result, sent, time) become tables below one another.
+    Every width shows all columns: where they do not fit beside one another, the groups
+    (result, sent, time) become tables below one another.
     """
-    found = [totals(run) for run in runs]
-    cells = [
-        [name, *(column.cell(total) for column in COLUMNS)]
-        for name, total in zip(names(runs), found, strict=True)
-    ]
-    columns = [_Column("algorithm"), *(_Column(c.title, c.group) for c in COLUMNS)]
-    parts: list[RenderableType] = [_Sheet(columns, cells)]
+    parts: list[RenderableType] = [_columns(runs, [c.title for c in COLUMNS])]
     parts += _targets(runs)
-    sentence = headline(runs)
-    if sentence:
-        parts.append(Text(sentence, style="bold"))
-    parts += [Text(f"* {note}", style="dim") for note in notes(runs)]
+    parts += _remarks(runs)
     parts.append(Text(LEGEND, style="dim"))
     return Group(*parts)
 
 
 LEGEND = (
-    "up: from workers, to the server or to peers. paper: bits by the papers' formulas; "
-    "wire: bytes handed to MPI, control messages included. ratio: 32 bits x entries x "
-    "the uncompressed method's frames over paper up. Shares: of a worker's time, on "
-    "average; wait includes the server's evaluations."
+    "up: sent by the workers, to the server or to other workers; down: sent by the "
+    "server. paper: bits by the formulas of the papers; wire: bytes handed to MPI, "
+    "control messages included. ratio: uplink bits of the uncompressed method for as "
+    "many steps (32 bits x entries x frames), over paper up. Shares of time are means "
+    "over the workers; wait includes the server's evaluations."
 )
 
 
+def overview(runs: Sequence[RecordedRun]) -> RenderableType:
+    """Return a short table of the runs in a directory, and how to see more of them."""
+    if not runs:
+        return Text("no runs")
+    parts: list[RenderableType] = [_columns(runs, OVERVIEW), *_remarks(runs)]
+    folders = list(dict.fromkeys(str(run.path.parent) for run in runs))
+    pages = " ".join(folders if len(folders) == 1 else [str(r.path) for r in runs])
+    parts.append(Text(f"one run in full: psmpi show {runs[0].path}"))
+    parts.append(Text(f"all with curves: psmpi report {pages} --html FILE"))
+    return Group(*parts)
+
+
 def details(run: RecordedRun) -> RenderableType:
-    """Return all there is to know about one run: settings, result, targets, ranks."""
+    """Return all that is recorded of one run: result, targets, ranks, settings."""
     total = totals(run)
     facts = {c.title: c.cell(total) for c in COLUMNS if c.group != "time"}
     facts["time"] = seconds(total["seconds"].get("total") or 0.0)
@@ -75,54 +76,86 @@ def details(run: RecordedRun) -> RenderableType:
     parts += _targets([run])
     if total["ranks"]:
         parts.append(_ranks(total["ranks"]))
-    parts += _asynchrony(total)
-    about = {k: v for k, v in run.manifest.items() if k not in ("config", "created")}
-    parts.append(_pairs("configuration", flat(run.manifest.get("config", {}))))
-    parts.append(_pairs("written by", flat(about)))
+    parts += _order(total)
+    parts += _settings(settings(run))
+    written_by = provenance(run)
+    written_by.pop("created", None)
+    parts.append(_pairs("written by", written_by))
     return Group(*parts)
 
 
+def _columns(runs: Sequence[RecordedRun], titles: Sequence[str]) -> Sheet:
+    shown = [column for column in COLUMNS if column.title in titles]
+    cells = [
+        [name, *(column.cell(totals(run)) for column in shown)]
+        for name, run in zip(names(runs), runs, strict=True)
+    ]
+    columns = [SheetColumn(column.title, column.group) for column in shown]
+    return Sheet([SheetColumn("algorithm"), *columns], cells)
+
+
+def _remarks(runs: Sequence[RecordedRun]) -> Iterator[RenderableType]:
+    sentence = headline(runs)
+    if sentence:
+        yield Text(sentence, style="bold")
+    yield from (Text(f"* {note}", style="dim") for note in notes(runs))
+
+
 def _pairs(title: str, facts: dict[str, str]) -> RenderableType:
-    grid = _grid()
-    grid.add_column(title)
-    grid.add_column("", overflow="fold")
+    table = grid()
+    table.add_column(title)
+    table.add_column("", overflow="fold")
     for key, value in facts.items():
-        grid.add_row(Text(key, style="dim"), Text(value))
-    return Group(grid, "")
+        table.add_row(Text(key, style="dim"), Text(value))
+    return Group(table, "")
+
+
+def _settings(values: dict[str, Setting]) -> Iterator[RenderableType]:
+    """Yield the settings: those that the user gave, and below them the defaults."""
+    titles = {
+        None: "configuration",
+        True: "configuration: given",
+        False: "configuration: defaults",
+    }
+    for given, title in titles.items():
+        chosen = {name: s.text for name, s in values.items() if s.given is given}
+        if chosen:
+            yield _pairs(title, chosen)
 
 
 def _targets(runs: Sequence[RecordedRun]) -> Iterator[RenderableType]:
-    for target, titles, rows in arrivals(runs):
-        columns = [_Column(title, "spent") for title in titles[: len(SPENT)]]
-        columns += [_Column(title, "against") for title in titles[len(SPENT) :]]
-        yield _Sheet([_Column(target), *columns], [[name, *row] for name, row in rows])
+    for arrived in arrival_tables(runs):
+        spent, compared = arrived.titles[: len(SPENT)], arrived.titles[len(SPENT) :]
+        columns = [SheetColumn(title, "spent") for title in spent]
+        columns += [SheetColumn(title, "compared") for title in compared]
+        cells = [[name, *row] for name, row in arrived.rows]
+        yield Sheet([SheetColumn(arrived.target), *columns], cells)
 
 
-def _asynchrony(total: Json) -> Iterator[RenderableType]:
-    """Yield what is known of who was served when, and how wide models were."""
+def _order(total: Json) -> Iterator[RenderableType]:
+    """Yield what an asynchronous or decentralised run records besides.
+
+    These are counts of frames by age and by worker, the bits of quantised models, and
+    what a run with deadlines or a simulated clock adds.
+    """
+    resolved: Json = total.get("resolved") or {}
     facts = {
         "frames by staleness": total.get("staleness"),
         "late frames, discarded": total.get("late"),
         "frames of each worker": total.get("arrivals"),
-        "most of one in a row": total.get("bursts"),
+        "most frames of a worker in a row": total.get("bursts"),
         "models by bits": total.get("model_bits"),
-        **{f"{name}, as it came out": v for name, v in _resolved(total).items()},
+        **{f"{name}, set by the run": value for name, value in resolved.items()},
         "clock": total.get("clock"),
-        "shown to the server": total.get("wire_bytes_observed") or None,
-        "overshoot of deadlines": _overshoot(total.get("ranks") or ()),
+        "bytes observed by the server": total.get("wire_bytes_observed") or None,
+        "time past deadlines": _overshoot(total.get("ranks") or ()),
     }
-    shown = {key: _said(value) for key, value in facts.items() if value is not None}
+    shown = {key: _as_text(value) for key, value in facts.items() if value is not None}
     if shown.keys() - {"clock"}:
         yield _pairs("time and order", shown)
 
 
-def _resolved(total: Json) -> Json:
-    """Return options that the run itself has settled."""
-    found: Json = total.get("resolved") or {}
-    return found
-
-
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {count}" for key, count in value.items())
     if isinstance(value, list):
@@ -131,10 +164,11 @@ def _said(value: Any) -> str:
 
 
 def _overshoot(ranks: Sequence[Json]) -> str | None:
+    """Return by how much the workers' gradients ended after their deadlines."""
     late = [rank["overshoot"] for rank in ranks if rank.get("samples")]
     if not late:
         return None
-    return f"{seconds(max(late))} in all at most, {seconds(min(late))} at least"
+    return f"{seconds(min(late))} to {seconds(max(late))} in total, by worker"
 
 
 def _ranks(ranks: Sequence[Json]) -> RenderableType:
@@ -157,70 +191,8 @@ def _ranks(ranks: Sequence[Json]) -> RenderableType:
         )
     titles = ("rounds", "frames", "sent", "received", "memory")
     columns = [
-        _Column("rank, host"),
-        *(_Column(title, "sent") for title in titles),
-        *(_Column(part, "time") for part in (*PARTS, "evaluate")),
+        SheetColumn("rank, host"),
+        *(SheetColumn(title, "sent") for title in titles),
+        *(SheetColumn(part, "time") for part in (*PARTS, "evaluate")),
     ]
-    return _Sheet(columns, cells)
-
-
-@dataclass(frozen=True)
-class _Column:
-    title: str
-    group: str = ""
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """Rows under a key column; drawn as one table, or as several where it is narrow."""
-
-    columns: list[_Column]
-    cells: list[list[str]]
-
-    def __rich_console__(
-        self, console: Console, options: ConsoleOptions
-    ) -> Iterator[RenderableType]:
-        for chosen in self._pack(options.max_width):
-            yield self._table(chosen)
-            yield ""
-
-    def _width(self, column: int) -> int:
-        texts = [self.columns[column].title, *(row[column] for row in self.cells)]
-        return max(cell_len(text) for text in texts)
-
-    def _pack(self, width: int) -> Iterator[list[int]]:
-        """Yield the columns of each table, whole groups together where they fit."""
-        room = width - min(self._width(0), KEY_WIDTH)
-        groups: dict[str, list[int]] = {}
-        for i, column in enumerate(self.columns[1:], 1):
-            groups.setdefault(column.group, []).append(i)
-        chosen: list[int] = []
-        for group in groups.values():
-            if chosen and self._need(chosen + group) > room:
-                yield chosen
-                chosen = []
-            for i in group:
-                if chosen and self._need([*chosen, i]) > room:
-                    yield chosen
-                    chosen = []
-                chosen.append(i)
-        yield chosen
-
-    def _need(self, chosen: Sequence[int]) -> int:
-        return sum(self._width(i) + GAP for i in chosen)
-
-    def _table(self, chosen: Sequence[int]) -> Table:
-        key, width = self.columns[0].title, min(self._width(0), KEY_WIDTH)
-        grid = _grid()
-        grid.add_column(key, width=width, overflow="fold")
-        for i in chosen:
-            grid.add_column(self.columns[i].title, justify="right", no_wrap=True)
-        for row in self.cells:
-            grid.add_row(Text(row[0]), *(row[i] for i in chosen))
-        return grid
-
-
-def _grid() -> Table:
-    return Table(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
-    )
+    return Sheet(columns, cells)

@@ -34,7 +34,7 @@ class Evaluation:
     """Turns iterates into rows, and says when the run has what was asked of it.
 
     ``problem`` is the whole one, ``optimum`` its least loss or None; ``on_row`` gets
-    each row as it is made.
+    each row as it is made, and its model.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Evaluation:
         optimum: float | None,
         meter: Meter,
         now: Callable[[], float],
-        on_row: Callable[[Row], None],
+        on_row: Callable[[Row, Vector], None],
     ) -> None:
         self.rows: list[Row] = []
         self.reached: dict[str, Row] = {}
@@ -73,8 +73,8 @@ class Evaluation:
         quiet = np.errstate(over="ignore", invalid="ignore")  # told as Diverged
         with self._meter.phase("evaluate"), quiet:
             row = {**self._row(round_, x), **more()}
-        self.rows.append(row)
-        self._on_row(row)
+            self.rows.append(row)
+            self._on_row(row, x)
         if not math.isfinite(row["loss"]):
             raise Diverged(
                 f"diverged: the loss is {row['loss']} in round {round_}; lower --lr"

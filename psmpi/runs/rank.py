@@ -1,50 +1,57 @@
-"""What every rank of an MPI job runs: ``python -m psmpi.runs.rank JOB.json``.
+"""What one rank of an MPI job does of a run, whoever has started the job.
 
-The job file holds the runs, one after the other in one MPI session; rank 0 serves,
-records and speaks, the others work.
+``python -m psmpi.runs.rank JOB.json STATUS`` is the program of a job that psmpi has
+started: the file holds the runs, one after the other in one MPI session. ``join`` is
+for the command line under mpiexec or srun, ``run_on_all_ranks`` for a script there.
+Rank 0 serves, records and reports; the others work.
 """
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import json
+import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import threadpoolctl
 
-from psmpi import problems
-from psmpi.base import ConfigError, PsmpiError
+from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.errors import EXIT_UNMET
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
-from psmpi.runs import config, roles, setup, summary, warmup
-from psmpi.runs.record import RunWriter, versions
+from psmpi.runs import config, roles, setup, status, summary, warmup
+from psmpi.runs.evaluation import Row
+from psmpi.runs.local import new_writer
+from psmpi.runs.record import versions
 from psmpi.runs.setup import PreparedRun
-from psmpi.runs.summary import Summary
+from psmpi.runs.summary import Result
 
-# Runs of one job mostly share their data.
-_load = functools.lru_cache(maxsize=1)(problems.load)
+OnRow = Callable[[Row], None]
 
 
 def take_part(
-    mpi_job: MpiJob, run: config.RunConfig, out: Path | None
-) -> Summary | None:
-    """Do this rank's part of one run; the server's rank returns the summary."""
-    with threadpoolctl.threadpool_limits(run.run_options.threads):
-        prepared = _prepare(mpi_job, run)
+    mpi_job: MpiJob,
+    prepared: PreparedRun,
+    out: str | os.PathLike[str] | None,
+    on_row: OnRow | None = None,
+) -> Result | None:
+    """Do this rank's part of one run; the server's rank returns the result.
+
+    ``on_row`` gets each row on the server's rank, besides the run directory.
+    """
+    with threadpoolctl.threadpool_limits(prepared.run.run_options.threads):
         _warm_up(mpi_job, prepared)
-        server = mpi_job.rank == 0
-        optimum = setup.find_optimum(prepared) if server else None
-        if not server:
-            part = setup.shard(prepared, mpi_job.rank - 1)
+        if mpi_job.rank == 0:
+            optimum = setup.find_optimum(prepared)
+            transport = _transport(mpi_job, prepared)
+            return _serve(mpi_job, prepared, transport, optimum, out, on_row)
+        part = setup.shard(prepared, mpi_job.rank - 1)
         transport = _transport(mpi_job, prepared)
-        if server:
-            return _serve(mpi_job, prepared, transport, optimum, out)
         worker = roles.work(prepared, transport, part)
         report = summary.rank_report(mpi_job.rank, transport, worker)
         mpi_job.allgather((report, worker.replay_log.entries))
@@ -57,28 +64,27 @@ def _serve(
     prepared: PreparedRun,
     transport: MpiTransport,
     optimum: float | None,
-    out: Path | None,
-) -> Summary:
+    out: str | os.PathLike[str] | None,
+    on_row: OnRow | None,
+) -> Result:
     writer = None
     if out is not None:
-        writer = RunWriter(
-            out,
-            prepared.run.as_dict(),
-            hosts=mpi_job.hosts,
-            digests=prepared.digests(),
-            mpi=mpi_job.library,
-        )
-    record = (lambda row: None) if writer is None else writer.append
+        writer = new_writer(prepared, out, mpi_job.hosts, mpi_job.library)
     setup.caution(prepared)
+    status.LOG.info("training")
+    record = roles.Record(writer, on_row)
     served = roles.serve(prepared, transport, record, optimum)
     report = summary.rank_report(0, transport, served.link)
     ranks = mpi_job.allgather((report, served.link.replay_log.entries))
     transport.close()
     totals = summary.summarise(prepared, served, [entry for entry, _ in ranks])
+    setup.warn(summary.divergence(prepared, served.evaluation.rows))
     if writer is not None:
         decisions = [replay_log for _, replay_log in ranks]
         summary.finish(prepared, writer, served, totals, decisions)
-    return totals
+    path = None if writer is None else writer.path
+    unmet = tuple(totals["unmet"])
+    return Result(totals, served.evaluation.rows, served.state.x, path, unmet)
 
 
 def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
@@ -96,17 +102,26 @@ def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
     )
 
 
-def _prepare(mpi_job: MpiJob, run: config.RunConfig) -> PreparedRun:
-    """Prepare on every rank, and compare before anybody waits for a message."""
+def prepare_together(
+    mpi_job: MpiJob,
+    configure: Callable[[], config.RunConfig],
+    problem: Problem | None = None,
+) -> PreparedRun | PsmpiError:
+    """Prepare a run on every rank, and compare before anybody waits for a message.
+
+    Returns what is wrong instead, the same on all ranks, if anything is.
+    """
     prepared, failure = None, None
     try:
-        if mpi_job.size != run.run_options.workers + 1:
+        run = configure()
+        workers = run.run_options.workers
+        if mpi_job.size != workers + 1:
             raise ConfigError(
-                f"workers: {run.run_options.workers} workers and a server are "
-                f"{run.run_options.workers + 1} ranks, but MPI started {mpi_job.size}"
+                f"workers: {workers} workers and a server are {workers + 1} ranks, but "
+                f"MPI started {mpi_job.size}"
             )
         setup.refuse_simulation(run.run_options)
-        prepared = setup.prepare(run, loader=_load)
+        prepared = setup.prepare(run, problem)
         if mpi_job.rank > 0:
             setup.shard(prepared, mpi_job.rank - 1)
     except PsmpiError as error:
@@ -120,9 +135,7 @@ def _prepare(mpi_job: MpiJob, run: config.RunConfig) -> PreparedRun:
     everybody = mpi_job.allgather((mpi_job.hostname, failure, facts))
     trouble = _compare(everybody)
     if trouble is not None:
-        if mpi_job.rank == 0:
-            raise trouble
-        mpi_job.leave(trouble.exit_status)
+        return trouble
     assert prepared is not None
     return prepared
 
@@ -146,7 +159,7 @@ def _compare(
                 continue
             text = f"{name} is {theirs!r} on rank {rank} ({host}), {mine!r} on rank 0"
             if name in ("numpy", "numba", "mpi4py", "mpi"):
-                print(f"psmpi: warning: {text}", file=sys.stderr)  # noqa: T201
+                setup.warn([text])
             else:
                 return ConfigError(f"ranks disagree: {text}")
     return None
@@ -160,32 +173,88 @@ def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     warmup.load(prepared)
 
 
-def join(run: config.RunConfig, out: Path, on_end: Callable[[Path], None]) -> NoReturn:
+def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
+    """Return the run, or end this job of psmpi's own: rank 0 says what is wrong."""
+    if isinstance(prepared, PreparedRun):
+        return prepared
+    if mpi_job.rank != 0:
+        mpi_job.leave(prepared.exit_status)
+    raise prepared
+
+
+def run_on_all_ranks(
+    algorithm: str,
+    options: Mapping[str, Any],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    problem: Problem | None = None,
+    on_row: OnRow | None = None,
+) -> Result:
+    """Run one run as a rank of a script that mpiexec has started on all ranks.
+
+    All ranks return the same result. ``ConfigError`` is raised on all of them.
+    """
+    mpi_job = MpiJob.current()
+    with mpi_job.run():
+        prepared = prepare_together(
+            mpi_job,
+            lambda: config.configure(
+                algorithm, **{"workers": mpi_job.size - 1, **options}
+            ),
+            problem,
+        )
+        if not isinstance(prepared, PreparedRun):
+            raise mpi_job.agreed(prepared)
+        own = take_part(mpi_job, prepared, out, on_row)
+        result: Result = mpi_job.allgather(own)[0]
+        return result
+
+
+def join(
+    run: config.RunConfig,
+    out: Path,
+    on_end: Callable[[Path], None],
+    on_row: OnRow | None = None,
+) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself.
 
-    ``on_end`` gets the run's directory on the server's rank, to show what came of it.
+    Both functions are called on the server's rank: ``on_row`` with each row,
+    ``on_end`` with the run's directory, to show the result.
     """
     mpi_job = MpiJob()
     try:
-        totals = take_part(mpi_job, run, out)
+        prepared = _require(mpi_job, prepare_together(mpi_job, lambda: run))
+        result = take_part(mpi_job, prepared, out, on_row)
     except Exception:
         # To the guard, which ends the job; the command line would just leave it.
         sys.excepthook(*sys.exc_info())
         raise
-    status = 0
-    if totals is not None:
+    code = 0
+    if result is not None:
         on_end(out)
-        status = EXIT_UNMET if totals["unmet"] else 0
-    mpi_job.leave(status)
+        code = EXIT_UNMET if result.unmet else 0
+    mpi_job.leave(code)
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """Run the job file ``argv[0]`` as one rank."""
+    """Run the job file ``argv[0]`` as one rank; rank 0 writes phases to ``argv[1]``."""
     mpi_job = MpiJob()
-    for entry in json.loads(Path(argv[0]).read_text()):
-        run = config.configure(entry["algorithm"], name=entry["name"], **entry["given"])
-        take_part(mpi_job, run, None if entry["out"] is None else Path(entry["out"]))
+    on_status = status.writer(Path(argv[1])) if mpi_job.rank == 0 else None
+    with status.forwarded(on_status):
+        for entry in json.loads(Path(argv[0]).read_text()):
+            _run_entry(mpi_job, entry)
     mpi_job.leave(0)
+
+
+def _run_entry(mpi_job: MpiJob, entry: Mapping[str, Any]) -> None:
+    def configure() -> config.RunConfig:
+        run = config.configure(
+            entry["algorithm"], name=entry["name"], **entry["options"]
+        )
+        return dataclasses.replace(run, given=tuple(entry["given"]))
+
+    prepared = _require(mpi_job, prepare_together(mpi_job, configure))
+    take_part(mpi_job, prepared, entry["out"])
 
 
 if __name__ == "__main__":

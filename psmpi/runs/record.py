@@ -22,13 +22,14 @@ The *ratio to uncompressed* is ``dense_bits_up / paper_bits_up``.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib.metadata
 import json
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi import __version__
-from psmpi.base import ConfigError
+from psmpi.base import ConfigError, PsmpiError, Vector
 
 FORMAT = 1  # of the directory; a reader refuses what is newer than itself
 MANIFEST, ROWS, SUMMARY = "manifest.json", "rows.jsonl", "summary.json"
@@ -58,11 +59,7 @@ SUMMARY_KEYS = (
     *("reached", "ranks", "dim", "data", "options", "dtype", "seed"),
 )
 
-# Modules that only start runs and show what has come of them.
-_NOT_COMPUTING = (
-    *("report", "cli.py", "start.py", "banners.py", "launcher.py", "supervisor.py"),
-    *("__init__.py", "__main__.py", "comparison.py", "jobs.py", "record.py"),
-)
+_MODEL_SHARE = 50  # times as long as writing a model took, until the next one
 
 Json: TypeAlias = dict[str, Any]
 
@@ -98,17 +95,6 @@ def versions(mpi: str | None = None) -> Json:
     return {**found, "mpi": mpi}
 
 
-def code_digest() -> str:
-    """Return a hex digest of the modules of psmpi that decide what a run computes."""
-    folder = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        name = path.relative_to(folder)
-        if name.parts[0] not in _NOT_COMPUTING:
-            digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
 def dense_bits(summary: Mapping[str, Any]) -> tuple[int, int]:
     """Return the bits that an uncompressed run of this length sends up, and down."""
     frames = summary.get("dense_frames")
@@ -122,7 +108,8 @@ def dense_bits(summary: Mapping[str, Any]) -> tuple[int, int]:
 class RunWriter:
     """Creates a run directory and fills it, row by row, then the summary.
 
-    A context manager: leaving it closes the files and writes no summary, so a run that
+    ``more`` are further keys of the manifest. The writer is a context manager: leaving
+    it closes the files and writes no summary, so a run that
     failed can be told from one that ended.
     """
 
@@ -134,6 +121,7 @@ class RunWriter:
         hosts: Sequence[str],
         digests: Mapping[str, str],
         mpi: str | None = None,
+        **more: Any,
     ) -> None:
         self.path = Path(path)
         try:
@@ -161,9 +149,11 @@ class RunWriter:
             "hosts": list(hosts),
             "machine": machine,
             "versions": versions(mpi),
+            **more,
         }
         _write(self.path / MANIFEST, manifest)
         self._rows = (self.path / ROWS).open("x", encoding="utf-8")
+        self._next_model = 0.0  # when the model may be written again, time.monotonic
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row, flushed. What is nullable may be missing; more may be there.
@@ -172,8 +162,26 @@ class RunWriter:
         """
         require_keys(row, ROW_KEYS, "a row")
         line = _strict({**dict.fromkeys(ROW_NULLABLE), **row})
-        self._rows.write(line + "\n")
-        self._rows.flush()
+        with _naming(self.path / ROWS):
+            self._rows.write(line + "\n")
+            self._rows.flush()
+
+    def keep_model(self, x: Vector) -> None:
+        """Write the model of the last row, so that an interrupted run leaves one.
+
+        A model that takes long to write is not written after every row: at most 2 % of
+        the time goes into this.
+        """
+        begin = time.monotonic()
+        if begin < self._next_model:
+            return
+        part = self.path / (MODEL + ".tmp")
+        with _naming(part):
+            with part.open("wb") as file:
+                np.save(file, x)
+            part.replace(self.path / MODEL)
+        end = time.monotonic()
+        self._next_model = end + _MODEL_SHARE * (end - begin)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, with the dense bits added, and close the directory.
@@ -188,7 +196,8 @@ class RunWriter:
 
     def save(self, name: str, array: NDArray[Any]) -> None:
         """Write an array into the directory."""
-        np.save(self.path / name, array)
+        with _naming(self.path / name):
+            np.save(self.path / name, array)
 
     def save_decisions(self, decisions: Sequence[Sequence[int]]) -> None:
         """Write what each rank decided by time, if any did."""
@@ -217,6 +226,18 @@ class RunWriter:
 
 def _strict(value: Any, indent: int | None = None) -> str:
     return json.dumps(plain(value), allow_nan=False, indent=indent)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Explain in one line why a file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise PsmpiError(
+            f"{path}: can't be written ({error.strerror or error}); the rows up "
+            "to here are kept"
+        ) from None
 
 
 def _write(path: Path, value: Any) -> None:

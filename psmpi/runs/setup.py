@@ -6,16 +6,15 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from psmpi import problems
 from psmpi.base import Algorithm, ConfigError, Plan, Problem, Wire
 from psmpi.links import compute_speed
-from psmpi.links.transport.simulation import Network
+from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.runs import config
-from psmpi.runs.record import code_digest
 
 Loader = Callable[[str, Any], problems.Dataset]
 
@@ -29,13 +28,14 @@ class PreparedRun:
     problem: Problem  # the whole one
     plan: Plan
     wire: Wire
+    own_problem: bool = False  # whether the caller made the problem
 
     def facts(self) -> dict[str, Any]:
         """Return what all ranks have to agree on, as flat plain data."""
-        given = self.run.as_dict()
-        options = given.pop("options")
+        config = self.config()
+        options = config.pop("options")
         return {
-            **given,
+            **config,
             **{f"{self.run.algorithm} {name}": v for name, v in options.items()},
             "wire": f"{self.wire}",
             **{
@@ -46,6 +46,20 @@ class PreparedRun:
             "data digest": self.problem.digest(),
         }
 
+    def config(self) -> dict[str, Any]:
+        """Return the configuration as plain data; ``data`` is None for an object.
+
+        A problem that the caller made is described by its class and sizes instead.
+        """
+        if not self.own_problem:
+            return self.run.as_dict()
+        problem = {
+            "class": f"{type(self.problem).__module__}.{type(self.problem).__name__}",
+            "dim": self.problem.dim,
+            "samples": self.problem.samples,
+        }
+        return {**self.run.as_dict(), "data": None, "problem": problem}
+
     def digest(self) -> str:
         """Return a hex digest of the facts."""
         text = json.dumps(self.facts(), sort_keys=True, default=str)
@@ -55,7 +69,6 @@ class PreparedRun:
         """Return hex digests of what a run comes from, by name."""
         return {
             "data": self.problem.digest(),
-            "code": code_digest(),
             "configuration": self.digest(),
         }
 
@@ -68,6 +81,7 @@ def prepare(
     """Load the data and check everything that can be checked without a link."""
     options = run.run_options
     algorithm = run.build()
+    own_problem = problem is not None
     if problem is None:
         problem = problems.make_problem(
             options.data,
@@ -99,7 +113,7 @@ def prepare(
     wire = algorithm.wire(plan)
     for codec in (wire.up, wire.down):
         codec.max_nbytes(plan.dim)
-    prepared = PreparedRun(run, algorithm, problem, plan, wire)
+    prepared = PreparedRun(run, algorithm, problem, plan, wire, own_problem)
     _check_l1(prepared)
     _check_targets(prepared)
     return prepared
@@ -151,15 +165,22 @@ def find_optimum(prepared: PreparedRun) -> float | None:
     return optimum
 
 
-def network(options: config.RunOptions) -> Network:
+def network(options: config.RunOptions) -> SimulatedNetwork:
     """Return the simulated network of a run."""
     rate = options.link_rate or math.inf
-    return Network(rate=rate, latency=options.link_latency, kind=options.link_sharing)
+    return SimulatedNetwork(
+        rate=rate, latency=options.link_latency, kind=options.link_sharing
+    )
 
 
 def caution(prepared: PreparedRun) -> None:
-    """Say on stderr what is allowed but likely not meant."""
-    for line in prepared.algorithm.cautions(prepared.plan):
+    """Print on stderr what is allowed but probably not intended."""
+    warn(prepared.algorithm.cautions(prepared.plan))
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Print warnings on stderr, a line each."""
+    for line in lines:
         print(f"psmpi: warning: {line}", file=sys.stderr)  # noqa: T201
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from psmpi.base import Vector
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
-from psmpi.links.worker import Worker
+from psmpi.links.worker import WorkerEnd
 from psmpi.runs.evaluation import Row
 from psmpi.runs.record import MODEL, RunWriter
 from psmpi.runs.roles import Served
@@ -56,11 +56,11 @@ def finish(
 
 
 def rank_report(
-    rank: int, transport: Transport, end: Server | Worker
+    rank: int, transport: Transport, end: ServerEnd | WorkerEnd
 ) -> dict[str, Any]:
     """Return one rank's entry of the summary; bytes are as handed to the transport."""
     meter = end.meter
-    rounds = end.round if isinstance(end, Server) else end.rounds_done
+    rounds = end.round if isinstance(end, ServerEnd) else end.rounds_done
     entry = {
         "rank": rank,
         "host": socket.gethostname(),
@@ -72,7 +72,7 @@ def rank_report(
         "cpu_seconds": meter.cpu_seconds,
         "max_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    if isinstance(end, Worker):
+    if isinstance(end, WorkerEnd):
         entry["samples"] = meter.samples
         entry["overshoot"] = meter.overshoot
         entry["behind"] = end.compute_speed.behind
@@ -114,20 +114,41 @@ def summarise(
         "unmet": [str(target) for target in evaluation.unmet()],
         "ranks": list(ranks),
         "dim": prepared.plan.dim,
-        "data": prepared.run.run_options.data,
+        "data": prepared.config()["data"],
         "options": dict(prepared.run.as_dict()["options"]),
         "dtype": prepared.run.run_options.dtype,
         "seed": prepared.run.run_options.seed,
         "clock": clock,
         "dense_frames": prepared.algorithm.frames(prepared.plan, last["round"]),
         "wire_bytes_observed": meter.wire_bytes_observed,
-        "warnings": list(prepared.algorithm.cautions(prepared.plan)),
+        "warnings": [
+            *prepared.algorithm.cautions(prepared.plan),
+            *divergence(prepared, evaluation.rows),
+        ],
         **_arrivals(served.link),
         **prepared.algorithm.record(served.state),
     }
 
 
-def _arrivals(link: Server) -> dict[str, Any]:
+def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
+    """Return a warning if the loss has risen, though it is still a finite number."""
+    first, last = rows[0], rows[-1]
+    if last["round"] == 0 or not last["loss"] > first["loss"]:
+        return []
+    advice = "lower --lr"
+    workers = prepared.plan.workers
+    if getattr(prepared.algorithm, "reduce", None) == "sum" and workers > 1:
+        advice += (
+            f": the step is along the sum over {workers} workers, which --reduce mean "
+            "divides by their number"
+        )
+    return [
+        f"{prepared.run.name}: the loss rose from {first['loss']:.4g} to "
+        f"{last['loss']:.4g} in {last['round']} rounds; {advice}"
+    ]
+
+
+def _arrivals(link: ServerEnd) -> dict[str, Any]:
     """Return how an asynchronous server was served: ages of frames, counts, bursts."""
     if not link.arrivals:
         return {}

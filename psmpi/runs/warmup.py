@@ -61,13 +61,15 @@ def load(prepared: PreparedRun) -> None:
 def kernels_of(prepared: PreparedRun) -> set[Callable[..., Any]]:
     """Return the kernels, as Python functions, that the modules of a run mention.
 
-    These are the modules of its algorithm, codecs and problem, and the modules of
-    psmpi's rooms that those import.
+    These are the modules of its algorithm, codecs and problem, and what those import of
+    psmpi's rooms or, for a plugin, of its own package.
     """
     things: list[object] = [prepared.algorithm, prepared.problem]
     things += _with_parts((prepared.wire.up, prepared.wire.down))
     modules = {cls.__module__ for thing in things for cls in type(thing).__mro__}
-    queue = [name for name in modules if name.startswith(_ROOMS)]
+    own = {type(thing).__module__.partition(".")[0] for thing in things} - {"psmpi"}
+    rooms = (*_ROOMS, *(f"{package}." for package in own))
+    queue = [name for name in modules if f"{name}.".startswith(rooms)]
     found: set[Callable[..., Any]] = set()
     seen = set(queue)
     while queue:
@@ -76,7 +78,8 @@ def kernels_of(prepared: PreparedRun) -> set[Callable[..., Any]]:
             if function is not None:
                 found.add(function)
             name = _home(value)
-            if name.startswith(_ROOMS) and name not in seen and not _is_package(name):
+            mentioned = f"{name}.".startswith(rooms) and not _is_package(name)
+            if mentioned and name not in seen:
                 seen.add(name)
                 queue.append(name)
     return found

@@ -1,4 +1,4 @@
-"""Kernels are compiled once per machine, and loaded before the clock of a run starts."""
+"""Kernels are compiled once per machine and loaded before a run's clock starts."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ RUN_ALL = """
 import sys
 from psmpi import algorithms
 from psmpi.kernels.jit import KERNELS
-from psmpi.runs import api, config, warmup
+from psmpi.runs import config, local, warmup
 
 def loaded():
     return {
@@ -35,7 +35,7 @@ for id in algorithms.ALGORITHMS:
     options = {"hidden": "5"} if id == "dist-ef-sgdm" else {}
     data = "synthetic:softmax,samples=240,features=4"
     run = config.configure(id, data=data, rounds=12, **options)
-    result = api.run_local(run)
+    result = local.run_local(run)
     late = loaded() - before
     if late:
         print(id, sorted(late))
