@@ -22,7 +22,7 @@ from psmpi.runs.roles import Served
 from psmpi.runs.setup import PreparedRun
 
 Summary = dict[str, Any]
-_NOISE = 0.1  # of the first loss: what a run may lose without being called diverging
+_NOISE = 0.1  # of the first loss: a rise that is not called divergence
 
 
 @dataclass(frozen=True)
