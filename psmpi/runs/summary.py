@@ -132,7 +132,7 @@ def summarise(
 
 
 def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
-    """Return a warning if the loss has risen by more than noise, and is still finite."""
+    """Return a warning if the loss has risen by more than noise, but is finite."""
     first, last = rows[0], rows[-1]
     if not last["loss"] - first["loss"] > _NOISE * abs(first["loss"]):
         return []
