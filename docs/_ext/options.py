@@ -27,8 +27,11 @@ def documented(cls: type) -> dict[str, str]:
     return texts
 
 
-def table(name: str, leave_out: frozenset[str] = frozenset()) -> list[str]:
-    """Return the Markdown table of one algorithm's options, or of those of ``run``."""
+def table(name: str, only: frozenset[str] = frozenset()) -> list[str]:
+    """Return the Markdown table of one algorithm's options, or of those of ``run``.
+
+    ``only`` names the fields that are wanted; without it, all are.
+    """
     if name == "run":
         cls: Any = config.RunOptions
         fields = list(dataclasses.fields(cls))
@@ -38,7 +41,7 @@ def table(name: str, leave_out: frozenset[str] = frozenset()) -> list[str]:
     texts = documented(cls)
     lines = ["| option | default | meaning |", "|---|---|---|"]
     for field in fields:
-        if field.name in leave_out:
+        if only and field.name not in only:
             continue
         default = field.default
         usual = getattr(cls, f"default_{field.name}", None)
@@ -66,13 +69,13 @@ def _said(default: Any) -> str:
 
 
 class Options(SphinxDirective):
-    """The table of one algorithm's options; ``:without:`` leaves some out."""
+    """The table of one algorithm's options; ``:only:`` names those that are wanted."""
 
     required_arguments = 1
-    option_spec = {"without": str.split}  # noqa: RUF012 - as docutils has it
+    option_spec = {"only": str.split}  # noqa: RUF012 - as docutils has it
 
     def run(self) -> list[nodes.Node]:
-        lines = table(self.arguments[0], frozenset(self.options.get("without", ())))
+        lines = table(self.arguments[0], frozenset(self.options.get("only", ())))
         holder = nodes.container()
         self.state.nested_parse(StringList(lines, "options"), 0, holder)
         return holder.children

@@ -22,6 +22,8 @@ from psmpi.runs.roles import Served
 from psmpi.runs.schema import RankReport, Row, Summary
 from psmpi.runs.setup import PreparedRun
 
+_NOISE = 0.1  # of the first loss: a rise that is not called divergence
+
 
 @dataclass(frozen=True)
 class Result:
@@ -144,9 +146,9 @@ def _phases(link: ServerEnd, ranks: Sequence[RankReport]) -> dict[str, float]:
 
 
 def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
-    """Return a warning if the loss has risen, though it is still a finite number."""
+    """Return a warning if the loss has risen by more than noise, but is finite."""
     first, last = rows[0], rows[-1]
-    if last["round"] == first["round"] or not last["loss"] > first["loss"]:
+    if not last["loss"] - first["loss"] > _NOISE * abs(first["loss"]):
         return []
     advice, workers = "lower --lr", prepared.plan.workers
     step = {"reduce": "", "lr": 0.0, **prepared.run.as_dict()["options"]}
