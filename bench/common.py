@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.runs import api, config
+from psmpi.runs import config, mpi
 from psmpi.runs.evaluation import Diverged
+from psmpi.runs.local import run_local
 from psmpi.runs.record import versions
 from psmpi.runs.summary import Result
 
@@ -90,11 +91,11 @@ def finished(
             shutil.rmtree(folder / name, ignore_errors=True)
         if local:
             for name, run in some.items():
-                api.run_local(run, out=folder / name)
+                run_local(run, out=folder / name)
         else:
-            api.run_mpi(list(some.values()), [folder / name for name in some])
+            mpi.run_mpi(list(some.values()), [folder / name for name in some])
     return {
-        name: api.read_result(folder / name) for name in planned if _done(folder / name)
+        name: mpi.read_result(folder / name) for name in planned if _done(folder / name)
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import threadpoolctl
 
 from psmpi.problems import make_problem
-from psmpi.runs import api, config
+from psmpi.runs import config, mpi
 
 WORKERS = 10
 OPTIONS = {"data": "mnist", "workers": WORKERS, "lr": 0.02, "l2": 0.01, "bits": 4}
@@ -50,7 +50,7 @@ def time_round(rounds: int) -> tuple[float, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         how = OPTIONS | {"rounds": rounds, "evaluate_every": rounds, "optimum": False}
         made = config.configure("laq", **how)
-        result = api.run_mpi([made], [Path(folder) / "run"])[0]
+        result = mpi.run_mpi([made], [Path(folder) / "run"])[0]
     first, last = result.rows[0], result.rows[-1]
     evaluation = result.summary["seconds"]["evaluate"] / len(result.rows)
     spent = last["seconds"] - first["seconds"] - evaluation

@@ -52,13 +52,13 @@ def measure(mpi_job, transport, pattern, message, count):
 
 def take_part(path):
     """Measure everything, as one rank; rank 0 writes the figures to ``path``."""
-    from psmpi.links.envelope import DATA, NBYTES, outbox, seal
+    from psmpi.links.envelope import DATA, NBYTES, new_buffer, seal
     from psmpi.links.mpi_job import MpiJob
 
     mpi_job = MpiJob()
     rows = []
     for nbytes in SIZES:
-        message = seal(outbox(nbytes), nbytes, 0, DATA, 1)
+        message = seal(new_buffer(nbytes), nbytes, 0, DATA, 1)
         for pattern in PATTERNS:
             broadcast = pattern if pattern in ("linear", "mpi") else "tree"
             limit = nbytes + NBYTES

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from psmpi.errors import PsmpiError as PsmpiError
     from psmpi.parts import memory as memory
     from psmpi.parts import topology as topology
-    from psmpi.runs.api import replay as replay
     from psmpi.runs.api import run as run
+    from psmpi.runs.replay import replay as replay
     from psmpi.runs.summary import Result as Result
 
     graphs = topology
@@ -50,7 +50,7 @@ _PUBLIC = {
     "LinkError": "psmpi.errors:LinkError",
     "PsmpiError": "psmpi.errors:PsmpiError",
     "Result": "psmpi.runs.summary:Result",
-    "replay": "psmpi.runs.api:replay",
+    "replay": "psmpi.runs.replay:replay",
     "run": "psmpi.runs.api:run",
 }
 

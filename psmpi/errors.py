@@ -18,9 +18,14 @@ EXIT_INTERRUPTED = 130  # ended by Ctrl-C (128 + SIGINT)
 
 
 class PsmpiError(Exception):
-    """A failure that psmpi explains in one line; ``exit_status`` is the command's."""
+    """A failure that psmpi explains in one line.
+
+    ``exit_status`` is the status that the command exits with; ``reported`` says that
+    the text has been printed already, by a rank of an MPI job.
+    """
 
     exit_status: ClassVar[int] = EXIT_FAILED
+    reported: ClassVar[bool] = False
 
 
 class ConfigError(PsmpiError, ValueError):
@@ -41,11 +46,20 @@ class Stopped(Exception):
     """The server has ended the run. Control flow, raised in a worker's ``pull``."""
 
 
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like ``name``; None if none is close.
+
+    ``cutoff`` is the least similarity that counts as close, between 0 and 1.
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Return ``"did you mean NEAREST?"``, or ``otherwise`` if no known name is close.
 
     >>> did_you_mean("lac", ["laq", "sgd"])
     'did you mean laq?'
     """
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else otherwise

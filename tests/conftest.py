@@ -1,4 +1,4 @@
-"""Running rank programs under mpiexec, and what a hanging one was doing."""
+"""Runs rank programs under mpiexec, and shows the stacks of ranks that hang."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from psmpi.base import ConfigError
 from psmpi.processes import mpiexec as launcher
 from psmpi.processes.supervisor import descendants
 
-# They start MPI, and end the process, when they are imported.
+# These programs start MPI, and end the process, when they are imported.
 collect_ignore = ["mpi_programs"]
 PROGRAMS = Path(__file__).parent / "mpi_programs"
 LAUNCH = (
@@ -43,7 +45,7 @@ def pytest_report_header():
 
 @dataclass
 class Ended:
-    """A job that has ended: its status, all it printed, and when."""
+    """A job that has ended: its status, its output, and the time of its end."""
 
     status: int
     output: str
@@ -55,12 +57,12 @@ class Ended:
         return self.time - float(times[-1])
 
     def pids(self) -> list[int]:
-        """Return the processes of the ranks, as they printed them."""
+        """Return the process numbers that the ranks printed."""
         return [int(pid) for pid in re.findall(r"pid (\d+)", self.output)]
 
 
 class Running:
-    """A job that has been started; ``finish`` waits for it, or explains its hanging."""
+    """A job that was started; a thread reads its output and waits for its end."""
 
     def __init__(self, line: list[str]) -> None:
         self.process = subprocess.Popen(
@@ -69,28 +71,52 @@ class Running:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            env={**os.environ, **launcher.environment(threads=1)},
+            env={
+                **os.environ,
+                **launcher.environment(threads=1),
+                "PSMPI_OVERSUBSCRIBE": "1",  # whatever the number of cores here
+            },
         )
-        self.seen = ""
+        self.output = ""
+        self._end = 0.0
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-    def wait_for(self, text: str, times: int = 1) -> None:
-        """Read the output until ``text`` has come ``times`` times."""
-        while self.seen.count(text) < times:
-            line = self.process.stdout.readline()
-            assert line, f"ended before {text!r} came:\n{self.seen}"
-            self.seen += line
+    def wait_for(self, text: str, times: int = 1, limit: float = 60) -> None:
+        """Wait until the output has ``text`` at least ``times`` times."""
+        with self._news:
+            self._news.wait_for(
+                lambda: self.output.count(text) >= times or self._end, limit
+            )
+        assert self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
 
     def finish(self, limit: float) -> Ended:
-        try:
-            output = self.process.communicate(timeout=limit)[0]
-        except subprocess.TimeoutExpired:
+        """Wait for the job's end; if it takes too long, fail with all ranks' stacks."""
+        self._reader.join(limit)
+        if self._reader.is_alive():
             below = descendants(self.process.pid)
-            _kill(below, signal.SIGABRT, only="python")  # faulthandler shows the stacks
+            _kill(below, signal.SIGABRT, only="python")  # faulthandler prints stacks
             time.sleep(1)
-            _kill([*below, self.process.pid], signal.SIGKILL)
-            output = self.process.communicate(timeout=10)[0]
-            pytest.fail(f"still running after {limit} s:\n{self.seen}{output}")
-        return Ended(self.process.returncode, self.seen + output, time.time())
+            self.kill()
+            pytest.fail(f"still running after {limit} s:\n{self.output}")
+        return Ended(self.process.returncode, self.output, self._end)
+
+    def kill(self) -> None:
+        """Kill all processes of the job."""
+        pids = [*descendants(self.process.pid), self.process.pid]
+        _kill(pids, signal.SIGKILL)
+        self._reader.join(10)
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            with self._news:
+                self.output += line
+                self._news.notify_all()
+        self.process.wait()
+        with self._news:
+            self._end = time.time()
+            self._news.notify_all()
 
 
 def _kill(pids: list[int], signum: int, only: str = "") -> None:
@@ -100,10 +126,10 @@ def _kill(pids: list[int], signum: int, only: str = "") -> None:
                 os.kill(pid, signum)
 
 
-@pytest.fixture
-def start():
-    """Start ``mpi_programs/PROGRAM`` on some ranks; whatever is left is killed."""
-    jobs = []
+@contextlib.contextmanager
+def starting() -> Iterator[Callable[..., Running]]:
+    """Yield a function that starts ``mpi_programs/PROGRAM``; kill jobs at the end."""
+    jobs: list[Running] = []
 
     def start(program: str, *args: object, ranks: int, bare: bool = False) -> Running:
         python = [str(PROGRAMS / program), *map(str, args)]
@@ -117,9 +143,22 @@ def start():
 
     yield start
     for job in jobs:
-        _kill([*descendants(job.process.pid), job.process.pid], signal.SIGKILL)
-        job.process.wait()
+        job.kill()
         job.process.stdout.close()
+
+
+@pytest.fixture
+def start():
+    """Start ``mpi_programs/PROGRAM`` on some ranks; the jobs end with the test."""
+    with starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_for_module():
+    """Start ``mpi_programs/PROGRAM`` on some ranks; the jobs end with the module."""
+    with starting() as start:
+        yield start
 
 
 @pytest.fixture

@@ -22,8 +22,13 @@ README = (ROOT / "README.md").read_text()
 def built(tmp_path_factory):
     """An sdist, and the wheel that is made from it, outside the tree."""
     folder = tmp_path_factory.mktemp("build")
-    kept = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "runs", "build")
-    shutil.copytree(ROOT, folder / "tree", ignore=kept)
+    ignored = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__")
+
+    def left_out(path, names):
+        at_top = {"runs", "build", "dist"} if Path(path) == ROOT else set()
+        return ignored(path, names) | (at_top & set(names))
+
+    shutil.copytree(ROOT, folder / "tree", ignore=left_out)
     line = [sys.executable, "-m", "build", "--outdir", str(folder), "tree"]
     subprocess.run(line, check=True, cwd=folder, capture_output=True)
     return folder

@@ -49,10 +49,10 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.codecs import Choice, Dense, Stochastic
 from psmpi.codecs.stochastic import narrowest
@@ -222,7 +222,7 @@ class AsyLpg(Algorithm):
         }
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> AsyWorkerState:
         x = problem.start(plan.seed)
         return AsyWorkerState(
@@ -233,7 +233,7 @@ class AsyLpg(Algorithm):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> AsyServerState:
         problem.without_ridge()  # workers need that: refuse others before round 0
         x = problem.start(plan.seed)
@@ -252,13 +252,13 @@ class AsyLpg(Algorithm):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: AsyWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: AsyWorkerState
     ) -> None:
         s, f = state, problem.without_ridge()  # the ridge is in h
         choice = self.wire(plan).up
         assert isinstance(choice, Choice)
         exact, coded = (link.outgoing(choice.part(i)) for i in (EXACT, CODED))
-        for k in link.rounds(s, until_told=True):
+        for k in link.rounds(s, until_stopped=True):
             frame = link.pull()
             if frame is None:  # the epoch has ended: xs, and grad f_m(xs)
                 snapshot = link.pull_shared()
@@ -277,7 +277,7 @@ class AsyLpg(Algorithm):
                 link.push(coded.encode_at(support, values, s.x.size, key=key))
 
     def _differ(
-        self, link: WorkerLink, f: Problem, frame: Frame, plan: Plan, s: AsyWorkerState
+        self, link: WorkerStar, f: Problem, frame: Frame, plan: Plan, s: AsyWorkerState
     ) -> Indices | None:
         """Set alpha at the model in ``frame``; return where it may differ from 0."""
         if not frame.size:  # x = xs
@@ -292,7 +292,7 @@ class AsyLpg(Algorithm):
         return f.difference(s.x, s.snapshot, s.difference, batch)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: AsyServerState
+        self, link: ServerStar, plan: Plan, state: AsyServerState
     ) -> Iterator[Iterate]:
         s, eta = state, schedules.schedule(self.lr, self.lr_schedule, plan.rounds)
         choice = self.wire(plan).down
@@ -332,7 +332,7 @@ class AsyLpg(Algorithm):
         return 2 / (epoch + 2) if self.accelerated else 1.0
 
     def _begin_epoch(
-        self, link: ServerLink, plan: Plan, s: AsyServerState, exact: Codec
+        self, link: ServerStar, plan: Plan, s: AsyServerState, exact: Codec
     ) -> None:
         s.epoch += 1
         s.left = s.length
@@ -383,7 +383,7 @@ class AsyLpg(Algorithm):
         budget = self.theta(s.epoch) * (self.mu or DEFAULT_MU) * distance
         return narrowest(sent, budget, LEAST, self.max_bits) or floats
 
-    def row(self, link: ServerLink, state: AsyServerState) -> Mapping[str, Any]:
+    def row(self, link: ServerStar, state: AsyServerState) -> Mapping[str, Any]:
         """Return with which precision this iterate is sent, if it is.
 
         ``model_bits``; ``model_error``, its variance E||Q_x(x) - x||^2; and

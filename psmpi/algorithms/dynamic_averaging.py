@@ -18,7 +18,7 @@ A worker that has not sent its model in this round is asked for it by None.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -29,14 +29,15 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts.memory import expected
 from psmpi.parts.options import Addressed
+from psmpi.parts.presets import preset
 
 _KEEP: Frame = np.empty(0, np.uint8)
 
@@ -67,7 +68,7 @@ class AveragingServerState:
     round: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(reduce="sum")
 class DynamicAveraging(Addressed):
     """Dynamic averaging: local steps, models averaged only when they have drifted.
 
@@ -84,7 +85,6 @@ class DynamicAveraging(Addressed):
     local_steps: int = 10
     delta: float = 0.1
     batch: int | None = 50
-    reduce: str = field(default="sum", init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,13 +99,13 @@ class DynamicAveraging(Addressed):
         return self.local_steps
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> AveragingWorkerState:
         x = problem.start(plan.seed)
         return AveragingWorkerState(x, x.copy(), np.zeros_like(x))
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> AveragingServerState:
         x = problem.start(plan.seed)
         models = [x.copy() for _ in range(plan.workers)]
@@ -113,7 +113,7 @@ class DynamicAveraging(Addressed):
 
     def worker(
         self,
-        link: WorkerLink,
+        link: WorkerStar,
         problem: Problem,
         plan: Plan,
         state: AveragingWorkerState,
@@ -132,7 +132,7 @@ class DynamicAveraging(Addressed):
             self._close_round(link, s, violated)
 
     def _close_round(
-        self, link: WorkerLink, s: AveragingWorkerState, sent: bool
+        self, link: WorkerStar, s: AveragingWorkerState, sent: bool
     ) -> None:
         frame = link.pull()
         if frame is None and not sent:
@@ -147,7 +147,7 @@ class DynamicAveraging(Addressed):
             s.reference[:] = s.x
 
     def server(
-        self, link: ServerLink, plan: Plan, state: AveragingServerState
+        self, link: ServerStar, plan: Plan, state: AveragingServerState
     ) -> Iterator[Iterate]:
         s = state
         for k in link.rounds(s):
@@ -166,7 +166,7 @@ class DynamicAveraging(Addressed):
             self._balance(s)
             self._send_average(link, s)
 
-    def _send_average(self, link: ServerLink, s: AveragingServerState) -> None:
+    def _send_average(self, link: ServerStar, s: AveragingServerState) -> None:
         everybody = len(s.balanced) == len(s.models)
         for m in range(len(s.models)):
             if m not in s.balanced:
@@ -177,7 +177,7 @@ class DynamicAveraging(Addressed):
             link.send(m, link.down.encode(s.models[m]))
 
     def _take(
-        self, link: ServerLink, s: AveragingServerState, m: int, frame: Frame | None
+        self, link: ServerStar, s: AveragingServerState, m: int, frame: Frame | None
     ) -> None:
         link.up.decode(expected(frame), s.x.size, s.models[m])
         s.balanced.append(m)

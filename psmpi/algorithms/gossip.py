@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,6 +46,7 @@ from psmpi.base import (
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts import topology
 from psmpi.parts.options import planned_codec
+from psmpi.parts.presets import preset
 from psmpi.parts.topology import Graph
 
 
@@ -209,7 +210,7 @@ class Gossip(Algorithm):
         return {"weights.npy": self.network(plan)[1]}
 
     def row(self, link: ServerLink, state: GossipServerState) -> Mapping[str, Any]:
-        return link.observed()
+        return link.peers.observed()
 
     def record(self, state: GossipServerState) -> Mapping[str, Any]:
         found = {} if state.deadline is None else {"deadline": state.deadline}
@@ -239,7 +240,7 @@ class Gossip(Algorithm):
         s, i = state, link.worker
         W = self.network(plan)[1][i]
         alpha, eps = self.steps(plan.rounds)
-        for k in link.rounds(s, until_told=self.free):
+        for k in link.rounds(s, until_stopped=self.free):
             # g_i = gradient of f_i at x_i over S_i
             self.take_gradient(link, problem, plan, s)
             # (1 - eps + eps w_ii) x_i - alpha eps g_i
@@ -264,7 +265,7 @@ class Gossip(Algorithm):
         key: int,
     ) -> None:
         """Send z_i; add every neighbour's z_j of this round with its weight."""
-        for j, z in link.exchange(link.up.encode(s.x, key=key)):
+        for j, z in link.peers.exchange(link.up.encode(s.x, key=key)):
             link.up.decode_add(z, s.next, weights[j])
 
     def server(
@@ -273,18 +274,14 @@ class Gossip(Algorithm):
         for k in link.rounds(state):
             yield Iterate(k, state.x)
             if self.relay:
-                link.relay()
+                link.peers.relay()
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(mixing=1.0, rule="constant", codec=None, bits=None)
 class Dsgd(Gossip):
     """DSGD: exact models, mixed with weight 1, batches of one size."""
 
     id: ClassVar[str] = "dsgd"
-    mixing: float = field(default=1.0, init=False)
-    rule: str = field(default="constant", init=False)
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,12 +291,11 @@ class DPsgd(Dsgd):
     id: ClassVar[str] = "d-psgd"
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(relay=False)
 class AsyncDsgd(Dsgd):
     """Asynchronous DSGD: everybody uses what its neighbours have sent last."""
 
     id: ClassVar[str] = "async-dsgd"
-    relay: bool = field(default=False, init=False)
     free: ClassVar[bool] = True
 
     def timed(self) -> bool:
@@ -313,11 +309,11 @@ class AsyncDsgd(Dsgd):
         key: int,
     ) -> None:
         """Add what is known of every neighbour with its weight; post the new model."""
-        for j, z in link.latest():
+        for j, z in link.peers.latest():
             link.up.decode(z, s.x.size, s.heard[j])
         for j, z_j in s.heard.items():
             add_scaled(s.next, z_j, weights[j])
-        link.post(link.up.encode(s.next, key=key))
+        link.peers.post(link.up.encode(s.next, key=key))
 
 
 @cache

@@ -18,17 +18,18 @@ which starts from gradients of ones and asks nobody for D rounds, all are asked 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
+from psmpi.base import Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
-from psmpi.parts.memory import Direct, Innovation, expected
+from psmpi.parts.memory import Direct, Innovation, Overwrite, expected
 from psmpi.parts.options import Addressed, ServerState, WorkerState
+from psmpi.parts.presets import preset
 from psmpi.parts.triggers import Window, ratio
 
 
@@ -42,7 +43,7 @@ class LagPsServerState(ServerState):
     previous: Vector
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(batch=None)
 class LagPs(Addressed):
     """LAG-PS: the server asks only workers whose gradient has changed, as floats.
 
@@ -58,25 +59,24 @@ class LagPs(Addressed):
     id: ClassVar[str] = "lag-ps"
     lazy_window: int = 10
     lazy_weight: float = 0.8
-    batch: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         Window(self.lazy_window, self.lazy_weight)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> WorkerState:
         x = problem.start(plan.seed)
         return WorkerState(
             x=x,
             gradient=np.zeros_like(x),
             up=Innovation(link.up, np.zeros_like(x)),
-            down=Direct(link.down),
+            down=Overwrite(link.down),
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> LagPsServerState:
         x = problem.start(plan.seed)
         return LagPsServerState(
@@ -95,7 +95,7 @@ class LagPs(Addressed):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: WorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: WorkerState
     ) -> None:
         s = state
         for _ in link.rounds(s):
@@ -107,7 +107,7 @@ class LagPs(Addressed):
             link.push(frame)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: LagPsServerState
+        self, link: ServerStar, plan: Plan, state: LagPsServerState
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):

@@ -15,9 +15,9 @@ minibatches, and random selection is LAQ that skips by a coin instead of the inn
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,15 +27,16 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts import triggers
 from psmpi.parts.memory import Innovation
 from psmpi.parts.options import Descent, FixedCodec, ServerState, WorkerState
+from psmpi.parts.presets import preset
 from psmpi.parts.triggers import LazyTrigger, Trigger, Window
 
 
@@ -63,20 +64,20 @@ class Qgd(Descent):
         return Trigger()
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> LaqWorkerState:
         x = problem.start(plan.seed)
         return LaqWorkerState(
             x=x,
             gradient=np.zeros_like(x),
             up=Innovation(link.up, np.zeros_like(x)),
-            down=self.down_memory(link.down, x, plan),
+            down=self.down_receiver(link.down, plan),
             trigger=self.trigger(plan),
             previous=x.copy(),
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: LaqWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: LaqWorkerState
     ) -> None:
         s, m, alpha = state, link.worker, self.alpha(plan)
         for k in link.rounds(s):
@@ -101,7 +102,7 @@ class Qgd(Descent):
                 link.push(None)
 
     def server(
-        self, link: ServerLink, plan: Plan, state: ServerState
+        self, link: ServerStar, plan: Plan, state: ServerState
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
@@ -156,6 +157,11 @@ class Laq(Qgd):
         weight = 3.0 if quantiser else 0.0
         return self._lazy(plan.workers, weight)
 
+    def effective(self, plan: Plan) -> Mapping[str, Any]:
+        trigger = self.trigger(plan)
+        assert isinstance(trigger, LazyTrigger)
+        return {"error_weight": trigger.error_weight}
+
     def _lazy(self, workers: int, error_weight: float) -> LazyTrigger:
         return LazyTrigger(
             window=Window(self.lazy_window, self.lazy_weight),
@@ -168,7 +174,7 @@ class Laq(Qgd):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(error_weight=0.0)
 class LagWk(FixedCodec, Laq):
     """LAG-WK: lazily aggregated floats (Chen, Giannakis, Sun, Yin, NeurIPS 2018).
 
@@ -177,7 +183,6 @@ class LagWk(FixedCodec, Laq):
 
     id: ClassVar[str] = "lag-wk"
     default_codec: ClassVar[str] = "dense"
-    error_weight: float | None = field(default=0.0, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)

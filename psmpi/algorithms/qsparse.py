@@ -27,7 +27,7 @@ SGD, TopK-SGD or MEM-SGD (Stich, Cordonnier, Jaggi, NeurIPS 2018), EF-signSGD
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -38,16 +38,23 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.kernels.vector import add_scaled, local_step
-from psmpi.parts.downlink import Downlink, Replicated, add_up, require_contraction
+from psmpi.parts.downlink import (
+    DownlinkReceiver,
+    DownlinkSender,
+    Replicated,
+    add_up,
+    require_contraction,
+)
 from psmpi.parts.memory import ErrorFeedback
 from psmpi.parts.momentum import Nesterov
 from psmpi.parts.options import FixedCodec
+from psmpi.parts.presets import preset
 from psmpi.parts.schedules import SyncTimes
 
 
@@ -60,7 +67,7 @@ class LocalWorkerState:
     gradient: Vector
     momentum: Nesterov
     up: ErrorFeedback
-    down: Downlink
+    down: DownlinkReceiver
     times: SyncTimes
     round: int = 0
 
@@ -71,12 +78,12 @@ class LocalServerState:
 
     x: Vector
     sum: Vector
-    down: Downlink
+    down: DownlinkSender
     times: list[SyncTimes]
     round: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(reduce="mean")
 class QsparseLocalSgd(Replicated):
     """Qsparse-local-SGD: H local steps, then the compressed net progress.
 
@@ -94,7 +101,6 @@ class QsparseLocalSgd(Replicated):
     batch: int | None = 8
     local_steps: int = 8
     schedule: str = "sync"
-    reduce: str = field(default="mean", init=False)
     default_codec: ClassVar[str] = "signtopk"
     default_downlink: ClassVar[str] = "update"
 
@@ -139,10 +145,10 @@ class QsparseLocalSgd(Replicated):
         return SyncTimes(self.local_steps, own)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> LocalWorkerState:
         x = problem.start(plan.seed)
-        down = self.down(link.down, x, plan)
+        down = self.down_end(link.down, plan)
         return LocalWorkerState(
             x=x,
             reference=None if down.overwrites else x.copy(),
@@ -154,18 +160,18 @@ class QsparseLocalSgd(Replicated):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> LocalServerState:
         x = problem.start(plan.seed)
         return LocalServerState(
             x=x,
             sum=np.zeros_like(x),
-            down=self.down(link.down, x, plan),
+            down=self.down_sender(link.down, x, plan),
             times=[self.times(plan, r) for r in range(plan.workers)],
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: LocalWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: LocalWorkerState
     ) -> None:
         s, r, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
@@ -182,7 +188,7 @@ class QsparseLocalSgd(Replicated):
                     link.push(s.up.flush(random.key(plan.seed, "up", r, t)))
                     self._receive(link, s)
 
-    def _receive(self, link: WorkerLink, s: LocalWorkerState) -> None:
+    def _receive(self, link: WorkerStar, s: LocalWorkerState) -> None:
         # x_ref = xhat = x
         if s.reference is None:
             s.down.receive(link, s.x, 1 / link.workers)
@@ -191,7 +197,7 @@ class QsparseLocalSgd(Replicated):
             s.x[:] = s.reference
 
     def server(
-        self, link: ServerLink, plan: Plan, state: LocalServerState
+        self, link: ServerStar, plan: Plan, state: LocalServerState
     ) -> Iterator[Iterate]:
         s, R = state, plan.workers
         for k in link.rounds(s):
@@ -207,12 +213,9 @@ class QsparseLocalSgd(Replicated):
                 s.down.step(link, s.x, s.sum, 1 / R, key=key, to=to)
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(local_steps=1, schedule="sync")
 class OneStep(QsparseLocalSgd):
     """Qsparse-local-SGD without local steps."""
-
-    local_steps: int = field(default=1, init=False)
-    schedule: str = field(default="sync", init=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,10 +107,10 @@ class QuanTimedDsgd(QDsgd):
         fastest = math.inf
         for trial in range(_TRIALS):
             key = random.key(plan.seed, "trial", link.worker, trial)
-            begun = link.now()
+            begun = link.clock.now()
             problem.grad(s.x, s.gradient, problem.batch(key, size))
-            fastest = min(fastest, link.now() - begun)
-        return link.agree(size / max(fastest, 1e-9))
+            fastest = min(fastest, link.clock.now() - begun)
+        return link.clock.agree(size / max(fastest, 1e-9))
 
     def take_gradient(
         self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorkerState
@@ -120,7 +120,7 @@ class QuanTimedDsgd(QDsgd):
         order = problem.batch(key, problem.samples)
         s.gradient[:] = 0
         done = 0
-        for size in link.until(s.deadline, order.size, self.micro_batch):
+        for size in link.clock.until(s.deadline, order.size, self.micro_batch):
             problem.grad(s.x, s.part, order[done : done + size])
             # g_i = (1 / |S_i|) sum over S_i: a running mean
             done += size
@@ -131,7 +131,7 @@ class QuanTimedDsgd(QDsgd):
         self, link: ServerLink, plan: Plan, state: GossipServerState
     ) -> Iterator[Iterate]:
         if plan.mean_speed is None:
-            mean, top = link.agree()
+            mean, top = link.clock.agree()
             state.deadline = self._given(mean)
             try:
                 self._require_samples(self._given(mean), top)

@@ -17,17 +17,18 @@ Khirirat, Feyzmahdavian, Johansson (2018) quantise full gradients.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from psmpi import random
-from psmpi.base import Codec, Iterate, Plan, Problem, ServerLink, Vector, WorkerLink
-from psmpi.parts.downlink import Downlink, Replicated, add_up
+from psmpi.base import Codec, Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
+from psmpi.parts.downlink import DownlinkReceiver, DownlinkSender, Replicated, add_up
 from psmpi.parts.memory import Direct, Memory
 from psmpi.parts.momentum import Nesterov, WeightDecay
 from psmpi.parts.options import FixedCodec
+from psmpi.parts.presets import preset
 
 
 @dataclass(kw_only=True)
@@ -39,7 +40,7 @@ class SgdWorkerState:
     momentum: Nesterov
     decay: WeightDecay
     up: Memory
-    down: Downlink
+    down: DownlinkReceiver
     round: int = 0
 
 
@@ -50,7 +51,7 @@ class SgdServerState:
     x: Vector
     sum: Vector
     decay: WeightDecay
-    down: Downlink
+    down: DownlinkSender
     round: int = 0
 
 
@@ -70,10 +71,10 @@ class Sgd(Replicated):
         return Direct(codec)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> SgdWorkerState:
         x = problem.start(plan.seed)
-        down = self.down(link.down, x, plan)
+        down = self.down_end(link.down, plan)
         # A model that comes down has the server's decay in it.
         rate = self.weight_decay if down.updates else 0.0
         return SgdWorkerState(
@@ -86,18 +87,18 @@ class Sgd(Replicated):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> SgdServerState:
         x = problem.start(plan.seed)
         return SgdServerState(
             x=x,
             sum=np.zeros_like(x),
             decay=WeightDecay(x, self.weight_decay, self.momentum),
-            down=self.down(link.down, x, plan),
+            down=self.down_sender(link.down, x, plan),
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: SgdWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: SgdWorkerState
     ) -> None:
         s, m, eta, alpha = state, link.worker, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
@@ -114,7 +115,7 @@ class Sgd(Replicated):
             s.down.receive(link, s.x, alpha(k))
 
     def server(
-        self, link: ServerLink, plan: Plan, state: SgdServerState
+        self, link: ServerStar, plan: Plan, state: SgdServerState
     ) -> Iterator[Iterate]:
         s, eta, alpha = state, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
@@ -127,12 +128,11 @@ class Sgd(Replicated):
             s.down.step(link, s.x, s.sum, alpha(k), key=key, eta=eta(k))
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(batch=None)
 class Gd(FixedCodec, Sgd):
     """GD: every worker uploads its full gradient every round, as floats."""
 
     id: ClassVar[str] = "gd"
-    batch: int | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ class Ssgd(Sgd):
     default_codec: ClassVar[str] = "bernoulli"
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(codec=None, scaled=None, bits=None, k=None)
 class TernGrad(Sgd):
     """TernGrad: uploads of three values, a scale for each tensor.
 
@@ -171,10 +171,6 @@ class TernGrad(Sgd):
 
     id: ClassVar[str] = "terngrad"
     clip: float = 2.5
-    codec: str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "ternary"
     default_blocks: ClassVar[str] = "layers"
 
@@ -182,7 +178,7 @@ class TernGrad(Sgd):
         return super().codec_options() | {"clip": self.clip}
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(batch=None)
 class CompressedGd(Sgd):
     """Compressed GD (Khirirat et al. 2018): full gradients, unbiased quantisation.
 
@@ -190,5 +186,4 @@ class CompressedGd(Sgd):
     """
 
     id: ClassVar[str] = "compressed-gd"
-    batch: int | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "stochastic"

@@ -16,7 +16,7 @@ packed planes, 64 entries at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -26,16 +26,17 @@ from psmpi.base import (
     Iterate,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
-    WorkerLink,
+    WorkerStar,
 )
 from psmpi.codecs.plane import Majority, Plane
 from psmpi.parts.downlink import Replicated
 from psmpi.parts.memory import expected
 from psmpi.parts.momentum import MovingAverage, WeightDecay
 from psmpi.parts.options import FixedCodec
+from psmpi.parts.presets import preset
 
 
 @dataclass(kw_only=True)
@@ -59,18 +60,13 @@ class VotingServerState:
     round: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(momentum=0.0, reduce="mean", downlink=None, down_codec=None, bits_down=None)
 class SignSgd(FixedCodec, Replicated):
     """signSGD: signs of minibatch gradients up, their majority down."""
 
     id: ClassVar[str] = "signsgd"
     lr: float = 0.001
     batch: int | None = 50
-    momentum: float = field(default=0.0, init=False)
-    reduce: str = field(default="mean", init=False)
-    downlink: str | None = field(default=None, init=False)
-    down_codec: str | None = field(default=None, init=False)
-    bits_down: int | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "plane"
 
     def wire(self, plan: Plan) -> Wire:
@@ -78,7 +74,7 @@ class SignSgd(FixedCodec, Replicated):
         return Wire(plane, plane, replicated=True)
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> VotingWorkerState:
         x = problem.start(plan.seed)
         return VotingWorkerState(
@@ -89,7 +85,7 @@ class SignSgd(FixedCodec, Replicated):
         )
 
     def server_state(
-        self, link: ServerLink, problem: Problem, plan: Plan
+        self, link: ServerStar, problem: Problem, plan: Plan
     ) -> VotingServerState:
         x = problem.start(plan.seed)
         return VotingServerState(
@@ -99,7 +95,7 @@ class SignSgd(FixedCodec, Replicated):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: VotingWorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: VotingWorkerState
     ) -> None:
         s, m, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
@@ -111,7 +107,7 @@ class SignSgd(FixedCodec, Replicated):
             link.down.decode_add(expected(link.pull()), s.x, -eta(k))
 
     def server(
-        self, link: ServerLink, plan: Plan, state: VotingServerState
+        self, link: ServerStar, plan: Plan, state: VotingServerState
     ) -> Iterator[Iterate]:
         s, eta = state, self.eta(plan)
         for k in link.rounds(s):

@@ -9,7 +9,16 @@ checksum) is the link's own envelope.
 from psmpi.base.algorithm import Algorithm
 from psmpi.base.arrays import Frame, Indices, Vector
 from psmpi.base.codec import Codec
-from psmpi.base.links import ServerLink, WorkerLink
+from psmpi.base.links import (
+    ServerClock,
+    ServerLink,
+    ServerPeers,
+    ServerStar,
+    WorkerClock,
+    WorkerLink,
+    WorkerPeers,
+    WorkerStar,
+)
 from psmpi.base.plan import Iterate, Plan, Wire
 from psmpi.base.problem import Problem
 from psmpi.errors import ConfigError, FrameError, LinkError, PsmpiError, Stopped
@@ -26,9 +35,15 @@ __all__ = [
     "Plan",
     "Problem",
     "PsmpiError",
+    "ServerClock",
     "ServerLink",
+    "ServerPeers",
+    "ServerStar",
     "Stopped",
     "Vector",
     "Wire",
+    "WorkerClock",
     "WorkerLink",
+    "WorkerPeers",
+    "WorkerStar",
 ]

@@ -25,6 +25,9 @@ class Algorithm(abc.ABC):
     """
 
     id: ClassVar[str]
+    #: Version of what the algorithm computes: raised when its arithmetic, the order of
+    #: its messages or its use of random keys changes. Replay refuses older versions.
+    version: ClassVar[int] = 1
     proximal: ClassVar[bool] = False
 
     def timed(self) -> bool:
@@ -38,6 +41,13 @@ class Algorithm(abc.ABC):
     def cautions(self, plan: Plan) -> Sequence[str]:
         """Return what is allowed but likely not meant, a line each."""
         return ()
+
+    def effective(self, plan: Plan) -> Mapping[str, Any]:
+        """Return settings that depend on what else was given, by their options' names.
+
+        For options that are None by default, as plain data, besides the codecs.
+        """
+        return {}
 
     def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
         """Return how many frames its uncompressed counterpart sends up, and down."""

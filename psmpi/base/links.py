@@ -1,92 +1,79 @@
-"""What the two ends of a link promise."""
+"""The link protocols: how the two roles of an algorithm exchange frames.
+
+Each role has three narrow protocols. The *star* is the parameter server's own pattern:
+workers push frames to the server and pull messages from it. *Peers* are for
+decentralised algorithms, whose workers exchange frames with each other. The *clock* is
+for algorithms with deadlines. ``WorkerLink`` and ``ServerLink`` are the complete ends:
+a star with ``peers`` and ``clock``.
+
+An algorithm annotates the narrowest protocol that it needs, so that a caller's own loop
+has to implement only that: most algorithms need nothing but the star.
+
+A received frame is lent: it is valid until the next call on the same link.
+"""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from psmpi.base.arrays import Frame
 from psmpi.base.codec import Codec
 
 
-class WorkerLink(abc.ABC):
-    """A worker's end. A received frame is lent: valid until the next call here."""
+class WorkerStar(Protocol):
+    """A worker's connection to the server.
 
-    worker: int  # 0 .. workers - 1
+    Frames for ``push`` are encoded by ``up``, or by a codec from ``outgoing``; frames
+    from ``pull`` are decoded by ``down``. A link may return wrappers of the wire's
+    codecs here, for example to measure their time.
+    """
+
+    worker: int  # number of this worker, 0 .. workers - 1
     workers: int
-    up: Codec  # the wire's codecs, with their time booked as encode and decode
+    up: Codec
     down: Codec
 
     @abc.abstractmethod
     def outgoing(self, codec: Codec) -> Codec:
-        """Return a codec whose frames are to be sent, with its time booked."""
+        """Return ``codec`` as this link uses it for frames that will be pushed.
+
+        For algorithms that choose among several codecs, beside ``up``.
+        """
 
     @abc.abstractmethod
-    def rounds(self, state: Any, *, until_told: bool = False) -> Iterator[int]:
-        """Yield round numbers from ``state.round`` on, until the plan's last.
+    def rounds(self, state: Any, *, until_stopped: bool = False) -> Iterator[int]:
+        """Yield round numbers up to the plan's last; increments ``state.round``.
 
-        Then waits for the end of the run, and raises ``Stopped``. ``until_told``: goes
-        on for ever, where only the server knows how often it will hear this worker.
+        The first number is the initial ``state.round``. After the last round it waits
+        for the server's STOP and raises ``Stopped``. With ``until_stopped`` there is no
+        last round: for algorithms in which the server alone decides how many messages
+        it exchanges with a worker.
         """
 
     @abc.abstractmethod
     def pull(self) -> Frame | None:
-        """Wait for the server's next message; None if it came without a frame.
+        """Wait for the server's next message; return its frame, None without one.
 
         Raises ``Stopped`` when the server has ended the run.
         """
 
     @abc.abstractmethod
     def pull_shared(self) -> Frame | None:
-        """The same for the server's next broadcast."""
+        """Wait for the server's next broadcast; otherwise the same as ``pull``."""
 
     @abc.abstractmethod
     def push(self, frame: Frame | None) -> None:
-        """Send a frame, or None to say that there is none this round (a skip)."""
-
-    @abc.abstractmethod
-    def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
-        """Send a frame to all peers; yield each peer and its frame, in peers' order.
-
-        All of them belong to this round. Take them all.
-        """
-
-    @abc.abstractmethod
-    def post(self, frame: Frame) -> None:
-        """Send a frame to all peers without waiting for any.
-
-        A peer that has not taken the one before gets only the newest, when it can.
-        """
-
-    @abc.abstractmethod
-    def latest(self) -> Iterator[tuple[int, Frame]]:
-        """Yield what has been posted since the last call, each with its peer.
-
-        The frames of a peer come in order, so that its last one is its newest.
-        """
-
-    @abc.abstractmethod
-    def until(self, deadline: float, samples: int, batch: int) -> Iterator[int]:
-        """Yield sizes of batches to be processed, until ``deadline`` seconds are over.
-
-        ``batch`` at a time and ``samples`` in all at most; where speeds are simulated,
-        at once all that this worker can do. Judged by its quickest sample so far, no
-        batch is larger than what is left of the time; ends at the deadline, or after
-        the batch that passed it, which is counted as overshoot.
-        """
-
-    @abc.abstractmethod
-    def now(self) -> float:
-        """Return seconds on this worker's clock, which may be a simulated one."""
-
-    @abc.abstractmethod
-    def agree(self, number: float) -> tuple[float, float]:
-        """Tell the server a number; return the mean and the largest of all workers'."""
+        """Send a frame to the server; None says that this round has none (a skip)."""
 
 
-class ServerLink(abc.ABC):
-    """The server's end. Received frames are lent: valid until the next call here."""
+class ServerStar(Protocol):
+    """The server's connections to all workers.
+
+    Frames for ``bcast`` and ``send`` are encoded by ``down``, or by a codec from
+    ``outgoing``; frames from ``gather`` and ``recv`` are decoded by ``up``.
+    """
 
     workers: int
     up: Codec
@@ -94,15 +81,15 @@ class ServerLink(abc.ABC):
 
     @abc.abstractmethod
     def outgoing(self, codec: Codec) -> Codec:
-        """Return a codec whose frames are to be sent, with its time booked."""
+        """Return ``codec`` as this link uses it for frames that will be sent."""
 
     @abc.abstractmethod
     def rounds(self, state: Any) -> Iterator[int]:
-        """Yield round numbers from ``state.round`` on, until the plan's last."""
+        """Yield round numbers up to the plan's last; increments ``state.round``."""
 
     @abc.abstractmethod
     def bcast(self, frame: Frame | None) -> None:
-        """Send one message to all workers, along the tree."""
+        """Send one message to all workers, along the broadcast tree."""
 
     @abc.abstractmethod
     def send(self, worker: int, frame: Frame | None) -> None:
@@ -110,32 +97,104 @@ class ServerLink(abc.ABC):
 
     @abc.abstractmethod
     def gather(self, workers: Sequence[int] | None = None) -> Iterator[Frame | None]:
-        """Yield the next message of each of ``workers`` (default all), in that order.
+        """Yield the next message of each of ``workers`` (default: all), in that order.
 
-        None stands for a skip. The order of arrival does not show: each is yielded as
-        soon as it is there, after those before it. Take them all.
+        None stands for a skip. The order of the results does not depend on the order
+        of arrival. The caller must exhaust the iterator.
         """
 
     @abc.abstractmethod
     def recv(self, workers: Sequence[int] | None = None) -> tuple[int, Frame | None]:
-        """Return the next message of any of ``workers`` (default all), and whose it is.
+        """Return the next message of any of ``workers`` (default: all), and its sender.
 
-        Nobody is served twice while another waits. How many rounds lie between what the
-        worker answers and this round goes into the histogram of staleness.
+        No worker is served twice while another one waits. The message's staleness (the
+        rounds between the message that the worker answers and now) is counted.
         """
 
     @abc.abstractmethod
     def discard(self, worker: int) -> None:
-        """Wait for a worker's next message, and count it as too late to be used."""
+        """Wait for a worker's next message and drop it; it is counted as late."""
+
+
+class WorkerPeers(Protocol):
+    """A worker's connections to its peers, the neighbours of the wire's graph."""
+
+    @abc.abstractmethod
+    def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
+        """Send a frame to all peers; yield each peer's number and frame, ascending.
+
+        All frames belong to this round. The caller must exhaust the iterator.
+        """
+
+    @abc.abstractmethod
+    def post(self, frame: Frame) -> None:
+        """Send a frame to all peers without waiting for any of them.
+
+        While a peer has not received the frame before, later frames replace each
+        other, and only the newest is sent.
+        """
+
+    @abc.abstractmethod
+    def latest(self) -> Iterator[tuple[int, Frame]]:
+        """Yield the frames that have arrived since the last call, with their senders.
+
+        The frames of one peer are in the order of sending: its last is its newest.
+        """
+
+
+class ServerPeers(Protocol):
+    """What the server does where workers exchange frames with each other."""
 
     @abc.abstractmethod
     def relay(self) -> None:
-        """Pass every worker's frame of this round on to its peers."""
+        """Forward every worker's frame of this round to the worker's peers."""
 
     @abc.abstractmethod
     def observed(self) -> Mapping[str, float]:
-        """Return what workers' last reports say of their models and their time."""
+        """Return statistics over the models that workers reported last."""
+
+
+class WorkerClock(Protocol):
+    """A worker's clock, which may be simulated, and deadlines on it."""
+
+    @abc.abstractmethod
+    def now(self) -> float:
+        """Return the seconds on this worker's clock."""
+
+    @abc.abstractmethod
+    def until(self, deadline: float, samples: int, batch: int) -> Iterator[int]:
+        """Yield sizes of batches to process until ``deadline`` seconds have passed.
+
+        Batches have up to ``batch`` samples, and all of them together up to
+        ``samples``. Where speeds are simulated there is one batch, of all samples that
+        this worker can process in the time. Otherwise a batch is not larger than what
+        the remaining time allows, estimated from the quickest sample so far. The
+        iterator ends at the deadline, or after the batch that exceeds it; the excess is
+        counted as overshoot.
+        """
+
+    @abc.abstractmethod
+    def agree(self, number: float) -> tuple[float, float]:
+        """Send a number to the server; return the mean and maximum over all workers."""
+
+
+class ServerClock(Protocol):
+    """The server's part in what workers agree on about their clocks."""
 
     @abc.abstractmethod
     def agree(self) -> tuple[float, float]:
-        """Hear a number of every worker; return their mean and the largest, as told."""
+        """Receive a number of every worker; return mean and maximum, which all get."""
+
+
+class WorkerLink(WorkerStar, Protocol):
+    """A worker's complete end of a link."""
+
+    peers: WorkerPeers
+    clock: WorkerClock
+
+
+class ServerLink(ServerStar, Protocol):
+    """The server's complete end of a link."""
+
+    peers: ServerPeers
+    clock: ServerClock

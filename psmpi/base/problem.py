@@ -1,4 +1,4 @@
-"""What a problem promises."""
+"""The interface of problems: objectives with gradients, split over workers."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ class Problem(abc.ABC):
     """One worker's share f_m of the objective f(x) = (1/M) sum_m f_m(x).
 
     The unsharded problem (M = 1) is f itself. ``shard`` scales f_m so that this mean is
-    the same f for every M and every way to split the data, also into unequal parts.
+    the same f for every M and for every partition of the data, also into unequal parts.
     Algorithms that step along the *sum* over workers, as LAQ does, say so themselves.
 
-    With ``l1`` above 0, f and every f_m include l1 ||x||_1: it is in all losses, but in
-    no gradient, as it has none. That is what an algorithm's proximal step is for.
+    With ``l1`` above 0, f and every f_m include l1 ||x||_1: losses include this term,
+    gradients do not, because it is not differentiable. An algorithm treats it by a
+    proximal step.
     """
 
     dim: int
     bounds: tuple[int, ...]  # tensor i is x[bounds[i]:bounds[i + 1]]
-    samples: int  # samples of this shard; 0 where the problem has none
-    l1: float = 0.0
-    l2: float = 0.0  # of the ridge (l2 / 2) ||x||^2, where the problem has one
+    samples: int  # number of samples of this shard; 0 for a problem without samples
+    l1: float = 0.0  # factor of ||x||_1
+    l2: float = 0.0  # factor of the ridge (l2 / 2) ||x||^2
     _second: Vector | None = None  # scratch of ``difference``
 
     @abc.abstractmethod
     def start(self, seed: int) -> Vector:
-        """Return the initial point of this seed, shape (dim,); equal on all ranks."""
+        """Return the initial point, shape (dim,): the same on all ranks for a seed."""
 
     @abc.abstractmethod
     def loss(self, x: Vector) -> float:
@@ -38,9 +39,9 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
-        """Write the gradient at ``x`` into ``out`` and return the loss it belongs to.
+        """Write the gradient at ``x`` into ``out``; return the loss it belongs to.
 
-        ``batch`` holds indices into the shard's samples; None takes them all.
+        ``batch`` holds indices into the shard's samples; None stands for all samples.
         """
 
     @abc.abstractmethod
@@ -49,18 +50,20 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def digest(self) -> str:
-        """Return a hex digest of data and parameters: equal where the problem is."""
+        """Return a hex digest of data and parameters, the same for equal problems."""
 
     def difference(
         self, x: Vector, reference: Vector, out: Vector, batch: Indices | None = None
     ) -> Indices | None:
-        """Write grad f_B(x) - grad f_B(reference) into ``out``, as SVRG steps by.
+        """Write grad f_B(x) - grad f_B(reference) into ``out``; SVRG needs this.
 
-        All three have shape (dim,) and one dtype, and share no memory. Returns the
-        ascending indices outside of which ``out`` is now exactly 0, or None where it
-        may be anything anywhere. A problem may remember the array that it last filled
-        here, to clear no more than it wrote: given the same object again, it must hold
-        what was left there, or zeros. Any other array may hold anything.
+        All three vectors have shape (dim,) and the same dtype, and share no memory.
+        Returns the ascending indices outside of which ``out`` is now exactly 0, or None
+        if any entry may be different from 0.
+
+        A problem may remember the array that it filled last, to clear only the entries
+        that it wrote. A caller who passes the same array again must therefore leave its
+        content unchanged or set it to zero. Any other array may hold anything.
         """
         second = self._second
         if second is None or (second.shape, second.dtype) != (out.shape, out.dtype):
@@ -76,26 +79,31 @@ class Problem(abc.ABC):
         return generator.choice(self.samples, size, replace=False)
 
     def accuracy(self, x: Vector) -> float | None:
-        """Return the share of test samples that ``x`` predicts right; None without."""
+        """Return the share of test samples that ``x`` classifies correctly, or None.
+
+        None stands for a problem without test samples or without classes.
+        """
         return None
 
     def optimum(self) -> float | None:
-        """Return min f to the precision its docstring states; None where unknown."""
+        """Return min f, or None if it is unknown; subclasses state the precision."""
         return None
 
     def own_part(self) -> Indices | None:
-        """Return what of the samples is this worker's turn in a full gradient.
+        """Return the samples that this worker computes in a full gradient.
 
-        None: all of the shard. Otherwise every worker holds all N samples and these are
-        the indices of its part; each sample is in one worker's. The full gradient is
-        (1/M) sum_m (|part_m| M / N) grad(batch=part_m), each sample computed once.
+        None stands for all samples of the shard. Otherwise every worker holds all N
+        samples, and the returned indices are this worker's part; each sample belongs to
+        one worker. The full gradient is (1/M) sum_m (|part_m| M / N)
+        grad(batch=part_m), which computes each sample once.
         """
         return None
 
     def without_ridge(self) -> Problem:
-        """Return this without its ridge: l2 = 0, in losses and gradients; l1 stays.
+        """Return this problem with l2 = 0, in losses and gradients; l1 stays.
 
-        It may share data and buffers with this problem: use both from one thread.
+        The result may share data and buffers with this problem: use both from one
+        thread.
         """
         if self.l2 == 0:
             return self

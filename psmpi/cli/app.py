@@ -1,179 +1,160 @@
-"""The command line: run, compare, report, replay, show, list, warmup.
+"""The command line: what its words mean.
 
-Options of an algorithm are its dataclass fields, with the help that its docstring has.
+``main`` finds the command, prints help, and turns every error about words into a
+``ConfigError`` of one line, with a hint about what may have been meant.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import docstring_parser
-from cyclopts import App, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.argument import Argument
+from cyclopts.exceptions import (
+    MissingArgumentError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
-from psmpi import __version__, algorithms
-from psmpi.base import Algorithm, ConfigError
-from psmpi.cli import commands
-from psmpi.runs import config
+from psmpi import __version__
+from psmpi.cli import help
+from psmpi.errors import ConfigError, did_you_mean
 
 app = App(
     name="psmpi",
     version=__version__,
     help="Communication-efficient distributed optimisation over MPI.",
+    help_format="plaintext",
     result_action="return_value",
 )
-_run = App(name="run", help="Run one algorithm.", result_action="return_value")
-app.command(_run)
-
-_HOW = Group("Run options", sort_key=2)
-_LAUNCH = {
-    "out": (Path | None, None, "Directory to record the run in; must not exist."),
-    "local": (bool, False, "Run all ranks in this process, without MPI."),
-    "hosts": (str | None, None, "Hosts for mpiexec, comma-separated."),
-}
+_ENDS = {"run": help.RUN, "compare": help.COMPARE}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run a command line; return the exit status."""
-    tokens = list(argv)
-    if tokens[:1] == ["run"]:
-        tokens = _expand_run(tokens)
-    status = app(tokens)
+    """Run a command line; return the exit status. Raises ``PsmpiError``."""
+    words = list(argv)
+    command = words[0] if words else "--help"
+    if command == "run":
+        return _run(words[1:])
+    if command in help.HELP:
+        help.show(app, [], help.ROOT)
+        return 0
+    if command not in app:
+        what = "option" if command.startswith("-") else "command"
+        hint = did_you_mean(command, app, "see psmpi --help")
+        raise ConfigError(f"{what}: there is no {command!r}; {hint}")
+    if set(words) & set(help.HELP):
+        help.show(app, [command], _ENDS.get(command, ""))
+        return 0
+    try:
+        status = app(words, exit_on_error=False, print_error=False)
+    except UnknownOptionError as error:
+        word = _option(error)
+        known = [name for about in error.argument_collection for name in about.names]
+        hint = did_you_mean(word, known, f"see psmpi {command} --help")
+        if command == "compare":
+            hint += "; options of runs stand in a TOML file"
+        raise ConfigError(f"{command}: there is no option {word}; {hint}") from None
+    except CycloptsError as error:
+        raise _usage(error, command) from None
     return status if isinstance(status, int) else 0
 
 
-def _expand_run(tokens: list[str]) -> list[str]:
-    """Put a configuration file's options before the others, which override them."""
-    for i, token in enumerate(tokens):
-        name, equals, value = token.partition("=")
-        if name == "--config":
-            if not equals and i + 1 == len(tokens):
-                raise ConfigError("config: give a file: psmpi run --config FILE.toml")
-            path = Path(value if equals else tokens[i + 1])
-            rest = tokens[1:i] + tokens[i + (1 if equals else 2) :]
-            return ["run", *_from_file(path, rest)]
-    if len(tokens) > 1 and not tokens[1].startswith("-"):
-        algorithms.find(tokens[1])
-    return tokens
+def _option(error: UnknownOptionError) -> str:
+    """Return the option that is unknown, as it was written, without its value."""
+    return (error.token.keyword or error.token.value).partition("=")[0]
 
 
-def _from_file(path: Path, rest: list[str]) -> list[str]:
-    table = config.read_toml(path)
-    if "algorithm" not in table:
-        raise ConfigError(f"{path}: has no key algorithm; psmpi list shows their names")
-    algorithm = table.pop("algorithm")
-    algorithms.find(algorithm)
-    if rest and not rest[0].startswith("-"):
-        raise ConfigError(
-            f"{rest[0]}: the algorithm is in {path} already; "
-            "leave it out, or change it there"
-        )
-    given = {token.partition("=")[0].removeprefix("--no-") for token in rest}
-    tokens = [str(algorithm)]
-    for key, value in table.items():
-        flag = "--" + key.replace("_", "-")
-        if flag in given or flag[2:] in given:
-            continue
-        if isinstance(value, bool):
-            tokens.append(flag if value else f"--no-{flag[2:]}")
-        elif isinstance(value, list):
-            tokens += [flag, *map(str, value)]
-        else:
-            tokens += [flag, str(value)]
-    return tokens + rest
+def _usage(error: CycloptsError, command: str) -> ConfigError:
+    """Return the error for words that don't fit a command, in one line."""
+    error.verbose = False
+    match error:
+        case MissingArgumentError(argument=Argument() as argument):
+            name = argument.name
+            text = f"{name if name.startswith('-') else name.upper()} is missing"
+            if error.tokens_so_far or name.startswith("--"):
+                text = f"{name} needs a value"
+        case UnusedCliTokensError():
+            text = f"can't use {' '.join(error.unused_tokens or [])!r}"
+        case _:
+            text = " ".join(str(error).split()).rstrip(".")
+    return ConfigError(f"{command}: {text}; see psmpi {command} --help")
 
 
-def _documented(cls: type) -> dict[str, str]:
-    """Return what the docstrings of a class and its bases say of its fields."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        for param in docstring_parser.parse(base.__doc__ or "").params:
-            found[param.arg_name] = param.description or ""
-    return found
+def _run(words: list[str]) -> int:
+    """Run ``psmpi run``: the algorithm's options are known once its name is."""
+    from psmpi import algorithms
+    from psmpi.cli import run_command
 
-
-def _fields(cls: type, group: Group, names: Sequence[str]) -> list[inspect.Parameter]:
-    hints = typing.get_type_hints(cls)
-    documented = _documented(cls)
-    parameters = []
-    for field in dataclasses.fields(cls):
-        if field.name not in names:
-            continue
-        kind = hints[field.name]
-        multiple = typing.get_origin(kind) is tuple
-        if multiple:
-            kind = tuple[str, ...]  # config.run reads 200,100 and 200 100 alike
-        help_ = documented.get(field.name, "")
-        # What an algorithm takes where None is given: its default_codec, for one.
-        usual = getattr(cls, f"default_{field.name}", None)
-        if field.default is None and usual is not None:
-            help_ += f" [default: {usual}]"
-        about = Parameter(
-            help=help_,
-            group=group,
-            negative=None if kind in (bool, bool | None) else (),
-            consume_multiple=True if multiple else None,
-        )
-        parameters.append(
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=Annotated[kind, about],
+    path, words = run_command.take_file(words)
+    table: dict[str, Any] = {}
+    if path is not None:
+        algorithm, table = run_command.read_file(path, words)
+    elif words and not words[0].startswith("-"):
+        algorithm, *words = words
+        algorithms.find(algorithm)
+    elif set(words) & set(help.HELP):
+        help.show(_algorithms(), [], help.RUN)
+        return 0
+    else:
+        later = [word for word in words if word in algorithms.ALGORITHMS]
+        if later:
+            raise ConfigError(
+                f"run: the algorithm comes first: psmpi run {later[0]} [OPTIONS]"
             )
+        raise ConfigError(
+            "run: which algorithm? psmpi run ALGORITHM [OPTIONS], with one of "
+            + ", ".join(algorithms.ALGORITHMS)
         )
-    return parameters
+
+    def start(options: dict[str, Any]) -> int:
+        from psmpi.cli import commands
+
+        return commands.run(algorithm, options, table, source=path)
+
+    command = run_command.build(algorithm, start)
+    if set(words) & set(help.HELP):
+        help.show(command, [], help.of_run(algorithm))
+        return 0
+    return _call_run(command, words, algorithm)
 
 
-def _launch_parameters() -> list[inspect.Parameter]:
-    return [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, Parameter(help=text, group=_HOW, negative=())],
-        )
-        for name, (kind, default, text) in _LAUNCH.items()
-    ]
+def _call_run(command: App, words: list[str], algorithm: str) -> int:
+    """Run ``psmpi run ALGORITHM``; hints also look at other algorithms' options."""
+    from psmpi.runs import option_names
+
+    try:
+        return int(command(words, exit_on_error=False, print_error=False))
+    except UnknownOptionError as error:
+        name = _option(error).lstrip("-").removeprefix("no-")
+        raise option_names.unknown(algorithm, name, option_names.LAUNCH) from None
+    except CycloptsError as error:
+        raise _usage(error, f"run {algorithm}") from None
 
 
-def _command(cls: type[Algorithm]) -> Callable[..., int]:
-    """Return the function behind ``psmpi run ID``, its signature made from fields."""
+def _algorithms() -> App:
+    """Return ``psmpi run`` for its help: a command per algorithm, without options."""
+    from psmpi import algorithms
 
-    def command(**given: Any) -> int:
-        launch = {name: given.pop(name) for name in _LAUNCH if name in given}
-        return commands.run(cls.id, given, **launch)
-
-    own = Group(f"Options of {cls.id}", sort_key=1)
-    general = [field.name for field in dataclasses.fields(config.RunOptions)]
-    parameters = [
-        *_fields(cls, own, [field.name for field in algorithms.options(cls)]),
-        *_fields(config.RunOptions, _HOW, general),
-        *_launch_parameters(),
-    ]
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    doc = docstring_parser.parse(cls.__doc__ or "")
-    command.__doc__ = "\n\n".join(
-        part for part in (doc.short_description, doc.long_description) if part
+    run = App(
+        name="run",
+        usage="Usage: psmpi run ALGORITHM [OPTIONS]",
+        help="Run one algorithm and record the run.",
+        help_format="plaintext",
+        version_flags=(),
     )
-    return command
+    for name, cls in algorithms.ALGORITHMS.items():
+        first = (cls.__doc__ or "").partition("\n")[0]
+        run.command(App(name=name, help=first, help_format="plaintext"))
+    return run
 
 
-for _cls in algorithms.ALGORITHMS.values():
-    _run.command(_command(_cls), name=_cls.id)
-
-
-@_run.default
-def _no_algorithm() -> int:
-    raise ConfigError(
-        "run: which algorithm? psmpi run ALGORITHM, with one of "
-        + ", ".join(algorithms.ALGORITHMS)
-    )
+@app.command(name="run")
+def _run_for_help() -> int:
+    """Run one algorithm and record the run."""
+    return _run([])
 
 
 @app.command
@@ -186,22 +167,24 @@ def compare(
     hosts: str | None = None,
     html: Path | None = None,
 ) -> int:
-    """Run several algorithms on the same problem; print a table, draw the curves.
+    """Run several algorithms on the same problem; print a table and draw the curves.
 
     Parameters
     ----------
     what
         A built-in comparison on the digits data (laq, qsparse, dist-ef, asylpg,
-        quantimed), or a TOML file: general options, then a [[run]] table per algorithm.
+        quantimed), or a TOML file.
     out
-        Directory to record the runs in; must not exist.
+        Directory to record the runs in; must not exist. Default: a new one in runs/.
     local
         Run all ranks in this process, without MPI.
     hosts
-        Hosts for mpiexec, comma-separated.
+        Hosts for mpiexec, separated by commas: NAME,NAME or NAME:RANKS,NAME:RANKS.
     html
-        Where the page with the curves goes; default: report.html in the directory.
+        File for the page with the curves; default: report.html in the directory.
     """
+    from psmpi.cli import commands
+
     return commands.compare(what, out=out, local=local, hosts=hosts, html=html)
 
 
@@ -218,19 +201,21 @@ def report(
     runs
         Run directories, or directories that hold some.
     html
-        Write one self-contained page with curves and table.
+        Write one self-contained page with curves and table to this file.
     force
         Overwrite that file.
     """
+    from psmpi.cli import commands
+
     return commands.report(runs, html=html, force=force)
 
 
 @app.command
 def replay(run: Path, /, *, out: Path | None = None) -> int:
-    """Do a recorded run again in this process, and see that every bit is the same.
+    """Repeat a recorded run in this process, and check that every bit is the same.
 
-    What depended on time (who was heard first, how much was done by a deadline) is as
-    in the record.
+    What depended on time (which worker's message came first, how many samples were done
+    by a deadline) is taken from the record.
 
     Parameters
     ----------
@@ -239,6 +224,8 @@ def replay(run: Path, /, *, out: Path | None = None) -> int:
     out
         Directory to record the run in; must not exist.
     """
+    from psmpi.cli import commands
+
     return commands.replay(run, out=out)
 
 
@@ -251,16 +238,22 @@ def show(run: Path, /) -> int:
     run
         A run directory.
     """
+    from psmpi.cli import commands
+
     return commands.show(run)
 
 
 @app.command(name="list")
 def list_() -> int:
-    """Print the algorithms, codecs and data sets."""
-    return commands.list_names()
+    """Print the algorithms, codecs with their options, and data sets."""
+    from psmpi.cli import listing
+
+    return listing.show()
 
 
 @app.command
 def warmup() -> int:
-    """Compile all kernels into the cache, so that no rank has to."""
+    """Compile all kernels into the cache, so that no run has to wait for that."""
+    from psmpi.cli import commands
+
     return commands.warmup()

@@ -1,104 +1,57 @@
-"""What the commands do: start runs, show how they go on, print what they came to."""
+"""What the commands do: start runs, show their progress, print what they came to."""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
-from functools import partial
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
-
-from psmpi import algorithms
-from psmpi import report as pictures
-from psmpi.base import ConfigError
-from psmpi.errors import EXIT_UNMET as UNMET
+from psmpi import report as reports
+from psmpi.cli import folders, launch
+from psmpi.errors import EXIT_UNMET, ConfigError
 from psmpi.processes import mpiexec
-from psmpi.runs import api, comparison, config
-from psmpi.runs.api import run_local
-from psmpi.runs.evaluation import Row
-from psmpi.runs.record import MANIFEST
-from psmpi.runs.recorded import RecordedRun, read_run
+from psmpi.runs import comparison, config, launch_checks
+from psmpi.runs.config import RunConfig
+from psmpi.runs.recorded import read_run
+from psmpi.runs.replay import replay as replay_run
 from psmpi.runs.summary import Result
-
-
-class Watch(AbstractContextManager["Watch"]):
-    """Progress bars, one a run, on a terminal's stderr; silent elsewhere."""
-
-    def __init__(self, runs: Sequence[config.RunConfig]) -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._tasks = {
-            made.name: self._progress.add_task(
-                made.name, total=made.run_options.rounds, start=False, state=""
-            )
-            for made in runs
-        }
-
-    def __enter__(self) -> Watch:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def row(self, made: config.RunConfig, row: Row) -> None:
-        """Show a new row of a run."""
-        task = self._tasks[made.name]
-        self._progress.start_task(task)
-        residual = row["residual"]
-        state = f"loss {row['loss']:.6g}"
-        if residual is not None:
-            state += f"  residual {residual:.2e}"
-        self._progress.update(task, completed=row["round"], state=state)
-
-    def done(self) -> None:
-        """Stop the clocks of all runs."""
-        for task in self._tasks.values():
-            self._progress.stop_task(task)
 
 
 def run(
     algorithm: str,
-    given: Mapping[str, Any],
+    options: Mapping[str, Any],
+    table: Mapping[str, Any],
     *,
-    out: Path | None = None,
-    local: bool = False,
-    hosts: str | None = None,
+    source: Path | None = None,
 ) -> int:
-    """Run one algorithm; see ``psmpi run``."""
-    size = mpiexec.world_size()
-    if size is not None and not local:
-        _join(algorithm, given, out, size)
-    made = config.configure(algorithm, **given)
-    folder = out or _new_folder(f"{algorithm}-{_short(made.run_options.data)}")
-    return _finish(_results([made], [folder], local, hosts))
+    """Run one algorithm; see ``psmpi run``.
+
+    ``options`` are those of the command line; they override the ``table`` that was read
+    from the file ``source``. Launch options (out, local, hosts) are among both.
+    """
+    given = {**table, **options}
+    out, hosts = given.pop("out", None), given.pop("hosts", None)
+    local = given.pop("local", False)
+    size = None if local else mpiexec.world_size()
+    if size is not None:
+        given = {"workers": _workers(size), **given}
+    with _names_file(source, options):
+        made = config.configure(algorithm, **given)
+        launch_checks.check_launch(
+            made, local=local, hosts=hosts, joins=size is not None
+        )
+        if out is not None and not mpiexec.world_rank():
+            launch_checks.check_out(out)
+    name = f"{algorithm}-{folders.short(made.run_options.data)}"
+    with _folder(out, name) as folder:
+        if size is not None:
+            launch.join(made, folder)
+        return _finish(launch.launch([made], [folder], local, hosts))
 
 
 def compare(
@@ -110,97 +63,107 @@ def compare(
     html: Path | None,
 ) -> int:
     """Run a comparison; see ``psmpi compare``."""
-    name, runs = _comparison(what)
-    folder = out or _new_folder(name)
-    if folder.exists():
+    if mpiexec.inside_mpi() and not local:
         raise ConfigError(
-            f"{folder}: already exists, and nothing is overwritten; "
-            "give another directory with --out"
+            "compare: it starts its MPI jobs itself, and was started by mpiexec; run "
+            f"it once, without mpiexec: psmpi compare {what}, with --hosts NAME,NAME "
+            "for several machines, or with --local"
         )
-    page = html or folder / "report.html"
-    if page.exists():
-        raise ConfigError(f"{page}: already exists; give another file with --html")
-    results = _results(runs, [folder / made.name for made in runs], local, hosts)
-    return _finish(results, page)
+    name, runs = _comparison(what)
+    for made in runs:
+        try:
+            launch_checks.check_launch(made, local=local, hosts=hosts)
+        except ConfigError as error:
+            raise ConfigError(f"{what}, run {made.name}: {error}") from None
+    if out is not None:
+        launch_checks.check_out(out)
+    if html is not None and html.exists():
+        raise ConfigError(f"{html}: already exists; give another file with --html")
+    with _folder(out, name) as folder:
+        paths = [folder / made.name for made in runs]
+        return _finish(
+            launch.launch(runs, paths, local, hosts), html or folder / "report.html"
+        )
 
 
 def replay(path: Path, *, out: Path | None) -> int:
-    """Do a recorded run again; see ``psmpi replay``."""
-    result = api.replay(path, out)
+    """Repeat a recorded run; see ``psmpi replay``."""
+    if out is not None:
+        launch_checks.check_out(out)
+    result = replay_run(path, out)
     rounds, rows = result.summary["rounds"], len(result.rows)
-    pictures.console().print(
+    reports.console().print(
         f"{path}: the same bits again: the model after {rounds} rounds, and the loss "
         f"in all {rows} rows"
     )
     return 0
 
 
-def report(runs: Sequence[Path], *, html: Path | None, force: bool) -> int:
+def report(paths: Sequence[Path], *, html: Path | None, force: bool) -> int:
     """Print the table of recorded runs; see ``psmpi report``."""
-    found = [read_run(path) for given in runs for path in _run_folders(given)]
-    if not found:
+    runs = [read_run(run) for path in paths for run in folders.run_folders(path)]
+    if not runs:
         raise ConfigError("report: give one or more run directories")
-    pictures.console().print(pictures.table(found))
+    reports.console().print(reports.table(runs))
     if html is not None:
-        pictures.html(found, html, force=force)
-        pictures.console().print(f"curves: {html}")
+        reports.html(runs, html, force=force)
+        reports.console().print(f"curves: {html}")
     return 0
 
 
 def show(path: Path) -> int:
     """Print what is recorded of one run; see ``psmpi show``."""
-    pictures.console().print(pictures.details(read_run(path)))
-    return 0
-
-
-def list_names() -> int:
-    """Print the algorithms, codecs and data sets by their names."""
-    from psmpi import codecs, problems
-
-    groups: Mapping[str, Mapping[str, Any]] = {
-        "algorithms: psmpi run NAME --help": algorithms.ALGORITHMS,
-        "codecs: --codec NAME": codecs.CODECS,
-        "data: --data NAME": problems.DATASETS,
-    }
-    console = pictures.console()
-    for title, found in groups.items():
-        table = Table(title=title, title_justify="left", box=None, show_header=False)
-        for name, thing in found.items():
-            table.add_row(name, (thing.__doc__ or "").partition("\n")[0])
-        console.print(table)
+    paths = folders.run_folders(path)
+    console = reports.console()
+    if paths == [path]:
+        console.print(reports.details(read_run(path)))
+        return 0
+    console.print(f"{path} holds {len(paths)} runs:\n")
+    console.print(reports.table([read_run(run) for run in paths]))
+    console.print(f"\nOne run with its options: psmpi show {paths[0]}")
     return 0
 
 
 def warmup() -> int:
     """Compile all kernels into the cache."""
-    import numpy as np
+    from psmpi.runs import warmup
 
-    from psmpi import kernels
-
-    kernels.warmup((np.float32, np.float64))
+    warmup.compile_all()
     return 0
 
 
-def _join(
-    algorithm: str, given: Mapping[str, Any], out: Path | None, size: int
-) -> NoReturn:
-    """Be one rank of an MPI job that somebody else has started."""
+def _workers(size: int) -> int:
+    """Return the number of workers in an MPI job of ``size`` ranks."""
     if size < 2:
         raise ConfigError(
             f"workers: MPI started {size} rank; a server and at least one worker are 2"
         )
-    from psmpi.runs import rank
-
-    made = config.configure(algorithm, **{"workers": size - 1, **given})
-    folder = out or _new_folder(f"{algorithm}-{_short(made.run_options.data)}")
-    rank.join(
-        made,
-        folder,
-        lambda path: pictures.console().print(pictures.table([read_run(path)])),
-    )
+    return size - 1
 
 
-def _comparison(what: str) -> tuple[str, list[config.RunConfig]]:
+@contextlib.contextmanager
+def _names_file(source: Path | None, options: Mapping[str, Any]) -> Iterator[None]:
+    """Put the file before an error, unless it is about one of ``options``."""
+    try:
+        yield
+    except ConfigError as error:
+        words = re.split(r"[:\s]+", str(error), maxsplit=2)[:2]
+        named = {word.replace("-", "_") for word in words}
+        if source is None or named & set(options):
+            raise
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _folder(out: Path | None, name: str) -> AbstractContextManager[Path]:
+    """Return the directory to record in; of a job's ranks only the first needs one."""
+    if out is not None:
+        return contextlib.nullcontext(out)
+    if mpiexec.world_rank():
+        return contextlib.nullcontext(Path("runs") / name)
+    return folders.reserve(name)
+
+
+def _comparison(what: str) -> tuple[str, list[RunConfig]]:
     """Return the name and the runs of a built-in comparison, or of a TOML file."""
     builtin = {
         Path(entry.name).stem: entry
@@ -219,80 +182,21 @@ def _comparison(what: str) -> tuple[str, list[config.RunConfig]]:
     return Path(what).stem, comparison.runs(config.read_toml(Path(what)), what)
 
 
-def _results(
-    runs: Sequence[config.RunConfig],
-    folders: Sequence[Path],
-    local: bool,
-    hosts: str | None,
-) -> list[Result]:
-    """Do the runs: in process, or one MPI job for each number of ranks."""
-    with Watch(runs) as watch:
-        if local:
-            return [
-                run_local(made, out=folder, on_row=partial(watch.row, made))
-                for made, folder in zip(runs, folders, strict=True)
-            ]
-        results: dict[str, Result] = {}
-        shapes = dict.fromkeys(
-            (m.run_options.workers, m.run_options.threads) for m in runs
-        )
-        for shape in shapes:
-            some = [
-                (m, f)
-                for m, f in zip(runs, folders, strict=True)
-                if (m.run_options.workers, m.run_options.threads) == shape
-            ]
-            done = api.run_mpi(
-                [m for m, _ in some],
-                [f for _, f in some],
-                hosts=hosts,
-                on_row=watch.row,
-            )
-            results.update(zip((m.name for m, _ in some), done, strict=True))
-        return [results[made.name] for made in runs]
-
-
 def _finish(results: Sequence[Result], page: Path | None = None) -> int:
     """Print the table of finished runs, draw the page, return the exit status."""
-    found: list[RecordedRun] = [read_run(r.path) for r in results if r.path is not None]
-    console = pictures.console()
-    console.print(pictures.table(found))
+    runs = [read_run(result.path) for result in results if result.path is not None]
+    console = reports.console()
+    console.print(reports.table(runs))
     if page is not None:
-        pictures.html(found, page)
+        reports.html(runs, page)
         console.print(f"curves: {page}")
-    console.print("recorded: " + " ".join(str(r.path) for r in results))
+    console.print("recorded: " + " ".join(str(run.path) for run in runs))
     missed = [
-        f"{r.summary['name']}: {target} was not reached in {r.summary['rounds']} rounds"
-        for r in results
-        for target in r.unmet
+        f"{result.summary['name']}: {target} was not reached in "
+        f"{result.summary['rounds']} rounds"
+        for result in results
+        for target in result.unmet
     ]
     for line in missed:
         print(f"psmpi: {line}", file=sys.stderr)  # noqa: T201
-    return UNMET if missed else 0
-
-
-def _run_folders(given: Path) -> list[Path]:
-    """Return ``given`` if it is a run, else the runs in it."""
-    if given.is_dir() and not (given / MANIFEST).exists():
-        inside = sorted(p.parent for p in given.glob(f"*/{MANIFEST}"))
-        if inside:
-            return inside
-    return [given]
-
-
-def _new_folder(name: str) -> Path:
-    """Return a directory below runs/ that does not exist yet."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    first = Path("runs") / f"{name}-{stamp}"
-    number, folder = 1, first
-    while folder.exists():
-        number += 1
-        folder = first.with_name(f"{first.name}-{number}")
-    return folder
-
-
-def _short(data: str) -> str:
-    """Return a data name that is fit for a file name."""
-    kind, _, rest = data.partition(":")
-    first = rest.partition(",")[0]
-    return "-".join(p for p in (kind, Path(first).stem) if p)
+    return EXIT_UNMET if missed else 0

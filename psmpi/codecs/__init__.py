@@ -1,37 +1,45 @@
-"""Codecs: a vector into one frame of packed bytes, and back. One codec a file.
+"""Codecs: a vector to one frame of packed bytes, and back. One codec a file.
 
-``CODECS`` has them by their ids; ``layout`` has the byte layouts that several of them
-share, ``validation`` their checks. May import kernels, ``base`` and ``errors``.
+``CODECS`` has psmpi's own by their ids, ``find`` and ``registered`` those of other
+packages as well (see ``plugins``). ``build`` reads a codec written in words and
+``describe`` writes it (see ``notation``). ``layout`` has the byte layouts that several
+codecs share, ``validation`` their checks. May import kernels, ``base`` and ``errors``.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from psmpi.base import Codec, ConfigError
-from psmpi.codecs.adacomp import AdaComp
-from psmpi.codecs.bernoulli import Bernoulli
-from psmpi.codecs.choice import Choice
-from psmpi.codecs.decimal import Decimal
-from psmpi.codecs.dense import Dense
+from psmpi.base import Codec as Codec
+from psmpi.base import ConfigError
+from psmpi.codecs import plugins, validation
+from psmpi.codecs.adacomp import AdaComp as AdaComp
+from psmpi.codecs.bernoulli import Bernoulli as Bernoulli
+from psmpi.codecs.choice import Choice as Choice
+from psmpi.codecs.decimal import Decimal as Decimal
+from psmpi.codecs.dense import Dense as Dense
 from psmpi.codecs.layout.blocks import Blockwise
-from psmpi.codecs.piecewise import Piecewise
-from psmpi.codecs.plane import Majority, Plane
-from psmpi.codecs.qtopk import QTopK
-from psmpi.codecs.scaled import Scaled
-from psmpi.codecs.sign import Sign
-from psmpi.codecs.signtopk import SignTopK
-from psmpi.codecs.sparse import Sparse
-from psmpi.codecs.sparsesign import SparseSign
-from psmpi.codecs.stochastic import Stochastic
-from psmpi.codecs.ternary import Ternary
-from psmpi.codecs.topk import TopK
-from psmpi.codecs.uniform import Uniform
-from psmpi.codecs.wangni import Wangni
+from psmpi.codecs.notation import describe as describe
+from psmpi.codecs.notation import option_names as option_names
+from psmpi.codecs.notation import parse
+from psmpi.codecs.piecewise import Piecewise as Piecewise
+from psmpi.codecs.plane import Majority as Majority
+from psmpi.codecs.plane import Plane as Plane
+from psmpi.codecs.qtopk import QTopK as QTopK
+from psmpi.codecs.scaled import Scaled as Scaled
+from psmpi.codecs.sign import Sign as Sign
+from psmpi.codecs.signtopk import SignTopK as SignTopK
+from psmpi.codecs.sparse import Sparse as Sparse
+from psmpi.codecs.sparsesign import SparseSign as SparseSign
+from psmpi.codecs.stochastic import Stochastic as Stochastic
+from psmpi.codecs.ternary import Ternary as Ternary
+from psmpi.codecs.topk import TopK as TopK
+from psmpi.codecs.uniform import Uniform as Uniform
+from psmpi.codecs.wangni import Wangni as Wangni
+from psmpi.errors import did_you_mean
 
+#: psmpi's own codecs. A new codec is imported above and named here; that is all.
 CODECS: dict[str, type[Codec]] = {
     "adacomp": AdaComp,
     "bernoulli": Bernoulli,
@@ -53,35 +61,34 @@ CODECS: dict[str, type[Codec]] = {
     "wangni": Wangni,
 }
 
-__all__ = [
-    "CODECS",
-    "AdaComp",
-    "Bernoulli",
-    "Choice",
-    "Codec",
-    "Decimal",
-    "Dense",
-    "Majority",
-    "Piecewise",
-    "Plane",
-    "QTopK",
-    "Scaled",
-    "Sign",
-    "SignTopK",
-    "Sparse",
-    "SparseSign",
-    "Stochastic",
-    "Ternary",
-    "TopK",
-    "Uniform",
-    "Wangni",
-    "build",
-    "make",
-]
+#: Codecs that are made of others. No option takes their names.
+COMPOSED = (Choice, Piecewise, Scaled)
+
+
+def registered() -> Mapping[str, type[Codec]]:
+    """Return all codecs by id: psmpi's own, then those of other installed packages.
+
+    Loads all plugins, and raises ``ConfigError`` for one that can't be used.
+    """
+    return {**CODECS, **plugins.load_all(CODECS)}
+
+
+def find(id: str) -> type[Codec]:
+    """Return the codec class of this id, of psmpi or of another installed package.
+
+    Raises ``ConfigError`` that suggests the nearest id, or says what is wrong with the
+    plugin. Plugins are loaded only for an id that is not one of psmpi's.
+    """
+    cls = CODECS.get(id) or plugins.load(id, CODECS)
+    if cls is None:
+        ids = [*CODECS, *plugins.names()]
+        hint = did_you_mean(id, ids, f"there are {', '.join(ids)}")
+        raise ConfigError(f"codec: there is none called {id!r}; {hint}")
+    return cls
 
 
 def make(id: str, **options: Any) -> Codec:
-    """Return the codec of this name with these options.
+    """Return the codec of this id with these options.
 
     ``scaled=True`` divides the output of an unbiased codec by 1 + omega.
 
@@ -95,25 +102,12 @@ def make(id: str, **options: Any) -> Codec:
     scaled = "scaled" not in known and options.pop("scaled", False)
     for name in options:
         if name not in known:
-            raise ConfigError(
-                f"{id}: there is no option {name!r}; its options are {', '.join(known)}"
-            )
+            some = f"its options are {', '.join(known)}" if known else "it has none"
+            nearest = did_you_mean(name, known)
+            hint = f"{some}; {nearest}" if nearest else some
+            raise ConfigError(f"{id}: there is no option {name!r}; {hint}")
     codec = cls(**options)
-    return Scaled(codec) if scaled else codec
-
-
-def find(id: str) -> type[Codec]:
-    """Return the codec class of this name; ``ConfigError`` suggests the nearest."""
-    if id not in CODECS:
-        near = difflib.get_close_matches(str(id), CODECS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(CODECS)}"
-        raise ConfigError(f"codec: there is none called {id!r}; {hint}")
-    return CODECS[id]
-
-
-def option_names(cls: type[Codec]) -> list[str]:
-    """Return the names of a codec's options."""
-    return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    return Scaled(codec) if validation.flag(id, "scaled", scaled) else codec
 
 
 def has_blocks(codec: Codec) -> bool:
@@ -137,37 +131,40 @@ def build(
 ) -> Codec:
     """Return the codec of ``NAME``, ``NAME:OPTION=VALUE,...``, or several joined by +.
 
-    What ``spec`` says goes before ``options``, of which each must fit a codec in it,
-    and those before ``defaults``, which go where they fit. Several codecs become
-    ``Piecewise`` over ``tensors``; without these the first of them is returned.
-    ``float_bits`` is the width of floats that nothing else is said of.
+    Several codecs become ``Piecewise`` over ``tensors``, the bounds of the model's
+    tensors; without ``tensors`` the first codec is returned.
+
+    An option in ``spec`` has precedence over the same one in ``options``, and that over
+    ``defaults``. Each of ``options`` must be one of some codec in ``spec``, while
+    ``defaults`` go to the codecs that have such an option. ``float_bits`` is the width
+    of the floats of Dense and Sparse where nothing else gives it.
 
     >>> build("sign:block=64", {})
     Sign(block=64, bounds=None)
     >>> build("sign+dense", {}, tensors=(0, 30, 33)).parts
     (Sign(block=None, bounds=None), Dense(bits=32))
     """
-    pieces = [piece.strip().partition(":") for piece in str(spec).split("+")]
+    pieces = parse(str(spec))
     unused = set(options)
+    shared = {**(defaults or {}), **options}
+    if len(pieces) > 1:
+        shared.pop("bounds", None)  # each has one tensor
     parts = []
-    for name, _, text in pieces:
-        if find(name) in (Choice, Piecewise, Scaled):
+    for name, own in pieces:
+        cls = find(name)
+        if cls in COMPOSED:
             raise ConfigError(
                 f"codec: {name} is not written by its name; several codecs joined by + "
                 "are piecewise, NAME:scaled divides an unbiased one, and a choice is "
                 "for algorithms that choose"
             )
-        known = {*option_names(find(name)), "scaled"}
-        own = _values(name, text)
-        shared = {**(defaults or {}), **options}
-        if len(pieces) > 1:
-            shared.pop("bounds", None)  # each has one tensor
+        known = {*option_names(cls), "scaled"}
         fitting = {key: value for key, value in shared.items() if key in known}
         if "block" in own or "bounds" in own:
             fitting.pop("block", None)
             fitting.pop("bounds", None)
         unused -= known
-        if float_bits is not None and find(name) in (Dense, Sparse):
+        if float_bits is not None and cls in (Dense, Sparse):
             own.setdefault("bits", fitting.pop("bits", float_bits))
         parts.append(make(name, **{**fitting, **own}))
     if unused:
@@ -175,27 +172,3 @@ def build(
     if len(parts) == 1 or tensors is None:
         return parts[0]
     return Piecewise(tuple(parts), tensors)
-
-
-def _values(name: str, text: str) -> dict[str, Any]:
-    """Read OPTION=VALUE,...; an option alone is true."""
-    values: dict[str, Any] = {}
-    for pair in filter(None, text.split(",")):
-        key, equals, word = pair.partition("=")
-        if not equals:
-            word = "true"
-        elif not word:
-            raise ConfigError(f"codec: {name}:{pair} has no value; give {key}=VALUE")
-        values[key] = _value(word)
-    return values
-
-
-def _value(word: str) -> Any:
-    if word in ("true", "false"):
-        return word == "true"
-    for kind in (int, float):
-        try:
-            return kind(word)
-        except ValueError:
-            pass
-    return word

@@ -1,4 +1,4 @@
-"""AdaComp: bin by bin, the entries that the latest gradient brings to the maximum."""
+"""AdaComp: per bin, the entries that the latest gradient brings to the maximum."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Frame, Vector
+from psmpi.base import Frame, Vector, checks
 from psmpi.codecs import validation
 from psmpi.codecs.layout import index_stream
 from psmpi.codecs.layout.sparse_codes import GroupedCodec
 from psmpi.kernels.grouped import bin_choose, bin_means, group_starts
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
 class AdaComp(GroupedCodec):
-    """Signs of the entries that reach their bin's maximum when counted once more.
+    """The signs of entries that reach their bin's maximum with one more gradient step.
 
     Parameters
     ----------
-    bin : int
-        Entries per bin; bins begin anew with every block. The paper has 50 for
-        convolutions and 500 for other layers.
+    bin : int, default 50
+        Entries per bin; the first bin of a block begins with the block. The paper uses
+        50 for convolutions and 500 for other layers.
     block : int, optional
-        Entries per block, which is what shares a scale; the last block may be shorter.
-        Without it, and without ``bounds``, the vector is one block.
+        Entries per block, which share a scale; the last block may be shorter. Without
+        ``block`` and ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
         of a model. Starts with 0, ascends, ends with the vector's length.
 
     Notes
     -----
-    With error feedback G = residue + gradient, and H = G + gradient. Entries with
-    |H_i| >= max |G| over their bin are sent, if G_i isn't 0, as sign(G_i) times the
-    block's scale, which is the mean of max |G| over the block's bins, those of zeros
-    too. ``encode_feedback(e, x, ratio)`` has G = ratio e + x and H = G + x, while
-    ``encode(x)`` knows of no residue and has G = x, H = 2x: it sends whatever is at
-    least half of the bin's maximum. A block whose scale float32 takes for 0 sends
+    With error feedback, G = residual + gradient and H = G + gradient. An entry is sent
+    if |H_i| >= max |G| over its bin and G_i isn't 0. It is sent as sign(G_i) times the
+    block's scale, the mean of max |G| over all bins of the block, bins of zeros
+    included. In ``encode_feedback(e, x, ratio)``, G = ratio e + x and H = G + x. In
+    ``encode(x)`` there is no residual, so G = x and H = 2x: entries of at least half
+    the bin's maximum are sent. A block whose scale rounds to 0 as float32 sends
     nothing. The bytes are those of ``layout.sparse_codes`` with one bit per entry:
 
     ==========================  ======================================================
     bytes                       content
     ==========================  ======================================================
-    2 to 6                      header: mode and count, see ``indices``
+    2 to 6                      header: mode and count, see ``layout.index_stream``
     ceil(B / 8)                 flags of the B blocks; absent if B = 1 or count = 0
     4 F                         scales of the F flagged blocks, float32
     ceil(count / 8)             signs by ascending index, 1 = negative
     the rest                    index stream
     ==========================  ======================================================
 
-    ``paper_bits`` = 32 B + nnz w, where w is 8 for bins of up to 64 entries, 16 up to
-    2^14, and generally the whole bytes that hold two bits for a ternary value and
-    ceil(log2 bin) for the place in the bin. Source: Chen et al., AdaComp (AAAI 2018).
+    ``paper_bits`` = 32 B + nnz w, where w is 2 bits for a ternary value and
+    ceil(log2 bin) bits for the place in the bin, rounded up to whole bytes: 8 for bins
+    of up to 64 entries, 16 for bins of up to 2^14. Source: Chen et al., AdaComp (AAAI
+    2018).
 
     Examples
     --------
@@ -72,15 +72,14 @@ class AdaComp(GroupedCodec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(
-            self, "bin", validation.integer(self.id, "bin", self.bin, 1, None)
-        )
+        bin = checks.integer(self.id, "bin", self.bin, 1, None)
+        object.__setattr__(self, "bin", bin)
 
     def most(self, dim: int) -> int:
-        """Return dim: a bin of equal magnitudes is sent whole."""
+        """Return dim: all entries of a bin of equal magnitudes are sent."""
         return dim
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 B + nnz * 8 ceil((2 + ceil(log2 bin)) / 8)."""
         header = index_stream.read_header(self.id, frame, dim, dim)
         width = 8 * ((2 + index_stream.width(self.bin) + 7) // 8)
@@ -89,57 +88,51 @@ class AdaComp(GroupedCodec):
     def error(self, dim: int) -> float:
         """Return 1 + (T - 2)^2 / (4 (T - 1)) of ``encode``, about T / 4, for bins of T.
 
-        It is no contraction: entries of a bin far below the mean of the maxima come out
-        as that mean. In a block with the J maxima g_j, their mean s, and n_j entries
-        sent of bin j, which are at least g_j / 2 with one g_j among them,
+        AdaComp is no contraction: entries of a bin far below the mean of the maxima are
+        decoded as that mean. Take a block with J bins of maxima g_j, whose mean is s.
+        The n_j entries sent of bin j are at least g_j / 2, and one of them is g_j, so
 
             error = ||x||^2 - 2 s sum |x_i| + s^2 sum n_j
                  <= ||x||^2 - J s^2 + s sum n_j (s - g_j)
                  <= ||x||^2 - J s^2 + s (T - 1) sum max(s - g_j, 0)
 
         as sum (s - g_j) over the bins that aren't zero is at most 0. For s = 1 let z be
-        the mean of max(1 - g_j, 0). At given z the sum of g_j^2, which ||x||^2 isn't
-        below, is least if half of the bins are below 1, or, as z > 1/2 forces more, if
-        these are z J bins that vanish: J / (1 - z). So the rest is at most
-        ((T - 1) z - 1) (1 - z) ||x||^2, largest at z = T / (2 (T - 1)). A little more
-        than half of the bins of equal entries near 0 and the others of one entry each
-        come as close as J allows.
+        the mean of max(1 - g_j, 0). For fixed z, the sum of the g_j^2 is a lower bound
+        of ||x||^2. It is least if half of the bins are below 1, or, as z > 1/2 needs
+        more than half, if z J bins are 0: then it is J / (1 - z). So the rest is at
+        most ((T - 1) z - 1) (1 - z) ||x||^2, largest at z = T / (2 (T - 1)). Vectors
+        with a little more than half of the bins full of equal entries near 0, and one
+        entry in each of the other bins, come as close as J allows.
         """
         longest = int(np.diff(self.blocks(dim)).max(initial=1))
         t = min(self.bin, longest)
         return 1 + (t - 2) ** 2 / (4 * (t - 1)) if t > 1 else 1.0
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
-        """Return the signs of the entries of ``x`` near the top of their bins."""
-        x = validation.vector(self.id, x)
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         return self._frame(x, x, out)
 
-    def encode_feedback(
+    def _encode_feedback(
         self,
         e: Vector,
-        x: Vector | None = None,
-        ratio: float = 1.0,
-        out: Frame | None = None,
-        key: int = 0,
+        x: Vector | None,
+        ratio: float,
+        out: Frame | None,
+        key: np.uint64,
     ) -> Frame:
-        """Error feedback that looks at ``x``, the latest gradient, to choose.
+        """Error feedback that chooses entries by ``x``, the latest gradient, as well.
 
-        See ``Codec.encode_feedback``; without ``x`` the latest is all of p = ratio e.
+        Without ``x``, p = ratio e is taken as the latest gradient.
         """
         if ratio != 1.0:
             e *= ratio
         if x is not None:
             e += x
-        p = validation.vector(self.id, e)
-        frame = self._frame(p, p if x is None else validation.vector(self.id, x), out)
-        self.decode_add(frame, e, -1.0)
+        frame = self._frame(e, e if x is None else x, out)
+        self._decode_add(frame, e, -1.0)
         return frame
 
     def _frame(self, g: Vector, latest: Vector, out: Frame | None) -> Frame:
-        size = self.max_nbytes(g.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(g) < np.inf:
-            validation.refuse(self.id, g)
+        validation.check_finite(self.id, g)
         bounds = self.blocks(g.size)
         scales = bin_means(g, bounds, self.bin)
         if not np.all(scales < np.inf):

@@ -1,4 +1,4 @@
-"""Random sparsification whose indices cost eight bytes."""
+"""Random sparsification that sends a key of eight bytes instead of indices."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Codec, Frame, Vector
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
+from psmpi.kernels.coins import coin_add, coin_gather
 from psmpi.kernels.reduce import max_abs
-from psmpi.kernels.sparse import coin_add, coin_gather
 
 
 def single(value: float) -> float:
-    """Return ``value`` as rounded to float32, without a warning where that is inf."""
+    """Return ``value`` rounded to float32, without a warning if that is infinite."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))
 
 
 @dataclass(frozen=True)
 class Bernoulli(Codec):
-    """Every entry is kept with probability k whatever its value, and scaled by 1 / k.
+    """Every entry is kept with the same probability k, and scaled by 1 / k.
 
     Parameters
     ----------
-    k : float or int
-        The probability; 1 or more is the expected count, of the vector's length.
+    k : float or int, default 0.5
+        Below 1 the probability; else the expected number of entries kept.
 
     Notes
     -----
-    Which entries are kept is a function of the 64-bit key alone. The key travels in
-    place of the indices and the receiver draws the same coins, O(dim). The probability
-    is rounded to a multiple of 2^-32, and its rounded value divides: no bias.
+    Which entries are kept is a function of the 64-bit key alone. The key is sent in
+    place of the indices, and the receiver draws the same random numbers in O(dim). The
+    probability is rounded to a multiple of 2^-32, and values are divided by the rounded
+    probability, so there is no bias.
 
     ===================  ============================================================
     bytes                content
@@ -67,19 +69,17 @@ class Bernoulli(Codec):
 
     def _limit(self, dim: int) -> int:
         """Return the probability in units of 2^-32."""
-        share = (
-            self.k
-            if self.k < 1
-            else validation.count(self.id, self.k, dim) / max(dim, 1)
-        )
+        share = self.k
+        if share >= 1:
+            share = validation.count(self.id, self.k, dim) / max(dim, 1)
         return max(1, round(share * 2**32))
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with all entries."""
-        self._limit(validation.length(self.id, dim))
+        self._limit(dim)
         return 8 + 4 * dim
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 nnz."""
         return 8 * (frame.size - 8)
 
@@ -87,26 +87,19 @@ class Bernoulli(Codec):
         """Return omega = 1 / k - 1."""
         return 2**32 / self._limit(dim) - 1
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the key and the entries that it draws; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
         limit = self._limit(x.size)
-        frame = validation.room(self.id, out, self.max_nbytes(x.size))
-        # As float32, which is what the receiver sees and tests in the same way.
+        frame = buffer(out, self._max_nbytes(x.size))
+        # Tested as float32, which is what the receiver gets and tests in the same way.
         if not single(max_abs(x)) * (2**32 / limit) < validation.FLOAT32_LIMIT:
             validation.refuse(self.id, x, "largest entry divided by k")
-        return frame[: coin_gather(x, stream, np.uint64(limit), frame)]
+        return frame[: coin_gather(x, key, np.uint64(limit), frame)]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale / k`` times the values to ``out``; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
         limit = self._limit(out.size)
-        scale = validation.factor(self.id, scale)
-        if frame.size < 8 or frame.size > self.max_nbytes(out.size):
+        if frame.size < 8 or frame.size > self._max_nbytes(out.size):
             validation.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
         if not coin_add(frame, np.uint64(limit), out, scale):
             validation.damaged(self.id, "not one finite value per drawn entry")

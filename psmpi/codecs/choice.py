@@ -6,35 +6,38 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
+import numpy as np
+
+from psmpi.base import Codec, ConfigError, Frame, Indices, Vector, checks
 from psmpi.codecs import validation
 
-MOST = 255  # parts
+MOST = 255  # parts: their index is one byte
 
 
 @dataclass(frozen=True)
 class Choice(Codec):
-    """Several codecs, of which each message takes one and says which.
+    """Several codecs; each message is encoded by one of them and says by which.
 
     Parameters
     ----------
     parts : tuple of Codec
         Up to 255, none of them a ``Choice`` itself.
-    chosen : int
-        The part that ``encode`` takes. Frames of all parts are decoded, whatever it is:
-        both ends agree on the parts, and the sender goes from one to the other by
-        ``part(i)``, as by the width that this message needs.
+    chosen : int, default 0
+        Index of the part that encodes. Decoding does not depend on it: both ends agree
+        on the parts, and the sender switches between them by ``part(i)``, for example
+        to the width that this message needs.
 
     Notes
     -----
     ===============  =================================================================
     bytes            content
     ===============  =================================================================
-    0                the part, uint8
-    1 ..             its frame, drawn by the same key
+    0                index of the part, uint8
+    1 ..             the part's frame, drawn by the same key
     ===============  =================================================================
 
-    ``paper_bits`` is the part's: papers that vary the precision do not count the byte.
+    ``paper_bits`` are those of the part: papers that vary the precision do not count
+    the byte.
 
     Examples
     --------
@@ -65,86 +68,88 @@ class Choice(Codec):
             raise ConfigError(
                 "choice: a part is a choice itself; give its parts in its place"
             )
-        chosen = validation.integer(self.id, "chosen", self.chosen, 0, len(parts) - 1)
+        chosen = checks.integer(self.id, "chosen", self.chosen, 0, len(parts) - 1)
         object.__setattr__(self, "parts", parts)
         object.__setattr__(self, "chosen", chosen)
 
     def part(self, i: int) -> Choice:
-        """Return this codec with part ``i`` chosen: other frames, the same decoder."""
+        """Return this codec with part ``i`` chosen; it decodes the same frames."""
         return dataclasses.replace(self, chosen=i)
 
     @property
     def unbiased(self) -> bool:
-        """Whether all parts are."""
+        """Whether all parts are unbiased."""
         return all(part.unbiased for part in self.parts)
 
     @property
     def is_sparse(self) -> bool:
-        """Whether most entries come out 0 with every part."""
+        """Whether all parts are sparse."""
         return all(part.is_sparse for part in self.parts)
 
-    def max_nbytes(self, dim: int) -> int:
-        """Return the largest of the parts, and a byte."""
-        dim = validation.length(self.id, dim)
-        return 1 + max(part.max_nbytes(dim) for part in self.parts)
-
-    def paper_bits(self, frame: Frame, dim: int) -> int:
-        """Return those of the part that the frame is of."""
-        part, rest = self._open(frame)
-        return part.paper_bits(rest, dim)
-
     def error(self, dim: int) -> float:
-        """Return the largest of the parts."""
+        """Return the largest error of the parts."""
         return max(part.error(dim) for part in self.parts)
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
-        """Return the chosen part's frame, behind its number; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        frame = validation.room(self.id, out, self.max_nbytes(x.size))
-        rest = self.parts[self.chosen].encode(x, frame[1:], key)
-        return self._close(frame, rest)
+    def _max_nbytes(self, dim: int) -> int:
+        return 1 + max(part._max_nbytes(dim) for part in self.parts)
 
-    def encode_at(
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
+        part, rest = self._open(frame)
+        return part._paper_bits(rest, dim)
+
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
+        return self._close(out, self._part._encode(x, _after_byte(out), key))
+
+    def _encode_at(
         self,
         support: Indices,
         values: Vector,
         dim: int,
-        out: Frame | None = None,
-        key: int = 0,
+        out: Frame | None,
+        key: np.uint64,
     ) -> Frame:
-        """Return the chosen part's frame of a few entries; see ``Codec``."""
-        frame = validation.room(self.id, out, self.max_nbytes(dim))
-        part = self.parts[self.chosen]
-        return self._close(frame, part.encode_at(support, values, dim, frame[1:], key))
+        rest = self._part._encode_at(support, values, dim, _after_byte(out), key)
+        return self._close(out, rest)
 
-    def encode_feedback(
+    def _encode_feedback(
         self,
         e: Vector,
-        x: Vector | None = None,
-        ratio: float = 1.0,
-        out: Frame | None = None,
-        key: int = 0,
+        x: Vector | None,
+        ratio: float,
+        out: Frame | None,
+        key: np.uint64,
     ) -> Frame:
-        """Return the frame of the chosen part, by its own rule; see ``Codec``."""
-        e = validation.feedback(self.id, e, x)[0]
-        frame = validation.room(self.id, out, self.max_nbytes(e.size))
-        part = self.parts[self.chosen]
-        return self._close(frame, part.encode_feedback(e, x, ratio, frame[1:], key))
+        """Take the steps of error feedback by the chosen part's own rule."""
+        rest = self._part._encode_feedback(e, x, ratio, _after_byte(out), key)
+        return self._close(out, rest)
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
-        """Add ``scale`` times what the frame's part decodes; see ``Codec``."""
-        part, rest = self._open(validation.received(self.id, frame))
-        part.decode_add(rest, out, scale)
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
+        part, rest = self._open(frame)
+        part._decode_add(rest, out, scale)
 
-    def _close(self, frame: Frame, rest: Frame) -> Frame:
-        frame[0] = self.chosen
-        return frame[: 1 + rest.size]
+    @property
+    def _part(self) -> Codec:
+        return self.parts[self.chosen]
+
+    def _close(self, out: Frame | None, rest: Frame) -> Frame:
+        """Return the frame with the chosen part's number before ``rest``.
+
+        ``rest`` is in ``out`` from byte 1 on, if there is an ``out``.
+        """
+        if out is None:
+            out = np.concatenate((np.empty(1, np.uint8), rest))
+        out[0] = self.chosen
+        return out[: 1 + rest.size]
 
     def _open(self, frame: Frame) -> tuple[Codec, Frame]:
-        """Return the part that a frame is of, and the rest of it."""
+        """Return the part that encoded ``frame``, and the part's own frame."""
         if not frame.size or frame[0] >= len(self.parts):
             tag = f"its part is {frame[0]}" if frame.size else "empty"
             validation.damaged(
                 self.id, f"{tag}, where there are {len(self.parts)} parts"
             )
         return self.parts[int(frame[0])], frame[1:]
+
+
+def _after_byte(out: Frame | None) -> Frame | None:
+    return None if out is None else out[1:]

@@ -1,4 +1,4 @@
-"""QuanTimed-DSGD's quantiser: unbiased rounding to so many decimal digits."""
+"""QuanTimed-DSGD's quantiser: unbiased rounding to a number of decimal digits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.base import Codec, ConfigError, Frame, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.stochastic import SNAP
 from psmpi.kernels.decimal import decimal_add, decimal_encode, decimal_level
@@ -20,25 +21,25 @@ LAST_CHANCE = 1 - 2.0**-31
 
 @dataclass(frozen=True)
 class Decimal(Codec):
-    """A multiple of 10^-digits next to the entry, at random, whatever the range.
+    """Every entry is rounded at random to a neighbouring multiple of 10^-digits.
 
     Parameters
     ----------
-    digits : 0..7
-        Behind the decimal point.
+    digits : 0..7, default 3
+        Digits behind the decimal point.
 
     Notes
     -----
-    l_i = 10^digits |x_i| goes to one of its two whole neighbours, up with the
-    probability of its fractional part, so that E[C(x)] = x over keys up to the 2^-31
-    of a level and 2^-23 |x_i| (2^-50 |x_i|) of ``Stochastic``, whose rule for entries
-    that lie on the grid makes multiples of 10^-digits stay what they are. The noise is
-    the same however small x is: there is no bound relative to ||x||, but ``spread``.
+    The level l_i = 10^digits |x_i| is rounded to one of its two neighbouring integers,
+    up with the probability of its fractional part. So E[C(x)] = x over keys, up to
+    2^-31 of a level and 2^-23 |x_i| (2^-50 |x_i| for float64) as in ``Stochastic``.
+    Multiples of 10^-digits stay what they are. The noise does not shrink with x: there
+    is no bound relative to ||x||, only the absolute one of ``spread``.
 
-    What varies is the width w = 1 + ceil(log2(L + 1)) of a code, where L is the level
-    that the largest entry may be rounded up to. A vector of which no entry can reach a
-    level above 0 has w = 0. The receiver divides the level by 10^digits in float64,
-    which gives the float64 nearest to the decimal number, then casts once.
+    A message chooses its width w = 1 + ceil(log2(L + 1)) of a code, where L is the
+    largest level that the largest entry may be rounded to. If all entries are rounded
+    to 0 for certain, w = 0. The receiver divides the level by 10^digits in float64,
+    which gives the float64 nearest to the decimal number, and casts once.
 
     =====================  ============================================================
     bytes                  content
@@ -73,7 +74,7 @@ class Decimal(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        digits = validation.integer(self.id, "digits", self.digits, 0, 7)
+        digits = checks.integer(self.id, "digits", self.digits, 0, 7)
         object.__setattr__(self, "digits", digits)
 
     @property
@@ -81,59 +82,51 @@ class Decimal(Codec):
         """10^digits, the levels of 1."""
         return float(10**self.digits)
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with codes of 32 bits."""
-        return 1 + MOST_BITS // 8 * validation.length(self.id, dim)
+        return 1 + MOST_BITS // 8 * dim
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + w dim."""
         return 32 + self._width(frame, dim) * dim
 
     def error(self, dim: int) -> float:
         """Return infinity: entries below 10^-digits may be all noise; see ``spread``.
 
-        Error feedback over this codec is refused, and so is dividing by 1 + omega.
+        So error feedback over this codec, and dividing by 1 + omega, are refused.
         """
         return math.inf
 
     def spread(self, dim: int) -> float:
         """Return dim 10^(-2 digits) / 4, a bound on E||C(x) - x||^2.
 
-        A coordinate's variance is (x - lo)(hi - x), at most that half-way between, and
-        the nearest multiple is no farther. A float32 output's rounding comes on top.
+        An entry between the multiples lo and hi has the variance (x - lo)(hi - x),
+        which is largest half-way between them. The rounding of a float32 output is not
+        included.
         """
         return dim / (4 * self.power**2)
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the width and the codes of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
         width, top = self._fit(x)
         size = 1 + (width * x.size + 7) // 8
-        frame = validation.room(
-            self.id, out, self.max_nbytes(x.size) if out is not None else size
-        )
+        frame = buffer(out, size)
         frame[0] = width
         if width:
             decimal_encode(
-                x, self.power, SNAP[x.itemsize], top, np.uint64(width), stream, frame
+                x, self.power, SNAP[x.itemsize], top, np.uint64(width), key, frame
             )
         return frame[:size]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the multiples to ``out``; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         width = self._width(frame, out.size)
         if width:
             validation.check_padding(self.id, frame[1:], width * out.size)
             decimal_add(frame, self.power, np.uint64(width), out, scale)
 
     def _fit(self, x: Vector) -> tuple[int, float]:
-        """Return the width for ``x``, and the highest level that an entry may get."""
+        """Return the width for ``x``, and the largest level that an entry may get."""
         largest = max_abs(x)
         if not largest < math.inf:
             validation.refuse(self.id, x)
@@ -150,7 +143,7 @@ class Decimal(Codec):
         return (1 + level.bit_length() if level else 0), float(level)
 
     def _width(self, frame: Frame, dim: int) -> int:
-        """Return the width that a frame says, after comparing it with its size."""
+        """Return the width in a frame, checked against the frame's size."""
         width = int(frame[0]) if frame.size else -1
         if not (width == 0 or (2 <= width <= MOST_BITS and dim)):
             validation.damaged(self.id, f"{frame.size} bytes, its width is {width}")

@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+import numpy as np
+
+from psmpi.base import Codec, Frame, Vector
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
-from psmpi.kernels.reduce import max_abs
-from psmpi.kernels.sparse import dense_add, dense_write
+from psmpi.kernels.floats import dense_add, dense_write
 
 
 @dataclass(frozen=True)
 class Dense(Codec):
-    """Every entry as a little-endian float: what the uncompressed baselines send.
+    """Every entry as a little-endian float, as uncompressed baselines send it.
 
     Parameters
     ----------
-    bits : 32 or 64
+    bits : 32 or 64, default 32
         Width of a float. 32 rounds a float64 vector to nearest.
 
     Notes
@@ -44,16 +46,13 @@ class Dense(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bits = validation.integer(self.id, "bits", self.bits, 32, 64)
-        if bits not in (32, 64):
-            raise ConfigError(f"dense: bits must be 32 or 64, got {bits}")
-        object.__setattr__(self, "bits", bits)
+        object.__setattr__(self, "bits", validation.float_bits(self.id, self.bits))
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of every frame."""
-        return self.bits // 8 * validation.length(self.id, dim)
+        return self.bits // 8 * dim
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return bits * dim."""
         return self.bits * dim
 
@@ -61,26 +60,19 @@ class Dense(Codec):
         """Return 0, or the squared relative rounding of float64 to float32."""
         return 0.0 if self.bits == 64 else 2.0**-48
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the entries of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        frame = validation.room(self.id, out, size)
-        # Half a unit in the last place above the largest float32 rounds to infinity.
+        size = self._max_nbytes(x.size)
+        frame = buffer(out, size)
+        # From FLOAT32_LIMIT on, a float64 entry rounds to an infinite float32.
         limit = float("inf") if self.bits == 64 else validation.FLOAT32_LIMIT
-        if not max_abs(x) < limit:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x, limit)
         dense_write(x, self.bits == 64, frame)
         return frame[:size]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the entries to ``out``; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
-        if frame.size != self.max_nbytes(out.size):
+        if frame.size != self._max_nbytes(out.size):
             validation.damaged(self.id, f"{frame.size} bytes for {out.size} entries")
         if not dense_add(frame, self.bits == 64, out, scale):
             validation.damaged(self.id, "an entry is not finite")

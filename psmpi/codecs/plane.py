@@ -1,4 +1,4 @@
-"""Signs alone, one bit each, and the majority of many: signSGD, Signum."""
+"""Signs of one bit each, and the majority vote over many senders: signSGD, Signum."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.base import Codec, ConfigError, Frame, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.kernels.signs import plane_add, plane_encode
 from psmpi.kernels.votes import vote_add, vote_result
@@ -16,12 +17,12 @@ from psmpi.kernels.votes import vote_add, vote_result
 
 @dataclass(frozen=True)
 class Plane(Codec):
-    """The sign of every entry, +1 or -1, and no magnitude.
+    """The sign of every entry, +1 or -1, without a magnitude.
 
     Notes
     -----
-    C(x)_i = sign(x_i) with sign(0) = sign(-0.0) = +1. The bits are those of ``Sign``.
-    Frames of several senders are merged by ``Majority``.
+    C(x)_i = sign(x_i) with sign(0) = sign(-0.0) = +1. The bits are as in ``Sign``.
+    ``Majority`` merges the frames of several senders.
 
     ===================  ===============================================================
     bytes                content
@@ -46,51 +47,48 @@ class Plane(Codec):
     wire_id: ClassVar[int] = 13
     unbiased: ClassVar[bool] = False
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of every frame."""
-        return (validation.length(self.id, dim) + 7) // 8
+        return (dim + 7) // 8
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return d."""
         return dim
 
     def error(self, dim: int) -> float:
-        """Return infinity: C(x) keeps its length sqrt(d) while x goes to zero."""
+        """Return infinity: ||C(x)|| = sqrt(d) however small x is."""
         return math.inf
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the signs of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        frame = validation.room(self.id, out, size)
+        size = self._max_nbytes(x.size)
+        frame = buffer(out, size)
         if not plane_encode(x, frame):
             validation.refuse(self.id, x)
         return frame[:size]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the signs to ``out``; see ``Codec.decode_add``."""
-        out = validation.target(self.id, out)
-        plane_add(checked(frame, out.size), out, validation.factor(self.id, scale))
+        check_frame(frame, out.size)
+        plane_add(frame, out, scale)
 
 
-def checked(frame: Frame, dim: int) -> Frame:
-    """Return a frame of ``Plane`` as kernels take it, or raise FrameError."""
-    frame = validation.received(Plane.id, frame)
+def check_frame(frame: Frame, dim: int) -> None:
+    """Raise FrameError unless ``Plane`` writes such a frame for ``dim`` entries."""
     if frame.size != (dim + 7) // 8:
         validation.damaged(Plane.id, f"{frame.size} bytes for {dim} entries")
     validation.check_padding(Plane.id, frame, dim)
-    return frame
 
 
 class Majority:
-    """Merges frames of ``Plane`` into the frame of what most of them say, packed.
+    """Majority vote: merges frames of ``Plane`` into one frame of ``Plane``.
 
-    Entry i of the result is -1 if more than half of the frames have -1 there, else +1:
-    an even number of frames may tie, and a tie is +1, as sign(0) is.
+    Entry i of the result is -1 if more than half of the frames have -1 there, else +1.
+    A tie is +1, as sign(0) is.
 
     The votes for -1 are counted in bit-sliced counters, ``most_votes.bit_length()``
-    planes of d bits. A frame costs O(d / 64 log M) word operations and so does the
-    result; nothing is unpacked.
+    planes of d bits. Adding a frame takes O(d / 64 log M) word operations, as does the
+    result, and no frame is unpacked.
 
     >>> import numpy as np
     >>> vote = Majority(4, most_votes=3)
@@ -101,17 +99,16 @@ class Majority:
     """
 
     def __init__(self, dim: int, most_votes: int) -> None:
-        self.dim = validation.length("majority", dim)
-        self.most_votes = validation.integer(
-            "majority", "most_votes", most_votes, 1, None
-        )
+        self.dim = checks.length("majority", dim)
+        self.most_votes = checks.integer("majority", "most_votes", most_votes, 1, None)
         self.votes = 0
         planes, words = self.most_votes.bit_length(), (self.dim + 63) // 64
         self._counters = np.zeros((planes, words), np.uint64)
 
     def add(self, frame: Frame) -> None:
-        """Count one frame; a damaged one raises FrameError and does not count."""
-        frame = checked(frame, self.dim)
+        """Count one frame; a damaged frame raises FrameError and is not counted."""
+        frame = checks.received(Plane.id, frame)
+        check_frame(frame, self.dim)
         if self.votes == self.most_votes:
             raise ConfigError(
                 f"majority: there are {self.votes} votes already; give a larger "
@@ -121,12 +118,14 @@ class Majority:
         self.votes += 1
 
     def result(self, out: Frame | None = None) -> Frame:
-        """Return the majority's frame: a view of ``out``'s start, or of a new buffer.
+        """Return the frame of the majority: a view of ``out``'s start, or a new array.
 
-        All +1 without votes.
+        Without votes all entries are +1.
         """
         size = (self.dim + 7) // 8
-        frame = validation.room("majority", out, size)
+        frame = buffer(out, size)
+        if out is not None:
+            frame = checks.room("majority", out, size)
         vote_result(self._counters, self.votes, frame, self.dim)
         return frame[:size]
 

@@ -1,4 +1,4 @@
-"""QSGD's quantiser on the k largest entries: Qsparse-local-SGD's QTopK."""
+"""QSGD's quantiser applied to the k largest entries: Qsparse-local-SGD's QTopK."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import ConfigError, Frame, Vector
+from psmpi.base import ConfigError, Frame, Vector, checks
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_codes import GroupedCodec, Scales
 from psmpi.codecs.layout.topk_selection import Largest
 from psmpi.codecs.stochastic import SNAP
 from psmpi.kernels.grouped import group_levels, group_starts
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
@@ -23,16 +22,17 @@ class QTopK(Largest, GroupedCodec):
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.01
         Entries per block: below 1 a fraction of the block's length, rounded up; else a
-        count, of which a shorter block gives all that it has.
-    bits : 1..16
+        count, and blocks shorter than that are sent whole.
+    bits : 1..16, default 4
         Width of a level; an entry takes one more for its sign.
-    scaled : bool
-        Whether C(x) is divided by 1 + beta, which makes it a contraction for every k
-        and s. Without, its mean over keys is Top_k(x), and beta must be below 1.
+    scaled : bool, default True
+        If True, C(x) is divided by 1 + beta, which makes it a contraction for every k
+        and s. If False, the mean of C(x) over keys is Top_k(x), and beta must be below
+        1.
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -40,17 +40,17 @@ class QTopK(Largest, GroupedCodec):
 
     Notes
     -----
-    The quantiser is ``Stochastic``'s with the l2 norm of the k entries, v: each goes to
-    a neighbouring multiple of ||v|| / s, so that E Q(v) = v and E||Q(v)||^2 is at most
-    (1 + beta) ||v||^2 with beta = min(k / s^2, sqrt(k) / s), where k is the block's
-    nominal count, which both ends know. The random word of an entry is that of its
-    place among all chosen entries. Entries whose level comes out as 0 are not sent. The
+    The quantiser is that of ``Stochastic`` with the l2 norm of v, the k entries of a
+    block: each entry is rounded to a neighbouring multiple of ||v|| / s. So E Q(v) = v
+    and E||Q(v)||^2 <= (1 + beta) ||v||^2 with beta = min(k / s^2, sqrt(k) / s), where k
+    is the block's nominal count, which both ends know. The random bits of an entry
+    depend on its place among all chosen entries. Entries of level 0 are not sent. The
     bytes are those of ``layout.sparse_codes`` with bits + 1 bits per entry:
 
     ==========================  ======================================================
     bytes                       content
     ==========================  ======================================================
-    2 to 6                      header: mode and count, see ``indices``
+    2 to 6                      header: mode and count, see ``layout.index_stream``
     ceil(B / 8)                 flags of the B blocks; absent if B = 1 or count = 0
     4 F                         norms of the F flagged blocks, float32, rounded up
     ceil((bits + 1) count / 8)  codes by ascending index: the level, 1 .. s, in the
@@ -82,13 +82,10 @@ class QTopK(Largest, GroupedCodec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        bits = validation.integer(self.id, "bits", self.bits, 1, 16)
+        bits = checks.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
-        if not isinstance(self.scaled, bool | np.bool_):
-            raise ConfigError(
-                f"qtopk: scaled must be True or False, got {self.scaled!r}"
-            )
-        object.__setattr__(self, "scaled", bool(self.scaled))
+        scaled = validation.flag(self.id, "scaled", self.scaled)
+        object.__setattr__(self, "scaled", scaled)
 
     @property
     def width(self) -> int:
@@ -96,7 +93,7 @@ class QTopK(Largest, GroupedCodec):
         return self.bits + 1
 
     def beta(self, dim: int) -> NDArray[np.float64]:
-        """Return every block's beta; unscaled, one of 1 or more is refused."""
+        """Return beta of every block; refuse 1 or more if not scaled."""
         counts = self.counts(dim)
         s = 2**self.bits - 1
         beta: NDArray[np.float64] = np.minimum(counts / s**2, np.sqrt(counts) / s)
@@ -109,10 +106,9 @@ class QTopK(Largest, GroupedCodec):
             )
         return beta
 
-    def max_nbytes(self, dim: int) -> int:
-        """Return the bytes of a frame with k entries in every block."""
+    def _max_nbytes(self, dim: int) -> int:
         self.beta(dim)
-        return super().max_nbytes(dim)
+        return super()._max_nbytes(dim)
 
     def error(self, dim: int) -> float:
         """Return 1 - min_b g_b k_b / d_b, g = 1 / (1 + beta), unscaled 1 - beta.
@@ -126,25 +122,20 @@ class QTopK(Largest, GroupedCodec):
         return 1 - float((gain * self.shares(dim)).min(initial=1.0))
 
     def units(self, scales: Scales, dim: int) -> NDArray[np.float64]:
-        """Return norm / s, divided by 1 + beta where that is asked for."""
+        """Return norm / s, divided by 1 + beta if scaled."""
         units: NDArray[np.float64] = scales.astype(np.float64) / (2**self.bits - 1)
         if self.scaled:
             units /= 1 + self.beta(dim)
         return units
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the norms and levels of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < np.inf:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x)
         chosen, bounds = self.choose(x), self.blocks(x.size)
         codes = np.empty(chosen.size, np.uint32)
         bits, snap = np.uint64(self.bits), SNAP[x.itemsize]
         starts = group_starts(chosen, bounds)
-        norms = group_levels(x[chosen], starts, bits, snap, stream, codes)
+        norms = group_levels(x[chosen], starts, bits, snap, key, codes)
         if not np.all(norms < np.inf):
             validation.refuse(self.id, x, "l2 norm of a block's largest entries")
         sent = (codes & np.uint32(2**self.bits - 1)) > 0

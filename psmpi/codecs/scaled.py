@@ -1,4 +1,4 @@
-"""An unbiased codec made a contraction, which is what error feedback needs."""
+"""An unbiased codec scaled down to a contraction, which error feedback needs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+import numpy as np
+
+from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
 
 
 @dataclass(frozen=True)
 class Scaled(Codec):
-    """Another codec's output divided by 1 + omega.
+    """Another codec whose decoded vectors are divided by 1 + omega.
 
     Parameters
     ----------
@@ -20,11 +22,12 @@ class Scaled(Codec):
 
     Notes
     -----
-    The frame is the other codec's; the receiver divides. From E[C(x)] = x and
-    E||C(x) - x||^2 <= omega ||x||^2 follows, for D = C / (1 + omega), E||D(x) - x||^2
-    <= omega / (1 + omega) ||x||^2. Source: Basu et al., Qsparse-local-SGD (NeurIPS
-    2019), the scaled quantisers; Zheng et al., dist-EF-SGD (NeurIPS 2019), on QSGD.
-    Of Bernoulli it makes Rand-k: kept entries as they are.
+    The frame and ``paper_bits`` are the other codec's; the receiver divides. From
+    E[C(x)] = x and E||C(x) - x||^2 <= omega ||x||^2 follows, for D = C / (1 + omega),
+    E||D(x) - x||^2 <= omega / (1 + omega) ||x||^2. Sources: Basu et al.,
+    Qsparse-local-SGD (NeurIPS 2019), the scaled quantisers; Zheng et al., dist-EF-SGD
+    (NeurIPS 2019), on QSGD. ``Scaled(Bernoulli(k))`` is Rand-k: kept entries decode to
+    what they are.
 
     Examples
     --------
@@ -51,11 +54,11 @@ class Scaled(Codec):
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the other codec's entries are."""
+        """Whether the other codec is sparse."""
         return self.codec.is_sparse
 
     def omega(self, dim: int) -> float:
-        """Return the other codec's bound; ``ConfigError`` where it has none."""
+        """Return the other codec's bound; raise ``ConfigError`` where it has none."""
         omega = self.codec.error(dim)
         if not omega < math.inf:
             raise ConfigError(
@@ -64,25 +67,30 @@ class Scaled(Codec):
             )
         return omega
 
-    def max_nbytes(self, dim: int) -> int:
-        """Return the other codec's."""
-        self.omega(dim)
-        return self.codec.max_nbytes(dim)
-
-    def paper_bits(self, frame: Frame, dim: int) -> int:
-        """Return the other codec's."""
-        return self.codec.paper_bits(frame, dim)
-
     def error(self, dim: int) -> float:
         """Return omega / (1 + omega)."""
         omega = self.omega(dim)
         return omega / (1 + omega)
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
-        """Return the other codec's frame of ``x``."""
-        return self.codec.encode(x, out, key)
+    def _max_nbytes(self, dim: int) -> int:
+        self.omega(dim)
+        return self.codec._max_nbytes(dim)
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
-        """Add ``scale / (1 + omega)`` times what the other codec decodes."""
-        dim = getattr(out, "size", 0)
-        self.codec.decode_add(frame, out, scale / (1 + self.omega(dim)))
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
+        return self.codec._paper_bits(frame, dim)
+
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
+        return self.codec._encode(x, out, key)
+
+    def _encode_at(
+        self,
+        support: Indices,
+        values: Vector,
+        dim: int,
+        out: Frame | None,
+        key: np.uint64,
+    ) -> Frame:
+        return self.codec._encode_at(support, values, dim, out, key)
+
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
+        self.codec._decode_add(frame, out, scale / (1 + self.omega(out.size)))

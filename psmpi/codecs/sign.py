@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import Frame, Vector
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.layout.blocks import Blockwise
 from psmpi.kernels.scales import entries_sent
@@ -21,7 +22,7 @@ class Sign(Blockwise):
     Parameters
     ----------
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -30,8 +31,8 @@ class Sign(Blockwise):
     Notes
     -----
     C(x)_i = (||x_b||_1 / d_b) sign(x_i) with sign(0) = sign(-0.0) = +1, so that exactly
-    ||x - C(x)||^2 = ||x||^2 - sum_b ||x_b||_1^2 / d_b. The mean is taken in float64 and
-    cast once to float32. Blocks whose scale is 0 send nothing else and add nothing.
+    ||x - C(x)||^2 = ||x||^2 - sum_b ||x_b||_1^2 / d_b. The mean is computed in float64
+    and cast once to float32. Blocks whose scale is 0 send no signs and decode to 0.
 
     ==========================  ====================================================
     bytes                       content
@@ -42,7 +43,7 @@ class Sign(Blockwise):
                                 significant first, zero padding
     ==========================  ====================================================
 
-    ``paper_bits`` = d + 32 B, also where fewer bits are sent. Source: Zheng, Huang,
+    ``paper_bits`` = d + 32 B, even where fewer bits are sent. Source: Zheng, Huang,
     Kwok, dist-EF-SGD (NeurIPS 2019), section 3.3; Karimireddy et al., EF-signSGD (ICML
     2019), for B = 1.
 
@@ -60,11 +61,11 @@ class Sign(Blockwise):
     wire_id: ClassVar[int] = 4
     unbiased: ClassVar[bool] = False
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame without zero blocks."""
         return 4 * (self.blocks(dim).size - 1) + (dim + 7) // 8
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return d + 32 B."""
         return dim + 32 * (self.blocks(dim).size - 1)
 
@@ -75,44 +76,37 @@ class Sign(Blockwise):
         """
         return 1 - 1 / int(np.diff(self.blocks(dim)).max(initial=1))
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the scales and the signs of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        frame = validation.room(self.id, out, self.max_nbytes(x.size))
-        # A sum shows what isn't finite; one that overflows is beyond float32 anyway.
+        frame = buffer(out, self._max_nbytes(x.size))
+        # An entry that isn't finite makes the block's sum so, and the size negative.
         size = sign_encode(x, self.blocks(x.size), frame)
         if size < 0:
             validation.refuse(self.id, x, "mean magnitude of a block")
         return frame[:size]
 
-    def encode_feedback(
+    def _encode_feedback(
         self,
         e: Vector,
-        x: Vector | None = None,
-        ratio: float = 1.0,
-        out: Frame | None = None,
-        key: int = 0,
+        x: Vector | None,
+        ratio: float,
+        out: Frame | None,
+        key: np.uint64,
     ) -> Frame:
-        """Return the frame of p = ratio e + x, leave p - C(p) in ``e``, in two passes.
+        """Take the steps of error feedback in two passes.
 
         The bytes and ``e`` are those of the steps one by one, to the bit. Where p is
         refused, ``e`` holds it.
         """
-        e, x = validation.feedback(self.id, e, x)
-        ratio = validation.factor(self.id, ratio, "ratio")
-        frame = validation.room(self.id, out, self.max_nbytes(e.size))
+        x = e[:0] if x is None else x  # what the kernel takes for no vector
+        frame = buffer(out, self._max_nbytes(e.size))
         size = sign_feedback(e, x, ratio, self.blocks(e.size), frame)
         if size < 0:
             validation.refuse(self.id, e, "mean magnitude of a block")
         return frame[:size]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the signed scales; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         bounds = self.blocks(out.size)
         scales = 4 * (bounds.size - 1)
         bits = entries_sent(frame, bounds) if frame.size >= scales else 0

@@ -12,7 +12,6 @@ from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_codes import GroupedCodec
 from psmpi.codecs.layout.topk_selection import Largest
 from psmpi.kernels.grouped import group_means, group_starts
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,11 @@ class SignTopK(Largest, GroupedCodec):
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.01
         Entries per block: below 1 a fraction of the block's length, rounded up; else a
-        count, of which a shorter block gives all that it has.
+        count, and blocks shorter than that are sent whole.
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -33,16 +32,16 @@ class SignTopK(Largest, GroupedCodec):
 
     Notes
     -----
-    With v_b = Top_k(x_b) and its n_b <= k non-zeros, C(x)_i = (||v_b||_1 / n_b)
-    sign(x_i) there and 0 elsewhere, so that exactly ||x - C(x)||^2 = ||x||^2 - sum_b
-    ||v_b||_1^2 / n_b. Zeros are never sent: with fewer than k non-zeros the mean is
-    over these. It is taken in float64 and cast once to float32. The bytes are those of
-    ``layout.sparse_codes`` with one bit per entry:
+    Let v_b = Top_k(x_b) have n_b <= k non-zeros. There C(x)_i = (||v_b||_1 / n_b)
+    sign(x_i), and 0 elsewhere, so that exactly ||x - C(x)||^2 = ||x||^2 - sum_b
+    ||v_b||_1^2 / n_b. Zeros are never sent: in a block with fewer than k non-zeros the
+    mean is over these. It is computed in float64 and cast once to float32. The bytes
+    are those of ``layout.sparse_codes`` with one bit per entry:
 
     ==========================  ======================================================
     bytes                       content
     ==========================  ======================================================
-    2 to 6                      header: mode and count, see ``indices``
+    2 to 6                      header: mode and count, see ``layout.index_stream``
     ceil(B / 8)                 flags of the B blocks; absent if B = 1 or count = 0
     4 F                         scales of the F flagged blocks, float32
     ceil(count / 8)             signs by ascending index, 1 = negative
@@ -68,26 +67,22 @@ class SignTopK(Largest, GroupedCodec):
     unbiased: ClassVar[bool] = False
 
     def error(self, dim: int) -> float:
-        """Return 1 - min_b min(k_b / d_b, 1 / k_b), than which no bound is less.
+        """Return 1 - min_b min(k_b / d_b, 1 / k_b), the least possible bound.
 
-        In a block delta = ||v||_1^2 / (n ||x||^2). With fewer than k non-zeros x = v
-        and delta >= 1 / n > 1 / k. Else let t > 0 be the k-th magnitude: the others add
-        at most (d - k) t^2 to ||x||^2, and of all v with its sum and its least t
-        ||v||^2 is largest for k - 1 times t and one M >= t. With t = 1 this leaves
-        (M + k - 1)^2 / (k (M^2 + d - 1)), which rises until M = (d - 1) / (k - 1) and
-        falls after it: it is least at M = 1, equal magnitudes, with k / d, or as M
-        grows without end, with 1 / k.
+        In a block, delta = ||v||_1^2 / (n ||x||^2). With fewer than k non-zeros, x = v
+        and delta >= 1 / n > 1 / k. Otherwise let t > 0 be the k-th magnitude. The
+        entries not in v add at most (d - k) t^2 to ||x||^2. Among all v with this sum
+        and least magnitude t, ||v||^2 is largest for k - 1 entries t and one M >= t.
+        With t = 1 this leaves (M + k - 1)^2 / (k (M^2 + d - 1)), which rises until
+        M = (d - 1) / (k - 1) and then falls. So it is least either at M = 1 (equal
+        magnitudes), where it is k / d, or in the limit of large M, where it is 1 / k.
         """
         least = np.minimum(self.shares(dim), 1 / self.counts(dim))
         return 1 - float(least.min(initial=1.0))
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the signs of the largest entries of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < np.inf:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x)
         chosen = self.choose(x)
         values = x[chosen]
         starts = group_starts(chosen, self.blocks(x.size))

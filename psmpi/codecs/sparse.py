@@ -1,4 +1,4 @@
-"""All entries that aren't zero."""
+"""All entries that are not zero, with their indices."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import ConfigError, Frame, Vector
+from psmpi.base import Frame, Vector
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_values import LEAST, SparseCodec
-from psmpi.kernels.reduce import max_abs
 from psmpi.kernels.select import all_from
 
 
 @dataclass(frozen=True)
 class Sparse(SparseCodec):
-    """Every non-zero entry as a float: a server's sum of its workers' sparse frames.
+    """Every non-zero entry as a float, for a server's sum of sparse frames.
 
     Parameters
     ----------
-    bits : 32 or 64
-        Width of a float. 32 rounds a float64 vector to nearest, and leaves out what
-        that takes to 0.
+    bits : 32 or 64, default 32
+        Width of a float. 32 rounds a float64 vector to nearest, and leaves out entries
+        that are then 0.
 
     Notes
     -----
-    Lossless, but for zeros that lose their sign and float64 entries at 32 bits. The
+    Lossless, except for the sign of zeros and for float64 entries at 32 bits. The
     bytes are those of ``layout.sparse_values``: header, values by ascending index, then
     the shortest index stream, at worst a bitmap.
 
@@ -48,10 +47,7 @@ class Sparse(SparseCodec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bits = validation.integer(self.id, "bits", self.bits, 32, 64)
-        if bits not in (32, 64):
-            raise ConfigError(f"sparse: bits must be 32 or 64, got {bits}")
-        object.__setattr__(self, "bits", bits)
+        object.__setattr__(self, "bits", validation.float_bits(self.id, self.bits))
 
     @property
     def wide(self) -> bool:
@@ -65,12 +61,9 @@ class Sparse(SparseCodec):
         """
         return 0.0 if self.bits == 64 else 2.0**-48
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the non-zero entries of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < (np.inf if self.wide else validation.FLOAT32_LIMIT):
-            validation.refuse(self.id, x)
+        limit = np.inf if self.wide else validation.FLOAT32_LIMIT
+        validation.check_finite(self.id, x, limit)
         chosen = all_from(x, LEAST[4 if self.wide else x.itemsize])
         return self.write(x[chosen], chosen, x.size, out)

@@ -1,4 +1,4 @@
-"""Sparse-AsyLPG's sparsifier: at random few entries, all of one magnitude."""
+"""Sparse-AsyLPG's sparsifier: entries at random, all sent with one magnitude."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Codec, ConfigError, Frame, Indices, Vector
+from psmpi.base import Codec, ConfigError, Frame, Indices, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.layout import index_stream
 from psmpi.codecs.layout.index_stream import Chosen
 from psmpi.kernels.bits import pack, unpack
+from psmpi.kernels.coins import sign_coins, sign_coins_at
 from psmpi.kernels.grouped import group_add
 from psmpi.kernels.jit import U0, U1
 from psmpi.kernels.reduce import max_abs
 from psmpi.kernels.rounding import upper_float32
-from psmpi.kernels.sparse import sign_coins, sign_coins_at
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,24 @@ class SparseSign(Codec):
 
     Parameters
     ----------
-    budget : float
-        Above 0, at most 1: the chance of the largest entry. At 1 the variance is least,
-        and ||x||_1 / max |x| entries are kept on average; their number is in proportion
-        to ``budget``.
+    budget : float, default 1.0
+        Above 0, at most 1: the probability of the largest entry. At 1 the variance is
+        least, and ||x||_1 / max |x| entries are kept on average. This number is
+        proportional to ``budget``.
 
     Notes
     -----
-    What is kept is sign(x_i) s with one s = max |x| / budget for all, so that a sign is
-    the whole of a value. In the source's words p_i = phi |x_i| / ||x||_1, of which phi
-    = budget ||x||_1 / max |x| entries are kept on average, the most at budget 1. s is
-    rounded up to float32 and p_i = |x_i| / s follows it: E[C(x)] = x over keys, up to
-    the 2^-52 of s that a draw resolves.
+    A kept entry is sent as sign(x_i) s with s = max |x| / budget for all entries, so
+    that its value takes one bit. In the source's notation p_i = phi |x_i| / ||x||_1
+    with phi = budget ||x||_1 / max |x|, the number of entries kept on average. s is
+    rounded up to float32, and p_i = |x_i| / s uses the rounded s: E[C(x)] = x over
+    keys, up to the 2^-52 s that a random number resolves.
 
     =====================  ============================================================
     bytes                  content
     =====================  ============================================================
     0 .. 3                 s, float32; the rest is absent if s = 0
-    4 .. 3 + h             header: mode and count, see ``indices``
+    4 .. 3 + h             header: mode and count, see ``layout.index_stream``
     ceil(count / 8)        signs by ascending index, 1 = negative; the least significant
                            bit first, zero padding
     the rest               index stream
@@ -73,22 +74,19 @@ class SparseSign(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        try:
-            budget = math.nan if isinstance(self.budget, bool) else float(self.budget)
-        except (TypeError, ValueError):
-            budget = math.nan
+        budget = validation.real(self.budget)
         if not 0 < budget <= 1:
             raise ConfigError(
                 f"{self.id}: budget must be above 0 and at most 1, got {self.budget!r}"
             )
         object.__setattr__(self, "budget", budget)
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame with all entries."""
-        dim = validation.length(self.id, dim, validation.MAX_SPARSE_DIM)
+        dim = checks.length(self.id, dim, validation.MAX_SPARSE_DIM)
         return 4 + index_stream.max_nbytes(dim, dim) + (dim + 7) // 8
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + nnz * (1 + ceil(log2 dim)), or 32 if the frame is a zero s."""
         if frame.size == 4:
             return 32
@@ -96,7 +94,7 @@ class SparseSign(Codec):
         return 32 + count * (1 + index_stream.width(dim))
 
     def error(self, dim: int) -> float:
-        """Return omega = (1 + sqrt(d)) / (2 budget) - 1, than which no bound is less.
+        """Return omega = (1 + sqrt(d)) / (2 budget) - 1, the least possible bound.
 
         E||C(x)||^2 = sum x_i^2 / p_i = s ||x||_1, M ||x||_1 / budget with M = max |x|.
         Over ||x||^2 this is largest for one entry M = 1 and d - 1 entries a = 1 / (1 +
@@ -105,59 +103,37 @@ class SparseSign(Codec):
         """
         return (1 + math.sqrt(max(dim, 1))) / (2 * self.budget) - 1
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the entries of ``x`` that ``key`` draws; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
         scale = self._scale(x)
-        found = np.empty(x.size + 1, np.uint32)
-        kept = found[: sign_coins(x, scale, stream, found) if scale else 0]
+        room = np.empty(x.size + 1, np.uint32)
+        kept = room[: sign_coins(x, scale, key, room) if scale else 0]
         return self._write(scale, kept, x[kept] < 0, x.size, out)
 
-    def encode_at(
+    def _encode_at(
         self,
         support: Indices,
         values: Vector,
         dim: int,
-        out: Frame | None = None,
-        key: int = 0,
+        out: Frame | None,
+        key: np.uint64,
     ) -> Frame:
-        """Return the frame of the vector with ``values`` at ``support``, 0 elsewhere.
-
-        Byte for byte that of ``encode``, in time and memory for the support alone.
-        ``support`` is int64 and ascends strictly, below ``dim``.
+        """Return the frame in time and memory for the support alone.
 
         >>> import numpy as np
         >>> frame = SparseSign().encode_at(np.array([2]), np.array([-3.0]), 10**9)
         >>> frame.tobytes().hex(" ", -4)
         '00004040 00010104'
         """
-        stream = validation.key64(self.id, key)
-        try:
-            values = validation.vector(self.id, values)
-            scale = self._scale(values)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace(": x", ": values", 1)) from None
-        dim = validation.length(self.id, dim, validation.MAX_SPARSE_DIM)
-        support = validation.support(self.id, support, values.size, dim)
-        out = (
-            None if out is None else validation.room(self.id, out, self.max_nbytes(dim))
-        )
-        found = np.empty(values.size + 1, np.uint32)
-        count = sign_coins_at(support, values, scale, stream, found) if scale else 0
-        places = found[:count]
+        scale = self._scale(values, "values")
+        room = np.empty(values.size + 1, np.uint32)
+        count = sign_coins_at(support, values, scale, key, room) if scale else 0
+        places = room[:count]
         kept = support[places].astype(np.uint32)
         return self._write(scale, kept, values[places] < 0, dim, out)
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the kept entries to ``out``, in O(k)."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         if validation.is_zero(self.id, frame, frame.size, out.size):
             return
         header = index_stream.read_header(self.id, frame[4:], out.size, out.size)
@@ -172,11 +148,11 @@ class SparseSign(Codec):
         starts, units = np.array([0, count]), frame[:4].view("<f4").astype(np.float64)
         group_add(codes, chosen, starts, units, U0, out, scale)
 
-    def _scale(self, x: Vector) -> float:
-        """Return s, 0 for the zero vector."""
+    def _scale(self, x: Vector, name: str = "x") -> float:
+        """Return s, 0 for the zero vector; ``name`` is that of the argument ``x``."""
         scale = float(upper_float32(max_abs(x) / self.budget))
         if not scale < math.inf:
-            validation.refuse(self.id, x, "largest entry over the budget")
+            validation.refuse(self.id, x, "largest entry over the budget", name)
         return scale
 
     def _write(
@@ -189,14 +165,14 @@ class SparseSign(Codec):
     ) -> Frame:
         """Return the frame of ``scale`` and the signs of the entries ``chosen``."""
         if not scale:
-            frame = np.empty(4, np.uint8) if out is None else out[:4]
+            frame = buffer(out, 4)[:4]
             frame[:] = 0
             return frame
         header, stream = index_stream.plan(chosen, dim)
         first = 4 + header.nbytes
         last = first + (header.count + 7) // 8
         size = last + stream
-        frame = np.empty(size, np.uint8) if out is None else out
+        frame = buffer(out, size)
         frame[:4].view("<f4")[0] = scale
         header.write(frame[4:first])
         pack(negative.astype(np.uint32), U1, frame, first)

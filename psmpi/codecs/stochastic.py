@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Vector
+from psmpi.base import Codec, ConfigError, Frame, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.kernels.rounding import stochastic_add, stochastic_encode
 from psmpi.kernels.variance import narrowest_bits, stochastic_variance
@@ -19,22 +20,23 @@ SNAP = {4: 2.0**-23, 8: 2.0**-50}
 
 @dataclass(frozen=True)
 class Stochastic(Codec):
-    """Sign and one of s = 2^bits - 1 levels (or 0) of a norm, rounded at random.
+    """Every entry is rounded at random to one of 2^bits evenly spaced levels of a norm.
 
     Parameters
     ----------
-    bits : 1..16
-        Width of a level; a coordinate takes one more for its sign.
-    norm : "l2" or "max"
-        What the top level stands for: ||x||_2 as in QSGD, or max |x_i|.
+    bits : 1..16, default 4
+        Width b of a level, 0 .. s = 2^bits - 1; an entry takes one more bit for its
+        sign.
+    norm : "l2" or "max", default "l2"
+        The value of the top level: ||x||_2 as in QSGD, or max |x_i|.
 
     Notes
     -----
-    l_i = s |x_i| / norm goes to one of its two neighbours, up with the probability of
-    its fractional part, so that E[C(x)] = x over keys up to 2^-31 of a level and
-    2^-23 |x_i| (2^-50 |x_i| for float64), which is the price of this: grid points stay
-    what they are with probability 1, as an l_i within the rounding of x_i's own type
-    of an integer becomes that integer. The norm is rounded up to float32, so
+    The level l_i = s |x_i| / norm is rounded to one of its two neighbouring integers,
+    up with the probability of its fractional part. So E[C(x)] = x over keys, up to
+    2^-31 of a level and 2^-23 |x_i| (2^-50 |x_i| for float64). The latter is the price
+    of keeping grid points with probability 1: an l_i that is an integer up to the
+    rounding of x_i's type becomes that integer. The norm is rounded up to float32, so
     that no l_i exceeds s.
 
     ========================  ========================================================
@@ -66,7 +68,7 @@ class Stochastic(Codec):
     unbiased: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        bits = validation.integer(self.id, "bits", self.bits, 1, 16)
+        bits = checks.integer(self.id, "bits", self.bits, 1, 16)
         object.__setattr__(self, "bits", bits)
         if self.norm not in ("l2", "max"):
             raise ConfigError(
@@ -75,18 +77,19 @@ class Stochastic(Codec):
 
     @classmethod
     def symmetric(cls, bits: int) -> Stochastic:
-        """Return AsyLPG's (delta, b) grid with ``bits`` in all: b - 1 and a sign.
+        """Return AsyLPG's (delta, b) grid with b = ``bits``, the sign bit included.
 
-        delta = max |x_i| / (2^(b-1) - 1); the grid's end -2^(b-1) delta stays unused.
+        delta = max |x_i| / (2^(b-1) - 1). The end -2^(b-1) delta of the paper's grid
+        stays unused.
         """
-        bits = validation.integer("stochastic.symmetric", "bits", bits, 2, 17)
+        bits = checks.integer("stochastic.symmetric", "bits", bits, 2, 17)
         return cls(bits=bits - 1, norm="max")
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of the frame of any but the zero vector."""
-        return 4 + ((self.bits + 1) * validation.length(self.id, dim) + 7) // 8
+        return 4 + ((self.bits + 1) * dim + 7) // 8
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 + (bits + 1) * dim, or 32 if the frame is a zero norm alone."""
         return 32 if frame.size == 4 else 32 + (self.bits + 1) * dim
 
@@ -94,7 +97,7 @@ class Stochastic(Codec):
         """Return omega with E||C(x) - x||^2 <= omega ||x||^2.
 
         "l2": min(d / s^2, sqrt(d) / s), QSGD's lemma 3.1. "max", with M = max |x_i|:
-        a coordinate's variance (x - lo)(hi - x) is at most (M/s)^2 / 4 and at most
+        an entry's variance (x - lo)(hi - x) is at most (M/s)^2 / 4 and at most
         |x| M / s, and 0 for the largest. The first gives (d / 4s^2) M^2 and M <= ||x||.
         The second gives M ||x'||_1 / s <= M sqrt(d) ||x'|| / s over the others x', and
         M ||x'|| <= (M^2 + ||x'||^2) / 2 = ||x||^2 / 2. Hence the result,
@@ -108,44 +111,37 @@ class Stochastic(Codec):
     def variance(self, x: Vector, limit: float = math.inf) -> float:
         """Return E||C(x) - x||^2 over keys, for this ``x``: exactly, without drawing.
 
-        The sum of (x_i - lo_i)(hi_i - x_i) over the grid points around each entry, up
-        to what the rule above takes off it: 2^-23 |x_i| steps (2^-50 |x_i|), and all
-        where x_i becomes a grid point. What has come to more than ``limit`` is returned
-        at once.
+        The sum of (x_i - lo_i)(hi_i - x_i) over the grid points around each entry,
+        less what the rule for grid points takes off: 2^-23 |x_i| steps (2^-50 |x_i| for
+        float64), and all where x_i becomes a grid point. A partial sum above ``limit``
+        is returned at once.
 
         >>> import numpy as np
         >>> Stochastic(bits=1, norm="max").variance(np.array([0.5, -1.0, 0.5]))
         0.5
         """
-        x = validation.vector(self.id, x)
+        x = checks.vector(self.id, x)
         snap, maximum = SNAP[x.itemsize], self.norm == "max"
         bits = np.uint64(self.bits)
-        found = stochastic_variance(x, bits, maximum, snap, float(limit))
-        if math.isnan(found):
+        variance = stochastic_variance(x, bits, maximum, snap, float(limit))
+        if math.isnan(variance):
             validation.refuse(self.id, x, f"{self.norm} norm")
-        return found
+        return variance
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the norm and the codes of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
-        size = self.max_nbytes(x.size)
-        frame = validation.room(self.id, out, size)
+        size = self._max_nbytes(x.size)
+        frame = buffer(out, size)
         bits = np.uint64(self.bits)
         maximum, snap = self.norm == "max", SNAP[x.itemsize]
-        norm = stochastic_encode(x, bits, maximum, snap, stream, frame)
+        norm = stochastic_encode(x, bits, maximum, snap, key, frame)
         if not math.isfinite(norm):
             validation.refuse(self.id, x, f"{self.norm} norm")
         return frame[: size if norm else 4]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the levels to ``out``; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
-        size = self.max_nbytes(out.size)
+        size = self._max_nbytes(out.size)
         if validation.is_zero(self.id, frame, size, out.size):
             return
         validation.check_padding(self.id, frame, (self.bits + 1) * out.size)
@@ -155,25 +151,25 @@ class Stochastic(Codec):
 def narrowest(x: Vector, budget: float, low: int = 2, high: int = 16) -> int | None:
     """Return the fewest bits for which ``Stochastic.symmetric(bits)`` is in budget.
 
-    That is the least of low .. high with E||C(x) - x||^2 <= ``budget``, or None. A
-    width that is not in budget is left as soon as this is clear: on entries alike,
-    and all widths taken together, after a third of the pass that the last one takes.
+    That is the least of low .. high with E||C(x) - x||^2 <= ``budget``, or None. The
+    sum for a width ends as soon as it exceeds the budget, so that on entries alike all
+    smaller widths together take a third of the time of the width that is returned.
 
     AsyLPG's rule for the precision of a model, E||Q(x) - x||^2 <= mu ||x - x_s||^2
-    (Yu, Wu and Huang, 2019, (2)), is met by this variance, not by a bound on it.
+    (Yu, Wu and Huang, 2019, (2)), is tested with this exact variance, not with a bound.
 
     >>> import numpy as np
     >>> x = np.array([0.25, -1.0, 0.5])
     >>> [narrowest(x, budget) for budget in (0.5, 0.1, 0.01, 0.0)]
     [2, 3, 4, None]
     """
-    x = validation.vector(Stochastic.id, x)
-    low = validation.integer("narrowest", "low", low, 2, 17)
-    high = validation.integer("narrowest", "high", high, low, 17)
+    x = checks.vector(Stochastic.id, x)
+    low = checks.integer("narrowest", "low", low, 2, 17)
+    high = checks.integer("narrowest", "high", high, low, 17)
     budget = float(budget)
     if not budget >= 0:
         raise ConfigError(f"narrowest: budget must be 0 or more, got {budget}")
-    found = narrowest_bits(x, budget, low - 1, high - 1, SNAP[x.itemsize])
-    if found < -1:
+    bits = narrowest_bits(x, budget, low - 1, high - 1, SNAP[x.itemsize])
+    if bits < -1:
         validation.refuse(Stochastic.id, x, "max norm")
-    return None if found < 0 else found + 1
+    return None if bits < 0 else bits + 1

@@ -1,4 +1,4 @@
-"""TernGrad: every entry is zero or plus or minus the largest one, at random."""
+"""TernGrad: every entry becomes 0 or plus or minus the largest entry, at random."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi.base import ConfigError, Frame, Vector
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.layout.blocks import Blockwise
 from psmpi.kernels.scales import entries_sent
@@ -17,16 +18,16 @@ from psmpi.kernels.trits import ternary_add, ternary_encode, trits_ok
 
 @dataclass(frozen=True)
 class Ternary(Blockwise):
-    """s sign(x_i) with the chance |x_i| / s, else 0; s is the block's largest |x_i|.
+    """Every entry becomes s sign(x_i) with probability |x_i| / s, else 0.
 
     Parameters
     ----------
-    clip : float
-        Entries beyond this many standard deviations of their block, about its mean, are
-        cut off there first; 0 leaves them, and so do blocks of equal entries. The
-        source takes 2.5.
+    clip : float, default 0.0
+        Entries are first clipped to this many standard deviations of their block; 0
+        means no clipping. Blocks of equal entries are not clipped. The source takes
+        2.5.
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -34,9 +35,10 @@ class Ternary(Blockwise):
 
     Notes
     -----
-    Without clipping E[C(x)] = x over keys, up to the 2^-31 and 2^-23 (2^-50) of
-    ``Stochastic``, whose rule for entries that lie on the grid makes |x_i| = s sure.
-    s is rounded up to float32. Blocks of scale 0 send nothing else and add nothing.
+    s is the largest |x_i| of the block, rounded up to float32. Without clipping
+    E[C(x)] = x over keys, up to 2^-31 s and 2^-23 |x_i| (2^-50 |x_i| for float64) as in
+    ``Stochastic``; entries with |x_i| = s are always sent. Blocks of scale 0 send no
+    trits and decode to 0.
 
     ==========================  ====================================================
     bytes                       content
@@ -48,7 +50,8 @@ class Ternary(Blockwise):
                                 significant to the base 3, zero padding
     ==========================  ====================================================
 
-    ``paper_bits`` = 32 B + 2 d, or 32 B if all scales are 0; 1.6 bits a trit are sent.
+    ``paper_bits`` = 32 B + 2 d, or 32 B if all scales are 0. A trit takes 1.6 bits on
+    the wire.
     Source: Wen et al., TernGrad (NeurIPS 2017).
 
     Examples
@@ -69,10 +72,7 @@ class Ternary(Blockwise):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            clip = float(self.clip)
-        except (TypeError, ValueError):
-            clip = math.nan
+        clip = validation.real(self.clip)
         if not 0 <= clip < math.inf:
             raise ConfigError(
                 f"{self.id}: clip must be 0 (none) or a number of standard deviations, "
@@ -85,11 +85,11 @@ class Ternary(Blockwise):
         """Whether nothing is clipped."""
         return self.clip == 0
 
-    def max_nbytes(self, dim: int) -> int:
+    def _max_nbytes(self, dim: int) -> int:
         """Return the bytes of a frame without zero blocks."""
         return 4 * (self.blocks(dim).size - 1) + (dim + 4) // 5
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 B + 2 d, or 32 B if the frame is zero scales alone."""
         scales = self.blocks(dim).size - 1
         return 32 * scales + (2 * dim if frame.size > 4 * scales else 0)
@@ -109,26 +109,19 @@ class Ternary(Blockwise):
         omega = (math.sqrt(longest) - 1) / 2
         return max(omega, 1.0) if self.clip else omega
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the scales and the trits of ``x``, drawn by ``key``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
         bounds = self.blocks(x.size)
-        frame = validation.room(self.id, out, self.max_nbytes(x.size))
-        # Rounding of x's type; for float64 also that of the four operations on it.
+        frame = buffer(out, self._max_nbytes(x.size))
+        # The rounding of x's type; for float64 also that of the four operations.
         snap = 2.0**-23 if x.dtype == np.float32 else 2.0**-50
-        size = ternary_encode(x, bounds, self.clip, snap, stream, frame)
+        size = ternary_encode(x, bounds, self.clip, snap, key, frame)
         if size < 0:
             validation.refuse(self.id, x, "largest entry")
         return frame[:size]
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the trits and scales; see ``Codec.decode_add``."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         bounds = self.blocks(out.size)
         scales = 4 * (bounds.size - 1)
         count = entries_sent(frame, bounds) if frame.size >= scales else 0

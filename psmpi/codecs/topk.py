@@ -1,28 +1,29 @@
-"""The k largest entries."""
+"""The k entries of largest magnitude."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from psmpi.base import Frame, Vector
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_values import SparseCodec
 from psmpi.codecs.layout.topk_selection import Largest
-from psmpi.kernels.reduce import max_abs
 
 
 @dataclass(frozen=True)
 class TopK(Largest, SparseCodec):
-    """The k entries of largest magnitude, as they are; zeros are never sent.
+    """The k entries of largest magnitude of every block, as float32.
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.01
         Entries per block: below 1 a fraction of the block's length, rounded up; else a
-        count, of which a shorter block gives all that it has.
+        count, and blocks shorter than that are sent whole.
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -30,10 +31,10 @@ class TopK(Largest, SparseCodec):
 
     Notes
     -----
-    Among equal magnitudes the lower index comes first. A block with fewer than k
-    non-zeros gives fewer entries. The bytes are those of ``layout.sparse_values``,
-    with or without blocks: header, float32 values by ascending index, then the shortest
-    index stream.
+    Among equal magnitudes the lower index comes first. Zeros are never sent, so a block
+    with fewer than k non-zeros sends fewer entries. The bytes are those of
+    ``layout.sparse_values``, with or without blocks: header, float32 values by
+    ascending index, then the shortest index stream.
 
     ``paper_bits`` = nnz (32 + ceil(log2 dim)). Source: Stich, Cordonnier, Jaggi,
     Sparsified SGD with memory (NeurIPS 2018); Basu et al., Qsparse-local-SGD (NeurIPS
@@ -58,12 +59,8 @@ class TopK(Largest, SparseCodec):
         """Return 1 - min_b k_b / d_b, which a block of equal magnitudes attains."""
         return 1 - float(self.shares(dim).min(initial=1.0))
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the largest entries of ``x``; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < validation.FLOAT32_LIMIT:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x, validation.FLOAT32_LIMIT)
         chosen = self.choose(x)
         return self.write(x[chosen], chosen, x.size, out)

@@ -10,10 +10,11 @@ import numpy as np
 from psmpi.base import Frame, Vector
 from psmpi.codecs import validation
 from psmpi.codecs.layout.sparse_values import SparseCodec
-from psmpi.kernels.reduce import max_abs
-from psmpi.kernels.sparse import saturating_rate, weighted_coins
+from psmpi.kernels.coins import saturating_rate, weighted_coins
 
-PASSES = 50  # a few do, but magnitudes in a geometric series join one or two a pass
+# Usually a few passes are enough, but with magnitudes in a geometric series only one or
+# two entries a pass reach p_i = 1.
+PASSES = 50
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,15 @@ class Wangni(SparseCodec):
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.1
         Expected number of entries, sum p_i: below 1 a fraction of the vector's length,
         rounded up; else a count. Where x has no more non-zeros than k, all are sent.
 
     Notes
     -----
-    Of all unbiased sparsifications with k expected entries this one has the least
-    variance. The bytes are those of ``layout.sparse_values``: header, float32 values by
-    ascending index, then the shortest index stream. Values that float32 takes for 0 are
-    left out.
+    This is the unbiased sparsification of least variance for k expected entries. The
+    bytes are those of ``layout.sparse_values``: header, float32 values by ascending
+    index, then the shortest index stream. Values that are 0 as float32 are left out.
 
     ``paper_bits`` = nnz (32 + ceil(log2 dim)). Source: Wangni, Wang, Liu, Zhang,
     Gradient sparsification (NeurIPS 2018), algorithm 3.
@@ -55,7 +55,7 @@ class Wangni(SparseCodec):
         object.__setattr__(self, "k", validation.amount(self.id, self.k))
 
     def most(self, dim: int) -> int:
-        """Return dim: k entries are only expected."""
+        """Return dim: k is only the expected number of entries."""
         validation.count(self.id, self.k, dim)
         return dim
 
@@ -67,18 +67,13 @@ class Wangni(SparseCodec):
         """
         return dim / validation.count(self.id, self.k, dim) - 1 if dim else 0.0
 
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
+    def _encode(self, x: Vector, out: Frame | None, key: np.uint64) -> Frame:
         """Return the entries of ``x`` that ``key`` draws; see ``Codec.encode``."""
-        x = validation.vector(self.id, x)
-        stream = validation.key64(self.id, key)
-        size = self.max_nbytes(x.size)
-        out = None if out is None else validation.room(self.id, out, size)
-        if not max_abs(x) < validation.FLOAT32_LIMIT:
-            validation.refuse(self.id, x)
+        validation.check_finite(self.id, x, validation.FLOAT32_LIMIT)
         rate = saturating_rate(x, validation.count(self.id, self.k, x.size), PASSES)
         if 1 / rate >= validation.FLOAT32_LIMIT:
             validation.refuse(self.id, x, "sum of magnitudes over k")
         chosen = np.empty(x.size, np.uint32)
         values = np.empty(x.size, np.float32)
-        kept = weighted_coins(x, rate, stream, chosen, values)
+        kept = weighted_coins(x, rate, key, chosen, values)
         return self.write(values[:kept], chosen[:kept], x.size, out)

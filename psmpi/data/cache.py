@@ -1,4 +1,4 @@
-"""Where results that are slow to make again are kept, and how they get there whole."""
+"""The cache folder: keeps results that are slow to compute; writes are atomic."""
 
 from __future__ import annotations
 
@@ -12,23 +12,43 @@ from typing import IO, Any
 
 import numpy as np
 
-_WORTH = 2**20  # bytes of text files from which a parsed copy is kept
+from psmpi.base import ConfigError
+from psmpi.data.announce import announce
+
+_WORTH_CACHING = 2**20  # bytes of text files from which on a parsed copy is kept
+# Stands for the cache folder where none is known: no file can be read or made in it.
+_NOWHERE = Path(os.devnull) / "psmpi"
 
 
 def folder() -> Path:
-    """Return ``$PSMPI_CACHE``, or the user's cache folder of this platform."""
-    given = os.environ.get("PSMPI_CACHE")
-    if given:
-        return Path(given).expanduser()
+    """Return ``$PSMPI_CACHE``, or the user's cache folder of this platform.
+
+    Where the user has no home folder, the result is a path that can't exist, so that
+    nothing is cached.
+    """
+    chosen = os.environ.get("PSMPI_CACHE")
+    if chosen:
+        return expand(chosen)
     import pooch
 
-    return Path(pooch.os_cache("psmpi"))
+    path = Path(pooch.os_cache("psmpi"))
+    return path if path.is_absolute() else _NOWHERE
+
+
+def expand(path: str) -> Path:
+    """Return ``path`` with ``~`` and ``~user`` replaced by the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{path}: there is no such home folder; write the path in full"
+        ) from error
 
 
 def write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write a file of its own and rename it: readers see all of it or nothing.
+    """Write a temporary file and rename it to ``path``: readers never see half of it.
 
-    A folder that can't be written to is left alone; what is cached can be made again.
+    Does nothing if the folder can't be written to: the content can be computed again.
     """
     temporary = None
     try:
@@ -49,24 +69,27 @@ def matrices(
     dtype: Any,
     read: Callable[[Sequence[Path], Any], list[tuple[Any, Any]]],
 ) -> list[tuple[Any, Any]]:
-    """Return ``read(paths, dtype)``, (CSR matrix, labels) pairs, from cache if it can.
+    """Return ``read(paths, dtype)``, (CSR matrix, targets) pairs, if possible cached.
 
-    Parsing text takes seconds, on every rank. The copy is known by the files' paths,
-    sizes and times of change, and by ``dtype``; one that can't be read is replaced.
+    Parsing text takes seconds, on every rank. A cached copy is identified by the files'
+    paths, sizes and modification times, and by ``dtype``; a copy that can't be read is
+    replaced. Small files are not cached.
     """
     try:
-        stats = [(str(path.resolve()), path.stat()) for path in paths]
+        files = stamps(paths)
     except OSError:
         return read(paths, dtype)
-    if sum(stat.st_size for _, stat in stats) < _WORTH:
+    if sum(size for _, size, _ in files) < _WORTH_CACHING:
         return read(paths, dtype)
-    files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     key = hashlib.sha256(repr((files, np.dtype(dtype).str)).encode()).hexdigest()
     path = folder() / f"parsed-{key[:40]}.npz"
     try:
         with np.load(path, allow_pickle=False) as stored:
             return [_unpack(stored, i) for i in range(len(paths))]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        announce(
+            f"parsing {', '.join(path.name for path in paths)} (cached afterwards)"
+        )
         pairs = read(paths, dtype)
     arrays: dict[str, Any] = {}
     for i, (x, y) in enumerate(pairs):
@@ -75,6 +98,15 @@ def matrices(
         arrays |= {f"{name}{i}": part for name, part in parts.items()}
     write(path, lambda file: np.savez(file, **arrays))
     return pairs
+
+
+def stamps(paths: Sequence[Path]) -> list[tuple[str, int, int]]:
+    """Return (resolved path, bytes, modification time in ns) of each file.
+
+    Raises ``OSError`` if a file is missing.
+    """
+    status = [(str(path.resolve()), path.stat()) for path in paths]
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in status]
 
 
 def _unpack(stored: Any, i: int) -> tuple[Any, Any]:

@@ -1,49 +1,59 @@
-"""A data set in memory, checked once, small until its rows are used.
+"""A data set in memory: features and targets, checked once.
 
-Bytes (images) stay ``uint8`` until rows are taken: many ranks on a node load the same
-set, and each needs only its own shard as floats.
+Images stay ``uint8`` until rows are taken: many ranks on a node load the same data set,
+and each rank needs only its own shard as floats.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import ConfigError, Indices
+from psmpi.data import targets
+from psmpi.data.targets import Labels, Targets
 
-# A feature matrix: C-contiguous ndarray (uint8 = raw, or float) or scipy csr_array.
-# scipy has no types, and importing it here would cost each rank's start-up.
+# A feature matrix: a C-contiguous ndarray (raw uint8, or floats) or a scipy csr_array.
+# scipy has no types, and importing it here would slow down the start of every rank.
 Features = Any
 
 _WHOLE_BYTES = 64 * 2**20  # arrays up to this size are hashed byte by byte
-_PIECES, _PIECE_BYTES = 1024, 2**16  # what is hashed of larger ones
+_PIECES, _PIECE_BYTES = 1024, 2**16  # number and size of the parts of larger arrays
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dataset:
-    """Features and class indices, for training and (where there is one) for testing.
+    """Features and targets, for training and (where there is a test set) for testing.
 
     ``x`` and ``x_test`` have shape (samples, features): a C-contiguous ``uint8`` array
     whose feature values are ``x / divisor``, or floats of ``dtype`` (dense ndarray or
-    ``scipy.sparse.csr_array``) which are the feature values themselves. ``y`` and
-    ``y_test`` are int64 class indices 0 .. classes - 1, in the order of the original
-    labels, which ``labels`` lists. ``source`` says where the data came from.
+    ``scipy.sparse.csr_array``) which are the feature values themselves.
+
+    ``y`` and ``y_test`` are, for classification, int64 class indices 0 .. classes - 1
+    in the order of the original labels, which ``labels`` lists. For regression they are
+    float64 targets of shape (samples,), or (samples, outputs) for several outputs, and
+    ``labels`` is empty.
+
+    ``source`` says where the data came from; ``files`` are the files that were read.
     """
 
     name: str
     source: str
     x: Features
-    y: Indices
+    y: Targets
     x_test: Features = None
-    y_test: Indices | None = None
-    labels: tuple[int, ...]
+    y_test: Targets | None = None
+    labels: Labels
     divisor: float = 1.0
     dtype: np.dtype[Any]
+    files: tuple[Path, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -57,11 +67,16 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; 0 for regression."""
         return len(self.labels)
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether the targets are real numbers instead of classes."""
+        return not self.labels
+
     def rows(self, which: Indices | slice) -> Features:
-        """Return these training rows as floats of ``dtype``, in memory of their own."""
+        """Return a copy of these training rows as floats of ``dtype``."""
         part = self.x[which]
         if is_sparse(part):
             return part.astype(self.dtype, copy=isinstance(which, slice))
@@ -70,11 +85,11 @@ class Dataset:
         return out
 
     def digest(self) -> str:
-        """Return a hex digest of what the numbers are, not of where they came from.
+        """Return a hex digest of the numbers, whatever they were read from.
 
-        It covers shapes, dtypes, divisor and labels, and of each array all bytes up to
-        64 MiB. Of a larger array it covers 1024 evenly spaced pieces of 64 KiB, and
-        all of it by the sum of its 8-byte words, so that any single change shows.
+        It covers shapes, dtypes, divisor and labels, and all bytes of each array of up
+        to 64 MiB. Of a larger array it covers 1024 evenly spaced pieces of 64 KiB and
+        the sum of all 8-byte words, so that any single change alters the digest.
         """
         return self._digest
 
@@ -95,7 +110,7 @@ class Dataset:
 
 
 def is_sparse(x: Features) -> bool:
-    """Whether ``x`` is a scipy sparse matrix; asks without importing scipy."""
+    """Return whether ``x`` is a scipy sparse matrix, without importing scipy."""
     return not isinstance(x, np.ndarray)
 
 
@@ -115,51 +130,48 @@ def assemble(
     *,
     divisor: float = 1.0,
     dtype: Any = np.float32,
+    kind: str = targets.CLASSES,
+    files: Sequence[Path] = (),
 ) -> Dataset:
-    """Return the data set of these features and labels, or say what is wrong with them.
+    """Return the data set of these features and targets, or say what is wrong.
 
-    ``train`` and ``test`` are (features, labels); labels are any integers, also as
-    floats. Raises ``ConfigError`` for empty, misshapen or not finite features, and for
-    labels that don't fit: wrong number, NaN, not integer, a single class, or classes
-    in the test set that training doesn't have.
+    ``train`` and ``test`` are (features, targets). ``kind`` says what the targets are:
+    ``classes`` (any integers, also as floats), ``real``, or ``auto``, which goes by the
+    rule of ``psmpi.data.targets``. ``files`` are those that the data were read from.
+
+    Raises ``ConfigError`` for empty, misshapen or not finite features, and for targets
+    that don't fit: wrong number, not finite, a single class, or classes in the test set
+    that training doesn't have.
     """
-    kind = np.dtype(dtype)
-    if kind not in (np.float32, np.float64):
-        raise ConfigError(f"dtype: must be float32 or float64, got {kind}")
-    x = _features(name, "training", train[0], kind)
-    raw = _labels(name, "training", train[1], x.shape[0])
-    values = np.unique(raw)
-    if values.size < 2:
-        raise ConfigError(
-            f"{name}: all training labels are {values[0]}; at least two classes are "
-            "needed"
-        )
-    x_test = y_test = None
+    scalar = np.dtype(dtype)
+    if scalar not in (np.float32, np.float64):
+        raise ConfigError(f"dtype: must be float32 or float64, got {scalar}")
+    x = _features(name, "training", train[0], scalar)
+    x_test: Features = None
     if test is not None:
-        x_test = _features(name, "test", test[0], kind)
+        x_test = _features(name, "test", test[0], scalar)
         if x_test.shape[1] != x.shape[1]:
             raise ConfigError(
                 f"{name}: test samples have {x_test.shape[1]} features, training "
                 f"samples {x.shape[1]}; both need the same"
             )
-        raw_test = _labels(name, "test", test[1], x_test.shape[0])
-        unseen = np.setdiff1d(raw_test, values)
-        if unseen.size:
-            raise ConfigError(
-                f"{name}: test label {unseen[0]} doesn't occur in training, whose "
-                f"labels are {_few(values)}"
-            )
-        y_test = np.searchsorted(values, raw_test).astype(np.int64)
+    y, y_test, labels = targets.check(
+        name,
+        (train[1], x.shape[0]),
+        None if test is None else (test[1], x_test.shape[0]),
+        kind,
+    )
     return Dataset(
         name=name,
         source=source,
         x=x,
-        y=np.searchsorted(values, raw).astype(np.int64),
+        y=y,
         x_test=x_test,
         y_test=y_test,
-        labels=tuple(int(value) for value in values),
+        labels=labels,
         divisor=divisor,
-        dtype=kind,
+        dtype=scalar,
+        files=tuple(files),
     )
 
 
@@ -173,8 +185,8 @@ def _features(name: str, which: str, x: Features, dtype: np.dtype[Any]) -> Featu
     elif x.dtype.kind not in "fiub":
         raise ConfigError(f"{name}: {which} features must be numbers, got {x.dtype}")
     else:
-        kind = np.uint8 if x.dtype == np.uint8 else dtype
-        values = x = np.ascontiguousarray(x, kind)
+        scalar = np.uint8 if x.dtype == np.uint8 else dtype
+        values = x = np.ascontiguousarray(x, scalar)
     if len(x.shape) != 2:
         raise ConfigError(
             f"{name}: {which} features must have shape (samples, features), "
@@ -186,39 +198,12 @@ def _features(name: str, which: str, x: Features, dtype: np.dtype[Any]) -> Featu
             f"{x.shape[1]} features"
         )
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        bad = values[~np.isfinite(values)]
+        wrong = values[~np.isfinite(values)]
         raise ConfigError(
-            f"{name}: {bad.size} {which} features are not finite in {dtype} (the first "
-            f"is {bad[0]}); remove or replace them"
+            f"{name}: {wrong.size} {which} features are not finite in {dtype} (the "
+            f"first is {wrong[0]}); remove or replace them"
         )
     return x
-
-
-def _labels(name: str, which: str, labels: NDArray[Any], samples: int) -> Indices:
-    labels = np.asarray(labels)
-    if labels.shape != (samples,):
-        raise ConfigError(
-            f"{name}: {samples} {which} samples need as many labels, got labels of "
-            f"shape {labels.shape}"
-        )
-    if labels.dtype.kind not in "fiub":
-        raise ConfigError(
-            f"{name}: {which} labels must be integers, got {labels.dtype}"
-        )
-    if labels.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            bad = labels[~(labels == np.rint(labels)) | np.isinf(labels)]
-        if bad.size:
-            raise ConfigError(
-                f"{name}: {bad.size} {which} labels are not integers (the first is "
-                f"{bad[0]}); psmpi's problems are classification"
-            )
-    return labels.astype(np.int64)
-
-
-def _few(values: NDArray[Any]) -> str:
-    shown = ", ".join(str(value) for value in values[:10])
-    return shown + (", ..." if values.size > 10 else "")
 
 
 def _hash_array(sha: Any, array: NDArray[Any]) -> None:

@@ -1,7 +1,7 @@
 """Reads data files: idx, CIFAR-10's binary records, svmlight/libsvm, npz and CSV.
 
-Nothing is trusted: each reader compares what the file promises with what it holds,
-and no reader unpickles.
+Each reader checks that the file holds what its header says, and none unpickles objects,
+because pickles can run code.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import ConfigError
+from psmpi.data.announce import announce
 
+# Bytes of text: control characters that text has, and everything from the space on.
+_TEXT = frozenset(b"\t\n\v\f\r") | (frozenset(range(0x20, 0x100)) - {0x7F})
+_SAVE_NPZ = "save with numpy.savez(path, X=features, y=targets)"
 _DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)
 _CIFAR_RECORD = 1 + 3 * 32 * 32
+_LARGE = 2**22  # bytes of a CSV file that takes seconds to parse
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
     """Return the uint8 array of an idx file (MNIST's format), gzipped or not.
 
-    Raises ``ConfigError`` naming the file, and the bytes expected and found where it is
-    truncated or too long.
+    Raises ``ConfigError`` that names the file and, if the file is truncated or too
+    long, the bytes expected and found.
     """
     data, whole = _contents(path)
     if len(data) < 4 or data[:3] != b"\0\0\x08" or len(data) < 4 + 4 * data[3]:
@@ -52,8 +57,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
 def read_cifar(path: Path, names: Sequence[str]) -> tuple[Any, Any]:
     """Return (images, labels) of CIFAR-10's binary batches ``names``, in that order.
 
-    ``path`` is the folder ``cifar-10-batches-bin`` or the archive it comes in. Images
-    have shape (samples, 3072), uint8, channels first, as in the file.
+    ``path`` is the folder ``cifar-10-batches-bin`` or the archive that contains it.
+    Images have shape (samples, 3072), uint8, channels first, as in the file.
     """
     pieces = []
     for name in names:
@@ -69,10 +74,10 @@ def read_cifar(path: Path, names: Sequence[str]) -> tuple[Any, Any]:
 
 
 def read_libsvm(paths: Sequence[Path], dtype: Any) -> list[tuple[Any, Any]]:
-    """Return (CSR matrix, labels) of each svmlight file: plain, .gz or .bz2.
+    """Return (CSR matrix, float64 targets) of each svmlight file: plain, .gz or .bz2.
 
-    All matrices have as many columns as the widest, and whether indices start at 0 or
-    1 is decided over all files together.
+    All matrices get as many columns as the widest has. Whether indices start at 0 or 1
+    is decided from all files together.
     """
     for path in paths:
         _check_libsvm(path)
@@ -98,21 +103,22 @@ def read_npz(path: Path) -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
     Pickled objects are refused: they could run code.
     """
     need_file(path)
+    _check_npz(path)
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = list(getattr(file, "files", []))
-            missing = [name for name in ("X", "y") if name not in found]
-            if ("X_test" in found) != ("y_test" in found):
-                missing += [name for name in ("X_test", "y_test") if name not in found]
+            names = list(getattr(file, "files", []))
+            missing = [name for name in ("X", "y") if name not in names]
+            if ("X_test" in names) != ("y_test" in names):
+                missing += [name for name in ("X_test", "y_test") if name not in names]
             if missing:
                 raise ConfigError(
                     f"{path}: no array {' and no '.join(missing)}; found "
-                    f"{', '.join(found) or 'none'}; save with numpy.savez(path, X=.., "
+                    f"{', '.join(names) or 'none'}; save with numpy.savez(path, X=.., "
                     "y=.., X_test=.., y_test=..), the last two together or not at all"
                 )
-            test = ("X_test", "y_test") if "X_test" in found else None
-            train = (file["X"], file["y"])
-            return train, test and (file[test[0]], file[test[1]])
+            has_test = "X_test" in names
+            test = (file["X_test"], file["y_test"]) if has_test else None
+            return (file["X"], file["y"]), test
     except ConfigError:
         raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
@@ -131,6 +137,8 @@ def read_npz(path: Path) -> tuple[tuple[Any, Any], tuple[Any, Any] | None]:
 def read_csv(path: Path, columns: int) -> NDArray[np.float32]:
     """Return a headerless comma-separated file of numbers, shape (rows, columns)."""
     need_file(path)
+    if path.stat().st_size > _LARGE:
+        announce(f"parsing {path.name}")
     try:
         table = np.loadtxt(path, np.float32, delimiter=",", ndmin=2)
     except (ValueError, *_DAMAGE) as error:
@@ -153,9 +161,9 @@ def _open(path: Path) -> Any:
 
 
 def _contents(path: Path) -> tuple[bytearray, bool]:
-    """Return what can be read of a file, decompressed, and whether it came to its end.
+    """Return a file's decompressed content, and whether it could be read to its end.
 
-    ``read1`` hands out what was decompressed before the damage, so that an error can
+    ``read1`` returns what was decompressed before a damaged place, so that an error can
     say how many bytes were found.
     """
     data = bytearray()
@@ -184,8 +192,28 @@ def _member(path: Path, name: str) -> bytes | bytearray:
         ) from error
 
 
+def _check_npz(path: Path) -> None:
+    """Raise ``ConfigError`` for the kinds of file that are most often taken for npz."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from error
+    if head.startswith(b"\x93NUMPY"):
+        raise ConfigError(
+            f"{path}: is one array (.npy), not an npz file of arrays; {_SAVE_NPZ}"
+        )
+    if head and all(byte in _TEXT for byte in head):
+        line = head.lstrip().split(b"\n")[0].strip()
+        raise ConfigError(
+            f"{path}: not an npz file; it looks like text (its first line is "
+            f"{_shown(line)}); for lines label index:value ... use libsvm:FILE, else "
+            f"read it with numpy.loadtxt and {_SAVE_NPZ}"
+        )
+
+
 def _check_libsvm(path: Path) -> None:
-    """Say what is wrong with a file whose first line can't be svmlight."""
+    """Raise ``ConfigError`` if the file's first line can't be svmlight."""
     need_file(path)
     line = b""
     try:

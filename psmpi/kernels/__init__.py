@@ -3,7 +3,3 @@
 A kernel takes plain arrays and numbers, keeps no state, and never allocates what its
 caller could hand in. May import NumPy, numba and nothing of psmpi but this folder.
 """
-
-from psmpi.kernels.warmup import warmup
-
-__all__ = ["warmup"]

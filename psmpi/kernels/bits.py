@@ -1,7 +1,7 @@
 """Bit streams: codes of 1 to 32 bits, least significant bit first, without gaps.
 
-Code i takes the stream's bits i*width to (i+1)*width; bit n of the stream is bit n % 8
-of byte n // 8. Nothing outside the bytes that belong to the codes is read or written.
+Code i takes the bits i*width to (i+1)*width - 1 of the stream; bit n of the stream is
+bit n % 8 of byte n // 8. No byte outside of the stream is read or written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from psmpi.base import Frame
 from psmpi.kernels.jit import U0, U1, kernel, load, signed, store
 
-CHUNK = 1024  # codes between float and bits: a multiple of 8, in the first-level cache
+CHUNK = 1024  # codes that a caller packs at once: a multiple of 8, fits the L1 cache
 U3, U7, U8, U32 = np.uint64(3), np.uint64(7), np.uint64(8), np.uint64(32)
 
 
@@ -23,7 +23,9 @@ def pack(codes: np.ndarray, width: np.uint64, frame: Frame, at: int) -> None:
     """
     end = at + (codes.size * signed(width) + 7) // 8
     done = 0
-    if width <= U8:  # eight codes are ``width`` whole bytes, one overlapping store
+    if (
+        width <= U8
+    ):  # eight codes are ``width`` bytes: one store of 8 bytes, overlapping
         step = signed(width)
         while done + 8 <= codes.size and at + 8 <= end:
             group = codes[done : done + 8]
@@ -50,9 +52,9 @@ def pack(codes: np.ndarray, width: np.uint64, frame: Frame, at: int) -> None:
 
 @kernel
 def window(frame: Frame, bit: np.uint64) -> np.uint64:
-    """Return the stream from ``bit`` on, at least 57 bits, zeros past the frame's end.
+    """Return at least 57 bits of the stream from ``bit`` on, zeros past its end.
 
-    ``frame`` is the stream's bytes and nothing else.
+    ``frame`` has the bytes of the stream and no others.
     """
     at = signed(bit >> U3)
     word = U0
@@ -66,7 +68,7 @@ def window(frame: Frame, bit: np.uint64) -> np.uint64:
 
 @kernel
 def unpack(frame: Frame, at: int, width: np.uint64, codes: np.ndarray) -> None:
-    """Read a stream that starts at byte ``at`` into ``codes`` (uint32), all of them."""
+    """Fill ``codes`` (uint32) from a stream that starts at byte ``at``."""
     end = at + (codes.size * signed(width) + 7) // 8
     mask = (U1 << width) - U1
     done = 0

@@ -1,7 +1,7 @@
-"""Stochastic rounding to multiples of a power of ten, in as many bits as these take.
+"""Stochastic rounding to multiples of 10^-digits, in as many bits as they need.
 
-A multiple is written as its level, |x_i| times ``power`` = 10^digits as rounded, in
-``width`` - 1 bits, with the sign on top.
+A code is the level, |x_i| times ``power`` = 10^digits rounded, in ``width`` - 1 bits,
+and the sign as its most significant bit.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ ZERO, ONE = np.uint32(0), np.uint32(1)
 
 @kernel
 def decimal_level(size: float, power: float, snap: float, chance: float) -> float:
-    """Return what rounds down to the level of an entry of this size.
+    """Return a float whose integer part is the level of an entry of this size.
 
-    ``chance`` in [0, 1) is the random part. With l = size power and b = snap l it is
-    l + b + chance (1 - 2b), as in ``stochastic_codes``; from b = 1/2 on, where the
-    entry's own type has no more than two values a step, the nearest level.
+    ``chance`` in [0, 1) is the random number. With l = size power and b = snap l the
+    float is l + b + chance (1 - 2b), as in ``stochastic_codes``. From b = 1/2 on, where
+    the entry's type has at most two values a step, it gives the nearest level.
     """
     level = size * power
     bend = snap * level
@@ -40,7 +40,7 @@ def decimal_encode(
     key: np.uint64,
     frame: Frame,
 ) -> None:
-    """Write the codes from byte 1 on; ``top`` is the highest level of any."""
+    """Write the codes from byte 1 on; ``top`` is the largest level of any entry."""
     stream = start(key)
     negative = np.uint32(U1 << (width - U1))
     codes = np.empty(CHUNK, np.uint32)
@@ -62,7 +62,7 @@ def decimal_encode(
 def decimal_add(
     frame: Frame, power: float, width: np.uint64, out: Vector, scale: float
 ) -> None:
-    """Add ``scale`` times sign * level / power to ``out``; the frame is checked."""
+    """Add ``scale * sign * level / power`` to ``out``; the frame has been checked."""
     top = np.uint32((U1 << (width - U1)) - U1)
     codes = np.empty(CHUNK, np.uint32)
     at = signed(1)

@@ -1,7 +1,7 @@
-"""Few entries, sorted into the blocks of their vector, with one scale per block.
+"""Sparse entries grouped by the blocks of their vector, with one scale per block.
 
-``starts`` are int64, one more than blocks: block b has entries ``starts[b]`` to
-``starts[b + 1] - 1`` of those that a frame holds.
+``starts`` (int64) has one entry more than there are blocks: entries ``starts[b]`` to
+``starts[b + 1] - 1`` of a frame are those of block b.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def group_starts(chosen: np.ndarray, bounds: Indices) -> np.ndarray:
 
 @kernel
 def group_means(values: Vector, starts: Indices) -> np.ndarray:
-    """Return the mean |value| of every block as float32, 0 for those without entries.
+    """Return the mean |value| of every block as float32, 0 for blocks without entries.
 
-    Values are such as float32 doesn't take for 0, and so are their means.
+    No value is 0 as float32; so no mean of a block with entries may become 0.
     """
     means = np.zeros(starts.size - 1, np.float32)
     for b in range(means.size):
@@ -54,8 +54,8 @@ def group_levels(
 ) -> np.ndarray:
     """Fill ``codes`` as ``stochastic_codes``; return every block's float32 l2 norm.
 
-    The random word is that of the entry's place among ``values``. A block without
-    entries has the norm 0, one whose norm isn't finite has no codes.
+    An entry's random word depends on its place in ``values``. Blocks without entries
+    have the norm 0. For blocks whose norm isn't finite no codes are written.
     """
     norms = np.zeros(starts.size - 1, np.float32)
     words = np.empty(values.size + values.size % 2, np.uint32)
@@ -87,7 +87,8 @@ def group_add(
 ) -> None:
     """Add ``scale * units[b] * (+ or - level)`` to the chosen entries of ``out``.
 
-    A code is a level of ``bits`` bits with the sign on top; without bits it is 1.
+    A code is a level of ``bits`` bits and the sign above them; if ``bits`` is 0, the
+    level is 1.
     """
     top = (U1 << bits) - U1
     for b in range(starts.size - 1):
@@ -103,7 +104,7 @@ def group_add(
 def bin_means(x: Vector, bounds: Indices, width: int) -> np.ndarray:
     """Return per block the mean of the largest |x_i| of its bins, as float32.
 
-    The bins are of ``width`` entries, and begin anew with every block.
+    Bins have ``width`` entries; the first bin of a block begins with the block.
     """
     means = np.zeros(bounds.size - 1, np.float32)
     for b in range(means.size):
@@ -121,7 +122,7 @@ def bin_choose(
 ) -> np.ndarray:
     """Return the ascending indices (uint32) with |g_i + latest_i| >= max |g| of a bin.
 
-    None where g_i = 0, and none of a block whose mean is 0.
+    Entries with g_i = 0, and all entries of blocks whose mean is 0, are left out.
     """
     found = np.empty(g.size + 1, np.uint32)
     count = 0
@@ -134,5 +135,5 @@ def bin_choose(
             for i in range(first, last):
                 found[count] = np.uint32(i)
                 ahead = abs(real(g[i]) + real(latest[i])) >= top
-                count += signed(ahead) & signed(g[i] != 0)  # & takes no branch
+                count += signed(ahead) & signed(g[i] != 0)  # & avoids a branch
     return found[:count]

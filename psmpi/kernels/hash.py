@@ -1,11 +1,12 @@
-"""Counter-based randomness: a 64-bit hash of (key, index) in place of a generator.
+"""Counter-based random numbers: a 64-bit hash of (key, index), without a state.
 
 The mixing function is that of SplitMix64 (Steele, Lea, Flood: Fast splittable
 pseudorandom number generators, 2014). The key is mixed once before the index is added,
 so that neighbouring keys do not give shifted copies of one stream.
 
-Every function casts to uint64 itself: a uint64 that Python has seen comes back as an
-int, which Numba takes for int64 below 2^63, and its shifts would then drag the sign.
+Every function casts its arguments to uint64: a uint64 that a kernel returns to Python
+is an int there, which Numba would take for int64 if below 2^63, and a right shift of an
+int64 copies the sign bit.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ONE = np.uint64(0x3FF0000000000000)  # the bits of 1.0
 
 @kernel
 def mix(z: np.uint64) -> np.uint64:
-    """Return SplitMix64's bijective scramble of ``z``."""
+    """Return the finaliser of SplitMix64, a bijection, of ``z``."""
     z = np.uint64(z)
     z = (z ^ (z >> R30)) * FIRST
     z = (z ^ (z >> R27)) * SECOND
@@ -50,10 +51,10 @@ def uniform(stream: np.uint64, index: np.uint64) -> float:
 
 @kernel
 def draw_words(stream: np.uint64, first: np.uint64, words: np.ndarray) -> None:
-    """Fill ``words`` (uint32, even size) with those of entries ``first``, ... (even).
+    """Fill ``words`` (uint32) with the random words of entries ``first`` and following.
 
-    One draw serves two entries: entry i has the lower half of draw i // 2 if i is even,
-    else the upper half.
+    ``first`` and the number of words are even. One draw serves two entries: entry i has
+    the lower half of draw i // 2 if i is even, else the upper half.
     """
     base = np.uint64(first) >> U1
     for j in range(words.size // 2):

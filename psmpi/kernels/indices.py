@@ -1,7 +1,7 @@
-"""Codes for a sorted set of indices below ``dim``: Rice gaps, fixed width, bitmap.
+"""Codes for ascending indices below ``dim``: Rice-coded gaps, fixed width, bitmap.
 
-A mode is a number: 0 to 31 Rice-coded gaps with that parameter, 32 fixed width, 33
-bitmap. All are bit streams as in ``bits``; unused bits of the last byte are zero.
+A mode is a number: 0 to 31 means Rice-coded gaps with that parameter, 32 fixed width,
+33 a bitmap. All are bit streams as in ``bits``; unused bits of the last byte are zero.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from psmpi.kernels.jit import U0, U1, kernel, ones, signed, store, trailing_zero
 
 FIXED, BITMAP = 32, 33
 U32 = np.uint64(32)
-SPAN = np.uint64(56)  # bits that a window has besides the one that ends the zeros
+SPAN = np.uint64(56)  # bits of a window without the 1 that ends the zeros
 
 
 @kernel
@@ -28,9 +28,10 @@ def index_width(dim: int) -> int:
 
 @kernel
 def rice_length(indices: np.ndarray, parameter: int) -> int:
-    """Return the bits of the Rice code: per gap g, g >> parameter zeros, 1, the rest.
+    """Return the number of bits of the Rice code of all gaps.
 
-    The gap of an index is how many indices lie unused between it and the one before.
+    The gap g of an index is the number of unused indices between it and the previous
+    index. Its code is g >> parameter zeros, a 1, and the lower ``parameter`` bits of g.
     """
     following = 0  # the index that would have gap 0
     total = indices.size * (1 + parameter)
@@ -43,10 +44,11 @@ def rice_length(indices: np.ndarray, parameter: int) -> int:
 
 @kernel
 def shortest_mode(indices: np.ndarray, dim: int) -> tuple[int, int]:
-    """Return the mode with the shortest stream, and that stream's bits.
+    """Return the mode with the shortest stream, and the number of that stream's bits.
 
-    The lowest mode among equals. The Rice length is convex in the parameter, so the
-    search walks down from about log2 of the mean gap plus one, then up.
+    Among equal lengths, the lowest mode. The length of the Rice code is convex in the
+    parameter, so the search goes down from about log2 of the mean gap plus one, then
+    up.
     """
     mode = min(index_width(dim // max(indices.size, 1)) + 1, 31)
     length = rice_length(indices, mode)
@@ -70,7 +72,7 @@ def shortest_mode(indices: np.ndarray, dim: int) -> tuple[int, int]:
 
 @kernel
 def write_indices(indices: np.ndarray, dim: int, mode: int, stream: Frame) -> None:
-    """Write ``indices`` (uint32, ascending) into ``stream``, which has their size."""
+    """Write ``indices`` (uint32, ascending); ``stream`` has the size of their code."""
     if mode == FIXED:
         if dim > 1:
             pack(indices, np.uint64(index_width(dim)), stream, signed(0))
@@ -114,7 +116,7 @@ def _write_rice(indices: np.ndarray, parameter: np.uint64, stream: Frame) -> Non
 def read_indices(stream: Frame, dim: int, mode: int, indices: np.ndarray) -> bool:
     """Fill ``indices`` from a stream that may hold anything.
 
-    Returns False if the stream isn't what ``write_indices`` writes: too short or long,
+    Returns False if ``write_indices`` does not write such a stream: too short or long,
     an index of ``dim`` or more, indices not ascending, padding bits not zero.
     """
     if mode == BITMAP:

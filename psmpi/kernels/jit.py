@@ -1,4 +1,8 @@
-"""The one decorator of all kernels, and the few machine instructions numba lacks.
+"""The one decorator of all kernels: numba compiles a kernel at its first call.
+
+Importing numba takes a quarter of a second, and its first compiled call as long again,
+on every rank. So neither happens before a kernel is called, and what is never called is
+never loaded. What has been compiled once is in numba's cache on disk.
 
 Numba caches a kernel by its own file's time stamp only: after editing a kernel that
 kernels of other files call, delete ``psmpi/kernels/__pycache__``.
@@ -6,121 +10,96 @@ kernels of other files call, delete ``psmpi/kernels/__pycache__``.
 
 from __future__ import annotations
 
-import sys
+import functools
+import types
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: All kernels of the modules that have been imported.
+KERNELS: list[Kernel] = []
 
-_SWAP = sys.byteorder == "big"  # frames are little-endian everywhere
+
+class Kernel:
+    """A function to be compiled by numba, or loaded from its cache, when called.
+
+    Arguments have one spelling each, so that there is one compilation for float32 and
+    one for float64: codecs bring whatever they are given to it.
+    """
+
+    def __init__(self, function: types.FunctionType) -> None:
+        self.py_func = function
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.dispatcher(*arguments)
+
+    @functools.cached_property
+    def dispatcher(self) -> Any:
+        """Numba's function object: cached on disk, without the GIL, IEEE arithmetic.
+
+        No fastmath: NaN tests must stay, and sums must come out equal on every rank. No
+        threads: a rank is the unit of parallelism. Division by zero follows IEEE, as
+        the branch to Python's exception would keep loops from being vectorised.
+        """
+        from numba import njit
+
+        # Numba looks up what a kernel calls in the globals of the kernel's module, and
+        # knows its own objects only.
+        names = self.py_func.__globals__
+        for name in self.py_func.__code__.co_names:
+            found = names.get(name)
+            if isinstance(found, Kernel):
+                names[name] = found.dispatcher
+            elif isinstance(found, _Instruction):
+                names[name] = found.intrinsic
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+        try:
+            return njit(cache=True, **options)(self.py_func)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            warnings.warn(
+                "kernels: numba finds no folder to keep compiled kernels in, so they "
+                "are compiled again in every process (half a minute); set "
+                "NUMBA_CACHE_DIR to a folder that you may write to",
+                stacklevel=2,
+            )
+            return njit(**options)(self.py_func)
+
+
+class _Instruction:
+    """A name of ``instructions``, which is imported when a kernel is compiled."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def intrinsic(self) -> Any:
+        from psmpi.kernels import instructions
+
+        return getattr(instructions, self.name)
 
 
 def kernel(function: F) -> F:
-    """Compile ``function``: cached on disk, without the GIL, IEEE arithmetic.
-
-    No fastmath: NaN tests must stay, and sums must come out equal on every rank. No
-    threads: a rank is the unit of parallelism. Division by zero follows IEEE, as the
-    branch to Python's exception would keep loops from being vectorised.
-    """
-    return cast(F, njit(cache=True, nogil=True, error_model="numpy")(function))
+    """Make ``function`` a kernel, which numba compiles at its first call."""
+    KERNELS.append(Kernel(cast(types.FunctionType, function)))
+    return cast(F, KERNELS[-1])
 
 
-def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
-    return cast(Callable[..., Any], intrinsic(function))
+def _instruction(name: str) -> Callable[..., Any]:
+    return cast(Callable[..., Any], _Instruction(name))
 
 
-def _integer_of(kind: Any) -> Any:
-    return types.uint32 if kind.bitwidth == 32 else types.uint64
-
-
-def _pointer(context: Any, builder: Any, array: Any, kind: Any, at: Any) -> Any:
-    """Return the address of byte ``at``, as a pointer to an integer of kind's width."""
-    data = context.make_array(array)(context, builder, kind[0]).data
-    address = builder.gep(data, [at])
-    return builder.bitcast(address, ir.IntType(kind[1]).as_pointer())
-
-
-@_instruction
-def load(typing: Any, frame: Any, at: Any, kind: Any) -> Any:
-    """Return the little-endian number of type ``kind`` at byte ``at`` of ``frame``.
-
-    Any alignment; the caller has checked that the bytes are inside.
-    """
-    number = kind.instance_type
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, frame, (args[0], number.bitwidth), args[1])
-        word = builder.load(pointer, align=1)
-        if _SWAP:
-            word = builder.bswap(word)
-        return builder.bitcast(word, context.get_value_type(number))
-
-    return number(frame, at, kind), generate
-
-
-@_instruction
-def store(typing: Any, frame: Any, at: Any, value: Any) -> Any:
-    """Write ``value`` at byte ``at``, little-endian, as wide as its type."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _pointer(context, builder, frame, (args[0], value.bitwidth), args[1])
-        word = builder.bitcast(args[2], ir.IntType(value.bitwidth))
-        if _SWAP:
-            word = builder.bswap(word)
-        builder.store(word, pointer, align=1)
-        return context.get_dummy_value()
-
-    return types.void(frame, at, value), generate
-
-
-@_instruction
-def magnitude(typing: Any, value: Any) -> Any:
-    """Return the bit pattern of ``|value|``: ordered as the magnitudes, NaN on top."""
-    word = _integer_of(value)
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        width = ir.IntType(value.bitwidth)
-        bits = builder.bitcast(args[0], width)
-        return builder.and_(bits, ir.Constant(width, 2 ** (value.bitwidth - 1) - 1))
-
-    return word(value), generate
-
-
-@_instruction
-def as_float(typing: Any, word: Any) -> Any:
-    """Return the float32 or float64 with the bit pattern ``word``."""
-    number = types.float32 if word.bitwidth == 32 else types.float64
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(number))
-
-    return number(word), generate
-
-
-@_instruction
-def trailing_zeros(typing: Any, word: Any) -> Any:
-    """Return the number of zero bits below the lowest one of ``word``; word > 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return word(word), generate
-
-
-@_instruction
-def ones(typing: Any, word: Any) -> Any:
-    """Return the number of one bits in ``word``."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return word(word), generate
-
+load = _instruction("load")
+store = _instruction("store")
+magnitude = _instruction("magnitude")
+as_float = _instruction("as_float")
+trailing_zeros = _instruction("trailing_zeros")
+ones = _instruction("ones")
 
 U0, U1 = np.uint64(0), np.uint64(1)
 

@@ -1,7 +1,8 @@
-"""Reductions in one fixed order: vectorised over lanes, and equal on every rank.
+"""Sums in one fixed order: vectorised, and equal on every rank.
 
-Entry i is added to lane i mod 64 and the lanes are added last, so the loops vectorise
-without fastmath and the result does not depend on the machine's vector width.
+Entry i is added to partial sum (lane) i mod 64, and the lanes are added at the end. So
+the loops are vectorised without fastmath, and the result does not depend on the width
+of the machine's vector registers.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import numpy as np
 from psmpi.base import Vector
 from psmpi.kernels.jit import as_float, kernel, magnitude, real
 
-LANES = 64  # fewer are unrolled by LLVM into scalar code
+LANES = 64  # with fewer lanes LLVM unrolls the loops into scalar code
 
 
 @kernel
 def max_abs(x: Vector) -> float:
     """Return max |x_i|, 0 for no entries; infinite or NaN if any entry is.
 
-    Compares bit patterns, so that finiteness costs no extra pass and no branch.
+    Compares bit patterns, so that testing for finite entries takes no extra pass.
     """
     top = magnitude(x.dtype.type(0))
     for i in range(x.size):
@@ -30,7 +31,11 @@ def max_abs(x: Vector) -> float:
 
 @kernel
 def add_abs(x: Vector, lanes: np.ndarray) -> None:
-    """Add |x_i| to lane i mod 64; all pieces but the last are multiples of 64."""
+    """Add |x_i| to lane i mod 64.
+
+    Of a vector that is added piece by piece, all pieces but the last have a multiple of
+    64 entries.
+    """
     body = x.size - x.size % LANES
     for start in range(0, body, LANES):
         part = x[start : start + LANES]
@@ -87,7 +92,7 @@ def distance_squares(a: Vector, b: Vector) -> float:
 
 @kernel
 def norm2(x: Vector) -> float:
-    """Return ||x||_2 in float64, also where squares would over- or underflow."""
+    """Return ||x||_2 in float64, also where squares would overflow or underflow."""
     squares = sum_squares(x, 1.0)
     if 1e-200 < squares < np.inf:
         return real(np.sqrt(squares))

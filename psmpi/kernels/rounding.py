@@ -1,7 +1,7 @@
-"""Quantisers fused with packing: one pass measures, one rounds and packs by chunks.
+"""Quantisers fused with bit packing: one pass for the norm, one to round and pack.
 
-Per-element arithmetic is float64 and written in one order, so encoder and decoder agree
-to the bit; the result is cast once to the output's type.
+Arithmetic per entry is in float64 and in one fixed order, so that all ranks decode the
+same numbers to the bit; the result is cast once to the output's type.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ ZERO, ONE = np.uint32(0), np.uint32(1)
 
 @kernel
 def nearest_encode(x: Vector, bits: np.uint64, frame: Frame) -> float:
-    """Write R = max |x_i| as float32, then the codes of LAQ's nearest grid.
+    """Write R = max |x_i| as float32, then the codes of the nearest grid points of LAQ.
 
-    Returns R; where it isn't finite, or is 0, no codes are written (nothing at all if
-    it isn't finite). Ties go up.
+    Returns R. If it is 0 no codes are written, if it isn't finite nothing is. Ties go
+    up.
     """
     radius = real(np.float32(max_abs(x)))
     if not radius < np.inf:
@@ -38,7 +38,7 @@ def nearest_encode(x: Vector, bits: np.uint64, frame: Frame) -> float:
         part = x[first : first + CHUNK]
         for j in range(part.size):
             level = (part[j] + radius) * inverse + 0.5
-            # A float32 R can lie below a float64 entry: such entries take the end.
+            # R as float32 may be below a float64 entry, which gets the last code.
             codes[j] = np.uint32(np.int32(min(max(level, 0.0), top)))
         pack(codes[: part.size], bits, frame, at)
         at += CHUNK // 8 * signed(bits)
@@ -78,12 +78,12 @@ def stochastic_codes(
     snap: float,
     codes: np.ndarray,
 ) -> None:
-    """Write per entry of ``x`` a level of ``bits`` bits with a sign on top.
+    """Write per entry of ``x`` a level of ``bits`` bits and the sign above them.
 
-    With l = s |x_i| / norm and a chance u in [0, 1), the upper bits of the entry's
-    random word, the level is the whole part of l + u + snap l (1 - 2u): an l within the
-    relative distance ``snap`` of an integer always gives that integer, which bends the
-    mean by at most snap l.
+    Let l = s |x_i| / norm, and let u in [0, 1) be the upper 31 bits of the entry's
+    random word. The level is the integer part of l + u + snap l (1 - 2u). So an l
+    within the relative distance ``snap`` of an integer always gives that integer, which
+    changes the mean by at most snap l.
     """
     top = real((U1 << bits) - U1)
     factor = (1.0 + snap) * (top / norm)
@@ -103,7 +103,7 @@ def stochastic_encode(
 ) -> float:
     """Write a float32 norm, then the codes of ``stochastic_codes``.
 
-    Returns the norm; where it isn't finite nothing is written, where it is 0 no codes.
+    Returns the norm. If it is 0 no codes are written, if it isn't finite nothing is.
     """
     norm = real(upper_float32(max_abs(x) if maximum else norm2(x)))
     if not norm < np.inf:
@@ -126,7 +126,7 @@ def stochastic_encode(
 
 @kernel
 def stochastic_add(frame: Frame, bits: np.uint64, out: Vector, scale: float) -> None:
-    """Add ``scale * sign * level * (norm / s)`` to ``out``; the frame is checked."""
+    """Add ``scale * sign * level * (norm / s)`` to ``out``, from a checked frame."""
     top = np.int32((U1 << bits) - U1)
     unit = real(load(frame, 0, np.float32)) / real(top)
     codes = np.empty(CHUNK, np.uint32)

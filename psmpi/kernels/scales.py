@@ -1,6 +1,7 @@
-"""Float32 scales, one per block, at the start of a frame; blocks of scale 0 send none.
+"""Float32 scales at the start of a frame, one per block.
 
-Block b is ``x[bounds[b]:bounds[b + 1]]``, its scale is at byte 4 b.
+Block b is ``x[bounds[b]:bounds[b + 1]]``, its scale is at byte 4 b. Entries of blocks
+of scale 0 are not sent.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from psmpi.kernels.jit import kernel, load, signed, store
 
 @kernel
 def write_scales(scales: np.ndarray, frame: Frame) -> bool:
-    """Write all scales; False, with nothing written, if one isn't finite."""
+    """Write all scales; if one isn't finite, write nothing and return False."""
     for b in range(scales.size):
         if not scales[b] < np.inf:
             return False
@@ -24,9 +25,10 @@ def write_scales(scales: np.ndarray, frame: Frame) -> bool:
 
 @kernel
 def entries_sent(frame: Frame, bounds: Indices) -> int:
-    """Return the entries of blocks with scale > 0; -1 if one is < 0 or not finite.
+    """Return the number of entries in blocks with scale > 0.
 
-    The frame holds at least the scales. A scale of -0.0 is below 0.
+    Returns -1 if a scale is negative (also -0.0) or not finite. The frame has at least
+    all scales.
     """
     count = signed(0)
     for b in range(bounds.size - 1):

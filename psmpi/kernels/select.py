@@ -1,9 +1,9 @@
 """Exact selection of the k largest magnitudes, in linear time and without sorting.
 
-A magnitude is its IEEE bit pattern, an unsigned integer. One histogram of the leading
-bits finds the bin of the k-th largest; only the entries from that bin up are looked at
-again, their next bits in further histograms, until the k-th largest is known exactly.
-Blocks of few entries, for which a histogram is too long, find it bit by bit.
+Magnitudes are compared by their IEEE bit patterns, as unsigned integers. A histogram of
+the leading bits finds the bin of the k-th largest magnitude. Histograms of the next
+bits, of the entries from that bin up, refine it until it is known exactly. In small
+blocks, where a histogram would take longer, it is found bit by bit.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from psmpi.kernels.jit import U0, U1, kernel, magnitude, signed
 DIGIT = np.uint64(11)
 BINS = 2048
 LAST = np.uint64(BINS - 1)
-FEW = 2048  # entries of a block that is counted bit by bit
-ROWS = 4  # histograms side by side: equal neighbours don't wait for each other
+FEW = 2048  # entries of a block up to which ``top_k_few`` is faster
+ROWS = 4  # parallel histograms, so that equal neighbours don't hit the same counter
 
 
 @kernel
 def leading_histogram(x: Vector, shift: np.uint64) -> np.ndarray:
-    """Return how many magnitudes have each value of the bits from ``shift`` up."""
+    """Return a histogram of the magnitudes' bits from ``shift`` up."""
     counts = np.zeros((ROWS, BINS), np.int64)
     body = x.size - x.size % ROWS
     for first in range(0, body, ROWS):
@@ -42,7 +42,7 @@ def leading_histogram(x: Vector, shift: np.uint64) -> np.ndarray:
 
 @kernel
 def from_top(counts: np.ndarray, k: int) -> tuple[int, int]:
-    """Return the bin of the k-th largest and its rank among that bin's entries."""
+    """Return the bin of the k-th largest entry, and its rank within the bin."""
     b = BINS - 1
     while k > counts[b]:
         k -= counts[b]
@@ -52,8 +52,13 @@ def from_top(counts: np.ndarray, k: int) -> tuple[int, int]:
 
 @kernel
 def from_bin(x: Vector, least: np.uint64, room: int) -> np.ndarray:
-    """Return the ascending indices (uint32) of the ``room`` magnitudes >= ``least``."""
-    found = np.empty(room + 1, np.uint32)  # one more: every index is written, then kept
+    """Return the ascending indices (uint32) of all magnitudes >= ``least``.
+
+    ``room`` is their number.
+    """
+    found = np.empty(
+        room + 1, np.uint32
+    )  # one more: an index is written before it is kept
     count = 0
     for i in range(x.size):
         found[count] = np.uint32(i)
@@ -74,15 +79,16 @@ def all_from(x: Vector, least: np.uint64) -> np.ndarray:
 def top_k(x: Vector, k: int, least: np.uint64) -> np.ndarray:
     """Return the ascending indices (uint32) of the k largest magnitudes.
 
-    Equal magnitudes: the lower index first. Bit patterns below ``least`` are never
-    taken, so fewer than k come back if there aren't more; 1 <= k <= x.size.
+    Among equal magnitudes the lower index is taken first. Magnitudes with bit patterns
+    below ``least`` are not taken, so fewer than k indices may be returned.
+    1 <= k <= x.size.
     """
     width = np.uint64(31 if x.itemsize == 4 else 63)
     shift = width - DIGIT
     counts = leading_histogram(x, shift)
     digit, rank = from_top(counts, k)
     found = from_bin(x, np.uint64(digit) << shift, np.sum(counts[digit:]))
-    known = np.uint64(digit) << shift  # the k-th largest, as far as it is known
+    known = np.uint64(digit) << shift  # leading bits of the k-th largest magnitude
     while shift > np.uint64(0):
         low = shift - min(DIGIT, shift)
         counts[:] = 0
@@ -107,9 +113,10 @@ def top_k(x: Vector, k: int, least: np.uint64) -> np.ndarray:
 
 @kernel
 def threshold(x: Vector, k: int) -> np.uint64:
-    """Return a bit pattern that k magnitudes reach; more only if the k-th has equals.
+    """Return a bit pattern that k magnitudes reach, or more if some equal the k-th.
 
-    One bit a pass from the top, ended as soon as exactly k reach it; k <= x.size.
+    Each pass finds one bit, the most significant first. Ends as soon as exactly k
+    magnitudes reach the pattern. k <= x.size.
     """
     known = U0
     bit = U1 << np.uint64(30 if x.itemsize == 4 else 62)
@@ -127,9 +134,9 @@ def threshold(x: Vector, k: int) -> np.uint64:
 
 @kernel
 def top_k_few(x: Vector, k: int, least: np.uint64, found: np.ndarray) -> int:
-    """Write what ``top_k`` returns to ``found``, and return the number of indices.
+    """Write the indices that ``top_k`` returns to ``found``; return their number.
 
-    ``found`` has room for one more: every index is written, then kept.
+    ``found`` has room for one more: an index is written before it is kept.
     """
     known = max(threshold(x, k), least)
     rank = k
@@ -151,7 +158,7 @@ def top_k_blocks(
 ) -> np.ndarray:
     """Return the ascending indices (uint32) of the largest magnitudes of every block.
 
-    ``counts[b]`` of ``x[bounds[b]:bounds[b + 1]]``, as ``top_k`` chooses them.
+    From block b, ``x[bounds[b]:bounds[b + 1]]``, ``top_k`` takes ``counts[b]``.
     """
     found = np.empty(np.sum(counts) + 1, np.uint32)
     done = 0

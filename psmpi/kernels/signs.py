@@ -9,15 +9,15 @@ from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store
 from psmpi.kernels.reduce import LANES, add_abs, add_up, max_abs, sum_abs
 from psmpi.kernels.scales import write_scales
 
-CHUNK = 2048  # entries that stay in the first-level cache, a multiple of LANES
+CHUNK = 2048  # entries that fit the L1 cache, a multiple of LANES
 
 
 @kernel
 def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> int:
-    """Write one float32 scale mean |x_i| per block, then the bits of those above 0.
+    """Write one float32 scale mean |x_i| per block, then the signs of blocks above 0.
 
-    Block b is ``x[bounds[b]:bounds[b + 1]]``. Returns the number of bytes, or -1, with
-    nothing written, if a scale isn't finite.
+    Block b is ``x[bounds[b]:bounds[b + 1]]``. Returns the number of bytes. If a scale
+    isn't finite, writes nothing and returns -1.
     """
     scales = np.empty(bounds.size - 1, np.float32)
     for b in range(scales.size):
@@ -30,7 +30,7 @@ def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> int:
     for b in range(scales.size):
         if scales[b] == 0:
             first = bounds[b + 1]
-        elif b + 1 == scales.size or scales[b + 1] == 0:  # the last of several
+        elif b + 1 == scales.size or scales[b + 1] == 0:  # the last of a run of blocks
             part = x[first : bounds[b + 1]]
             word = _pack_signs(part, 0.0, codes, bit, word)
             bit += part.size
@@ -41,10 +41,11 @@ def sign_encode(x: Vector, bounds: Indices, frame: Frame) -> int:
 def sign_feedback(
     e: Vector, x: Vector, ratio: float, bounds: Indices, frame: Frame
 ) -> int:
-    """Write the frame of p = ratio e + x, and p - C(p) into ``e``: two passes.
+    """Write the frame of p = ratio e + x, and p - C(p) into ``e``, in two passes.
 
-    The first leaves p in ``e`` and sums, the second packs and subtracts. An empty ``x``
-    stands for none. Returns what ``sign_encode`` does; with -1, ``e`` is p.
+    The first pass writes p into ``e`` and sums |p_i|, the second packs the signs and
+    subtracts C(p). An empty ``x`` means none. Returns the number of bytes, or -1 if a
+    scale isn't finite; then ``e`` is p.
     """
     scales = np.empty(bounds.size - 1, np.float32)
     for b in range(scales.size):
@@ -65,7 +66,7 @@ def sign_feedback(
 
 @kernel
 def plane_encode(x: Vector, frame: Frame) -> bool:
-    """Write the bits alone; False, with nothing written, if an entry isn't finite."""
+    """Write the signs alone; if an entry isn't finite, write nothing, return False."""
     if not max_abs(x) < np.inf:
         return False
     _finish(frame, x.size, _pack_signs(x, 0.0, frame, signed(0), U0))
@@ -108,10 +109,11 @@ def _feed(e: Vector, x: Vector, ratio: float) -> float:
 def _pack_signs(
     x: Vector, scale: float, codes: Frame, bit: int, word: np.uint64
 ) -> np.uint64:
-    """Append the signs of ``x`` to ``bit`` bits; the last bit % 64 are in ``word``.
+    """Append the signs of ``x`` to a stream of ``bit`` bits.
 
-    Writes whole words only and returns the bits of the last, unfinished one. Takes
-    ``scale`` times the signs off ``x``, in its type; 0 leaves it alone.
+    ``word`` has the last bit % 64 bits of the stream, which are not written yet. Writes
+    whole words of 64 bits, and returns the bits of the last, unfinished word. Subtracts
+    ``scale`` times the signs from ``x``, unless ``scale`` is 0.
     """
     filled = bit % 64
     head = min((64 - filled) % 64, x.size)  # up to the next word of the stream
@@ -140,7 +142,7 @@ def _pack_signs(
 @kernel
 def _take(x: Vector, scale: float) -> None:
     """Subtract ``scale * (+1 or -1)`` from ``x``; scale 0 leaves it as it is."""
-    # float32 - float32 rounds as by way of float64, which is how decoding goes.
+    # A float32 difference rounds like the float64 arithmetic of the decoder.
     value = x.dtype.type(scale)
     if scale > 0:
         for j in range(x.size):
@@ -158,7 +160,7 @@ def _few_signs(x: Vector) -> np.uint64:
 
 @kernel
 def _finish(codes: Frame, bits: int, word: np.uint64) -> int:
-    """Write the unfinished word, padding with zeros; return the bytes of ``bits``."""
+    """Write the unfinished word, padded with zeros; return the bytes of ``bits``."""
     size = (bits + 7) // 8
     for at in range(bits // 64 * 8, size):
         codes[at] = np.uint8(word)
@@ -179,9 +181,10 @@ def sign_add(frame: Frame, bounds: Indices, out: Vector, scale: float) -> None:
 def _add_signs(
     codes: Frame, bounds: Indices, values: np.ndarray, out: Vector, scale: float
 ) -> None:
-    """Add ``scale * values[b]`` to block b, minus it at 1s; blocks of 0 have no bits.
+    """Add ``scale * values[b]`` to block b, negated where the bit is 1.
 
-    All blocks in one call, which would take longer than to add a few entries.
+    Blocks with the value 0 have no bits. One call handles all blocks, as a call per
+    block would take longer than adding the entries of a small block.
     """
     silent = signed(0)  # entries so far that have no bit
     for b in range(values.size):
@@ -209,7 +212,7 @@ def _add_signs(
 
 @kernel
 def _word(codes: Frame, index: int) -> np.uint64:
-    """Return bytes 8 index to 8 index + 8, zeros past the end."""
+    """Return bytes 8 index to 8 index + 7 as uint64, zeros past the end."""
     at = 8 * index
     if at + 8 <= codes.size:
         whole: np.uint64 = load(codes, at, np.uint64)

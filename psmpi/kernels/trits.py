@@ -1,7 +1,7 @@
-"""Three-valued entries: drawn block by block, packed five to a byte.
+"""Entries with three values (trits), drawn at random and packed five to a byte.
 
-A trit is 0 for zero, 1 for plus, 2 for minus. Trit i of a stream is digit i % 5, to the
-base 3, of byte i // 5.
+A trit is 0 for zero, 1 for plus, 2 for minus. Trit i of a stream is base-3 digit i % 5
+of byte i // 5.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from psmpi.kernels.reduce import LANES, add_up, max_abs
 from psmpi.kernels.rounding import upper_float32
 from psmpi.kernels.scales import write_scales
 
-CHUNK = 1280  # entries between float and trits: a multiple of 5, in the first cache
+CHUNK = 1280  # trits that are packed at once: a multiple of 5, fits the L1 cache
 BYTES = 3**5  # values that a byte may have
 NONE, PLUS, MINUS, ONE = np.uint8(0), np.uint8(1), np.uint8(2), np.uint32(1)
-# Times a word of five trits, one a byte, this has in byte 4 their sum with the weights
-# 1, 3, 9, 27, 81; the sums in the bytes below are at most 240 and carry nothing.
+# Multiplied by a word of five trits, one a byte, this gives in byte 4 their sum with
+# the weights 1, 3, 9, 27, 81. The sums in lower bytes are at most 240: nothing carries.
 WEIGHTS = np.uint64(0x0103091B51)
-# The inverse, by the byte of a stream.
+# The inverse: the word of five trits of each value of a byte.
 DIGITS = np.array(
     [sum(byte // 3**j % 3 << 8 * j for j in range(5)) for byte in range(BYTES)],
     np.uint64,
@@ -32,11 +32,11 @@ DIGITS = np.array(
 def ternary_encode(
     x: Vector, bounds: Indices, clip: float, snap: float, key: np.uint64, frame: Frame
 ) -> int:
-    """Write one float32 scale per block, then the drawn trits of those above 0.
+    """Write one float32 scale per block, then the trits of blocks with a scale above 0.
 
-    An entry of a block with scale s is sent with the chance |x_i| / s, and always if
+    An entry of a block with scale s is sent with probability |x_i| / s, and always if
     that is within ``snap`` of 1, as in ``stochastic_encode``. Returns the number of
-    bytes, or -1, with nothing written, if a scale isn't finite.
+    bytes. If a scale isn't finite, writes nothing and returns -1.
     """
     scales = np.empty(bounds.size - 1, np.float32)
     for b in range(scales.size):
@@ -65,7 +65,7 @@ def ternary_encode(
 
 @kernel
 def _top(x: Vector, clip: float) -> float:
-    """Return max |x_i|, but at most ``clip`` standard deviations, unless that is 0."""
+    """Return max |x_i|, but at most ``clip`` standard deviations if that is above 0."""
     top = max_abs(x)
     if clip == 0:
         return top
@@ -107,7 +107,7 @@ def _draw_trits(
 
 @kernel
 def _pack_trits(trits: np.ndarray, count: int, frame: Frame, at: int) -> int:
-    """Write ``count`` trits, padding with 0; return where the next byte belongs."""
+    """Write ``count`` trits at byte ``at``, padded with 0; return the next byte."""
     trits[count : count + 5] = 0
     size = (count + 4) // 5
     for k in range(size):
@@ -118,7 +118,7 @@ def _pack_trits(trits: np.ndarray, count: int, frame: Frame, at: int) -> int:
 
 @kernel
 def trits_ok(stream: Frame, count: int) -> bool:
-    """Return whether a stream of the right length is what ``_pack_trits`` writes."""
+    """Return whether ``_pack_trits`` writes such a stream; its length is right."""
     top = NONE
     for k in range(stream.size):
         top = max(top, stream[k])
@@ -129,7 +129,7 @@ def trits_ok(stream: Frame, count: int) -> bool:
 
 @kernel
 def ternary_add(frame: Frame, bounds: Indices, out: Vector, scale: float) -> None:
-    """Add ``scale * scales[b]`` times 0, +1 or -1 to ``out``; the frame is checked."""
+    """Add ``scale * scales[b]`` times 0, +1 or -1 to ``out``, from a checked frame."""
     stream = frame[4 * (bounds.size - 1) :]
     trits = np.empty(CHUNK + 8, np.uint8)
     done = signed(0)

@@ -1,4 +1,4 @@
-"""What stochastic rounding costs on average, in closed form, without drawing."""
+"""The variance of stochastic rounding of one vector, exactly and without drawing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from psmpi.kernels.jit import U1, kernel, real
 from psmpi.kernels.reduce import LANES, add_up, max_abs, norm2
 from psmpi.kernels.rounding import upper_float32
 
-SPAN = 2048  # entries from one look at the limit to the next: a multiple of LANES
+SPAN = 2048  # entries between two comparisons with the limit, a multiple of LANES
 
 
 @kernel
 def add_variances(x: Vector, ratio: float, snap: float, lanes: np.ndarray) -> None:
-    """Add entry i's variance in squared levels to lane i mod 64.
+    """Add the variance of entry i, in squared levels, to lane i mod 64.
 
-    ``stochastic_codes`` leaves l = |x_i| ratio, g from the nearer level, for the
-    other one with the chance p = (g - snap l) / (1 - 2 snap l), or never if that is
-    below 0; the mean squared error is (1 - p) g^2 + p (1 - g)^2 = g^2 + p (1 - 2g).
+    Let l = |x_i| ratio be at the distance g from the nearer level.
+    ``stochastic_codes`` rounds it to the farther level with probability p =
+    (g - snap l) / (1 - 2 snap l), or 0 if that is negative. The mean squared error is
+    (1 - p) g^2 + p (1 - g)^2 = g^2 + p (1 - 2g).
     """
     for start in range(0, x.size, LANES):
         part = x[start : start + LANES]
@@ -35,9 +36,10 @@ def add_variances(x: Vector, ratio: float, snap: float, lanes: np.ndarray) -> No
 def grid_variance(
     x: Vector, norm: float, bits: np.uint64, snap: float, limit: float
 ) -> float:
-    """Return the variance on the grid of ``norm`` > 0, or a part of it above ``limit``.
+    """Return the variance on the grid of ``norm`` > 0.
 
-    The sum only rises, also as rounded: a part is above ``limit`` only if all is.
+    A partial sum above ``limit`` is returned at once. Rounded sums never fall, so the
+    whole sum is then above ``limit`` as well.
     """
     top = real((U1 << bits) - U1)
     square = (norm / top) ** 2
@@ -55,9 +57,9 @@ def grid_variance(
 def stochastic_variance(
     x: Vector, bits: np.uint64, maximum: bool, snap: float, limit: float
 ) -> float:
-    """Return E||C(x) - x||^2 of ``stochastic_encode`` as ``grid_variance`` does.
+    """Return E||C(x) - x||^2 of ``stochastic_encode``, or a part above ``limit``.
 
-    NaN if the norm isn't finite.
+    Returns NaN if the norm isn't finite.
     """
     norm = real(upper_float32(max_abs(x) if maximum else norm2(x)))
     if not norm < np.inf:
@@ -67,9 +69,9 @@ def stochastic_variance(
 
 @kernel
 def narrowest_bits(x: Vector, budget: float, low: int, high: int, snap: float) -> int:
-    """Return the first of ``low`` .. ``high`` level bits with a variance in budget.
+    """Return the fewest level bits, of ``low`` .. ``high``, with variance <= budget.
 
-    -1 if none has, -2 if the largest entry isn't finite as float32.
+    Returns -1 if there are none, -2 if the largest entry isn't finite as float32.
     """
     norm = real(upper_float32(max_abs(x)))
     if not norm < np.inf:

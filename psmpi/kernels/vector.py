@@ -1,4 +1,4 @@
-"""Arithmetic on whole vectors that NumPy would need a temporary for."""
+"""Arithmetic on whole vectors for which NumPy would need temporary arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psmpi.kernels.jit import kernel, real
 
 @kernel
 def add_scaled(out: Vector, x: Vector, scale: float) -> None:
-    """``out += scale * x``, rounded once, as decoders add."""
+    """``out += scale * x``, rounded once, as in decoders."""
     for i in range(out.size):
         out[i] += scale * real(x[i])
 
@@ -33,7 +33,7 @@ def average(mean: Vector, x: Vector, mu: float) -> None:
 
 @kernel
 def decay(x: Vector, velocity: Vector, rate: float, mu: float, eta: float) -> None:
-    """Nesterov's step along ``rate x``: ``velocity`` as in ``nesterov``, then x."""
+    """Nesterov's step on x along ``rate x``, with ``velocity`` as in ``nesterov``."""
     for i in range(x.size):
         pull = rate * real(x[i])
         v = x.dtype.type(mu * real(velocity[i]) + pull)
@@ -43,7 +43,7 @@ def decay(x: Vector, velocity: Vector, rate: float, mu: float, eta: float) -> No
 
 @kernel
 def local_step(x: Vector, gone: Vector, step: Vector, eta: float) -> None:
-    """``x -= eta step`` and ``gone += eta step``, the product rounded once."""
+    """``x -= eta step`` and ``gone += eta step``; the product is rounded once."""
     for i in range(x.size):
         move = x.dtype.type(eta * real(step[i]))
         x[i] -= move
@@ -56,8 +56,8 @@ def proximal_step(
 ) -> None:
     """``x <- prox(x - eta direction)`` of eta h, rounded once.
 
-    h = l1 ||x||_1 + (l2/2) ||x||^2: towards 0 by eta l1, then over 1 + eta l2. What is
-    not finite stays so.
+    h = l1 ||x||_1 + (l2/2) ||x||^2. Every entry moves towards 0 by eta l1 and is then
+    divided by 1 + eta l2. Entries that are not finite stay so.
     """
     by, over = eta * l1, 1.0 + eta * l2
     for i in range(x.size):

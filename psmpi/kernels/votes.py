@@ -1,8 +1,9 @@
-"""Counting bits in place: 64 counters side by side, one bit of each in a word.
+"""Majority votes on packed bits, with bit-sliced counters.
 
-``counters[k]`` holds bit k of the votes for a 1, one bit per entry, in the order of a
-frame. A frame is added as a whole word of carries that moves up from plane to plane, so
-one operation serves 64 entries and no frame is ever unpacked.
+``counters[k]`` holds bit k of every entry's number of 1s, one bit per entry in the
+order of a frame. A frame is added word by word, with the carries going from
+``counters[k]`` to ``counters[k + 1]``. So one operation counts 64 entries, and no frame
+is unpacked.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from psmpi.base import Frame
 from psmpi.kernels.bits import window
 from psmpi.kernels.jit import U0, kernel, load, store
 
-WORDS = 64  # carried up together, so that the loop over words is vectorised
+WORDS = 64  # words that are added at once, so that the inner loop is vectorised
 
 
 @kernel
 def vote_add(counters: np.ndarray, frame: Frame, dim: int) -> None:
-    """Count the 1s of a checked frame of ``dim`` bits; the counters have room."""
+    """Count the 1s of a checked frame of ``dim`` bits; no counter may overflow."""
     carries = np.empty(WORDS, np.uint64)
     for first in range(0, counters.shape[1], WORDS):
         size = min(WORDS, counters.shape[1] - first)
@@ -44,8 +45,8 @@ def vote_add(counters: np.ndarray, frame: Frame, dim: int) -> None:
 def vote_result(counters: np.ndarray, votes: int, frame: Frame, dim: int) -> None:
     """Write 1 where more than half of ``votes`` frames had a 1; a tie gives 0.
 
-    Subtracts the least majority from all counters, keeping only the borrow: it is left
-    over where a counter is smaller.
+    Subtracts the smallest majority from all counters and keeps only the borrow, which
+    is 1 where a counter is smaller.
     """
     majority = votes // 2 + 1
     borrows = np.empty(WORDS, np.uint64)

@@ -1,15 +1,17 @@
-"""Compile every kernel, or load it from the cache, before a clock starts."""
+"""Arguments for every kernel, with which it is compiled, or loaded from the cache."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from psmpi.kernels import (
     bits,
+    coins,
     decimal,
+    floats,
     grouped,
     hash,
     indices,
@@ -18,7 +20,6 @@ from psmpi.kernels import (
     scales,
     select,
     signs,
-    sparse,
     trits,
     variance,
     vector,
@@ -87,19 +88,20 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (grouped.group_add, (words, words, bounds, np.ones(1), U(4), x.copy(), 1.0)),
         (grouped.bin_means, (x, bounds, 4)),
         (grouped.bin_choose, (x, x, bounds, 4, np.ones(1, np.float32))),
-        (sparse.values_ok, (frame, 0, 1, False, np.uint32(0))),
-        (sparse.largest, (frame, 0, 1)),
-        (sparse.scatter_add, (frame, 0, False, words[:1], x.copy(), 1.0)),
-        (sparse.dense_write, (x, False, frame)),
-        (sparse.dense_add, (frame, False, x.copy(), 1.0)),
-        (sparse.coin_mask, (U(1), U(1), 8)),
-        (sparse.coin_gather, (x, U(1), U(1), frame)),
-        (sparse.coin_add, (frame[:8], U(1), x.copy(), 1.0)),
-        (sparse.below_one, (x, 1.0)),
-        (sparse.saturating_rate, (x, 2, 50)),
-        (sparse.is_kept, (1.0, 1.0, U(1), 1)),
-        (sparse.sign_coins, (x, 8.0, U(1), np.zeros(9, np.uint32))),
-        (sparse.sign_coins_at, (bounds, x[:2], 8.0, U(1), words[:3].copy())),
+        (floats.values_ok, (frame, 0, 1, False, np.uint32(0))),
+        (floats.largest, (frame, 0, 1)),
+        (floats.scatter_add, (frame, 0, False, words[:1], x.copy(), 1.0)),
+        (floats.dense_write, (x, False, frame)),
+        (floats.dense_add, (frame, False, x.copy(), 1.0)),
+        (coins.coin_mask, (U(1), U(1), 8)),
+        (coins.coin_gather, (x, U(1), U(1), frame)),
+        (coins.coin_add, (frame[:8], U(1), x.copy(), 1.0)),
+        (coins.below_one, (x, 1.0)),
+        (coins.saturating_rate, (x, 2, 50)),
+        (coins.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
+        (coins.is_kept, (1.0, 1.0, U(1), 1)),
+        (coins.sign_coins, (x, 8.0, U(1), np.zeros(9, np.uint32))),
+        (coins.sign_coins_at, (bounds, x[:2], 8.0, U(1), words[:3].copy())),
         (trits.ternary_encode, (x, bounds, 2.5, 0.0, U(1), frame)),
         (trits.trits_ok, (frame[:2], 8)),
         (trits.ternary_add, (frame, bounds, x.copy(), 1.0)),
@@ -116,16 +118,4 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (vector.proximal_step, (x.copy(), x, 0.5, 0.5, 0.5)),
         (votes.vote_add, (planes, frame[:1], 8)),
         (votes.vote_result, (planes, 1, frame[:1], 8)),
-        (sparse.weighted_coins, (x, 1.0, U(1), words.copy(), x.astype(np.float32))),
     ]
-
-
-def warmup(dtypes: Sequence[Any] = (np.float32,)) -> None:
-    """Compile all kernels for vectors of these types; seconds cold, quick when cached.
-
-    Run it on one rank per node before the others start, and on every rank before time
-    is taken: reading the cache costs a little as well.
-    """
-    for dtype in dtypes:
-        for function, arguments in examples(dtype):
-            function(*arguments)

@@ -1,4 +1,4 @@
-"""How fast workers compute: stragglers on purpose, and speeds from a distribution."""
+"""How fast workers compute: artificial stragglers, and speeds from a distribution."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from psmpi import random
 from psmpi.base import ConfigError
 
 _KINDS = {"constant": 1, "uniform": 2, "exponential": 1}
-_NEARLY = 1 + 1e-12  # V (b / V) may be less than b in floating point
+_TOLERANCE = 1 + 1e-12  # V (b / V) may be less than b in floating point
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """A distribution of speeds V in samples per second, drawn anew every round.
+    """A distribution of the speed V in samples per second; each round has a new draw.
 
     ``constant:V``, ``uniform:LOW,HIGH`` or ``exponential:MEAN``.
     """
@@ -50,50 +50,58 @@ class Speeds:
 
     def draw(self, key: int) -> float:
         """Return V, a pure function of ``key``."""
-        chance = (key >> 11) * 2.0**-53
+        uniform = (key >> 11) * 2.0**-53  # in [0, 1)
         match self.kind:
             case "constant":
                 return self.numbers[0]
             case "uniform":
                 low, high = self.numbers
-                return low + (high - low) * chance
+                return low + (high - low) * uniform
             case _:
-                return -self.numbers[0] * math.log1p(-chance)
+                return -self.numbers[0] * math.log1p(-uniform)
 
 
 def slowdowns(spec: str, workers: int) -> dict[int, float]:
-    """Read ``WORKER:FACTORx,...``, like 3:10x; raises ``ConfigError``."""
+    """Read ``WORKER:FACTORx,...``, like 3:10x; return factors by worker.
+
+    Raises ``ConfigError`` for anything else, or a worker that does not exist.
+    """
     factors: dict[int, float] = {}
     for part in filter(None, spec.split(",")):
-        worker, _, factor = part.strip().partition(":")
+        name, _, number = part.strip().partition(":")
         try:
-            number, times = int(worker), float(factor.removesuffix("x"))
+            worker, factor = int(name), float(number.removesuffix("x"))
         except ValueError:
-            number, times = -1, math.nan
-        if not 1 <= times < math.inf:
+            worker, factor = -1, math.nan
+        if not 1 <= factor < math.inf:
             raise ConfigError(
                 f"slow: can't read {part!r}; give WORKER:FACTORx with a factor of at "
                 "least 1, like 3:10x"
             )
-        if not 0 <= number < workers:
+        if not 0 <= worker < workers:
             raise ConfigError(
-                f"slow: there is no worker {number}; they are 0 .. {workers - 1}"
+                f"slow: there is no worker {worker}; they are 0 .. {workers - 1}"
             )
-        factors[number] = times
+        factors[worker] = factor
     return factors
 
 
 @dataclass
 class ComputeSpeed:
-    """How long one worker takes for its gradients; by default as long as it takes."""
+    """The speed of one worker's gradients: by default what the computer achieves.
+
+    With ``speeds``, a gradient of b samples lasts b / V seconds; ``slow`` multiplies
+    the time of every gradient. When a gradient took longer than that, the next ones of
+    the same round are shortened accordingly.
+    """
 
     worker: int = 0
     seed: int = 0
     speeds: Speeds | None = None
     slow: float = 1.0
-    behind: float = 0.0  # seconds that rounds' gradients took longer than they should
+    behind: float = 0.0  # seconds by which gradients of past rounds exceeded b / V
     _speed: float = math.nan
-    _late: float = 0.0  # the same of this round, which its next gradients make up for
+    _late: float = 0.0  # the same in this round so far
 
     def begin(self, round_: int) -> None:
         """Draw this round's speed."""
@@ -103,22 +111,22 @@ class ComputeSpeed:
             key = random.key(self.seed, "speed", self.worker, round_)
             self._speed = self.speeds.draw(key) / self.slow
 
-    def within(self, seconds: float) -> int | None:
-        """Return floor(V seconds), samples to be had in a time; None if V isn't set."""
+    def samples_within(self, seconds: float) -> int | None:
+        """Return floor(V seconds), the samples that fit; None if V is not set."""
         if self.speeds is None:
             return None
-        return math.floor(self._speed * seconds * _NEARLY)
+        return math.floor(self._speed * seconds * _TOLERANCE)
 
-    def rest(self, samples: int, taken: float) -> float:
-        """Return the seconds that a gradient which took ``taken`` has yet to take."""
+    def remaining(self, samples: int, seconds: float) -> float:
+        """Return how many seconds longer a gradient that took ``seconds`` must last."""
         if self.speeds is None:
-            return (self.slow - 1) * taken
-        rest = max(samples, 1) / self._speed - taken - self._late
-        self._late = max(-rest, 0.0)
-        return max(rest, 0.0)
+            return (self.slow - 1) * seconds
+        remaining = max(samples, 1) / self._speed - seconds - self._late
+        self._late = max(-remaining, 0.0)
+        return max(remaining, 0.0)
 
-    def overslept(self, seconds: float) -> None:
-        """Book that the rest took so much longer: no sleep ends on time."""
+    def add_delay(self, seconds: float) -> None:
+        """Take in that waiting lasted longer than asked for, as sleeping does."""
         if self.speeds is not None:
             self._late += seconds
 
@@ -126,7 +134,7 @@ class ComputeSpeed:
 def average(
     speeds: Speeds | None, slow: dict[int, float], workers: int
 ) -> float | None:
-    """Return E[V] as the mean over workers; None where speeds are not set."""
+    """Return the mean of E[V] over workers; None where speeds are not set."""
     if speeds is None:
         return None
     return speeds.mean * sum(1 / slow.get(m, 1.0) for m in range(workers)) / workers
@@ -135,7 +143,7 @@ def average(
 def fastest(
     speeds: Speeds | None, slow: dict[int, float], workers: int
 ) -> float | None:
-    """Return the most samples per second that any worker can have, or None."""
+    """Return the highest speed that any worker can have; None where it is not set."""
     if speeds is None:
         return None
     return speeds.top / min(slow.get(m, 1.0) for m in range(workers))

@@ -1,4 +1,4 @@
-"""The 16 bytes around every frame, so that a wrong message is an error, not a sum.
+"""The 16 bytes before every frame, by which a wrong message is detected.
 
 ======  ======  =====================================================
 offset  type    field
@@ -11,7 +11,7 @@ offset  type    field
 12      uint32  CRC-32 of the twelve bytes before it and of the frame
 ======  ======  =====================================================
 
-Little-endian. Envelopes count in wire bytes and never in paper bits.
+Little-endian. Envelopes count as wire bytes, but not as paper bits.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _KINDS = (DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER)
 _CRC_AT = 12
 
 
-class Opened(NamedTuple):
-    """A message taken apart; ``frame`` is a view of it, None without data."""
+class Unsealed(NamedTuple):
+    """The parts of a message; ``frame`` is a view of it, None for an empty message."""
 
     round: int
     kind: int
@@ -40,7 +40,7 @@ class Opened(NamedTuple):
 
 
 def seal(buffer: Frame, nbytes: int, round_: int, kind: int, codec: int) -> Frame:
-    """Write the envelope before the ``nbytes`` of frame that stand in ``buffer[16:]``.
+    """Write the envelope of a frame that is in the ``nbytes`` from ``buffer[16]`` on.
 
     Returns the whole message, a view of ``buffer``.
     """
@@ -53,7 +53,7 @@ def seal(buffer: Frame, nbytes: int, round_: int, kind: int, codec: int) -> Fram
 
 
 def message_nbytes(start: Frame) -> int:
-    """Return how long the message is that begins with ``start`` (>= 16 bytes)."""
+    """Return the length of the message that begins with ``start`` (>= 16 bytes)."""
     if start.size < NBYTES:
         raise LinkError(
             f"message: {start.size} bytes are less than the envelope's {NBYTES}"
@@ -62,33 +62,33 @@ def message_nbytes(start: Frame) -> int:
     return NBYTES + (int(high) << 32 | int(low))
 
 
-def unseal(message: Frame, codec: int, sender: str) -> Opened:
-    """Check a message and take it apart; ``LinkError`` names ``sender`` and the fault.
+def unseal(message: Frame, codec: int, sender: str) -> Unsealed:
+    """Check a message and return its parts; ``LinkError`` names ``sender`` and fault.
 
-    ``codec`` is the ``wire_id`` that a frame from there must have.
+    ``codec`` is the ``wire_id`` that the message must have if it has a frame.
     """
     stated = message_nbytes(message)
     if stated != message.size:
         raise LinkError(
             f"message from {sender}: {message.size} bytes came, {stated} were announced"
         )
-    round_, kind, found, _, _, crc = ENVELOPE.unpack_from(message.data)
+    round_, kind, wire_id, _, _, crc = ENVELOPE.unpack_from(message.data)
     if crc != _crc(message):
         raise LinkError(f"message from {sender}: damaged on the way (CRC-32 differs)")
     if kind not in _KINDS:
         raise LinkError(f"message from {sender}: unknown kind {kind}")
     if kind != DATA and message.size == NBYTES:
-        return Opened(round_, kind, None)
-    if kind == DATA and found != codec:
+        return Unsealed(round_, kind, None)
+    if kind == DATA and wire_id != codec:
         raise LinkError(
-            f"message from {sender}: its frame is of codec number {found}, "
+            f"message from {sender}: its frame is of codec number {wire_id}, "
             f"expected {codec}; do all ranks run the same psmpi?"
         )
-    return Opened(round_, kind, message[NBYTES:])
+    return Unsealed(round_, kind, message[NBYTES:])
 
 
-def outbox(max_nbytes: int) -> Frame:
-    """Return a buffer for a message whose frame is up to ``max_nbytes`` long."""
+def new_buffer(max_nbytes: int) -> Frame:
+    """Return a buffer for a message whose frame has up to ``max_nbytes`` bytes."""
     return np.empty(NBYTES + max_nbytes, np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Where the time goes and what is sent, booked without the algorithms' help."""
+"""Measures time by phase and counts messages, without the algorithms' help."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Frame, Indices, Problem, Vector
+from psmpi.base import ConfigError, Indices, Problem, Vector
 
-_SHOWN = 8  # samples of a batch that an error names
+_SHOWN = 8  # samples of a batch that an error message lists
 PHASES = ("compute", "encode", "send", "wait", "decode", "evaluate")
 
 
 class Meter:
-    """Seconds by phase, and messages, bytes and bits by direction, of one rank."""
+    """Seconds by phase, and messages, bytes and bits by direction, of one rank.
+
+    The server's meter counts all messages of the star, in both directions. A worker's
+    meter counts only those that it sends to its peers.
+    """
 
     def __init__(
         self,
@@ -27,21 +30,21 @@ class Meter:
         self.now = now
         self._exclude_from_clock = exclude_from_clock
         self.seconds = dict.fromkeys(PHASES, 0.0)
-        # The same in seconds of this thread's CPU: with more ranks than cores, time on
-        # the clock is also what the others take.
+        # The same in seconds of this thread's CPU time: with more ranks than cores, the
+        # time on the clock includes what other ranks use.
         self.cpu_seconds = dict.fromkeys(PHASES, 0.0)
         self.uploads = 0
         self.paper_bits_up = 0
         self.paper_bits_down = 0
         self.wire_bytes_up = 0
         self.wire_bytes_down = 0
-        self.wire_bytes_observed = 0  # of models shown to the server, and its answers
-        self.samples = 0  # done before deadlines
-        self.overshoot = 0.0  # seconds past deadlines
+        self.wire_bytes_observed = 0  # of models reported to the server, and answers
+        self.samples = 0  # processed before deadlines
+        self.overshoot = 0.0  # seconds by which batches exceeded deadlines
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Book the time of the block under ``name``."""
+        """Add the time of the block to the phase ``name``."""
         start, cpu_start = self.now(), time.thread_time()
         try:
             yield
@@ -52,94 +55,23 @@ class Meter:
             self.seconds[name] += self.now() - start
 
 
-class MeteredCodec(Codec):
-    """A codec with its time booked; without ``out``, it encodes into ``outbox``.
-
-    Encoding where the link sends from saves the copy of the frame.
-    """
-
-    def __init__(self, codec: Codec, meter: Meter, outbox: Frame | None = None) -> None:
-        self.codec = codec
-        self._meter = meter
-        self._outbox = outbox
-
-    def like(self, codec: Codec) -> MeteredCodec:
-        """Return another codec with its time booked alike, and the same outbox."""
-        return MeteredCodec(codec, self._meter, self._outbox)
-
-    @property
-    def unbiased(self) -> bool:
-        return self.codec.unbiased
-
-    @property
-    def is_sparse(self) -> bool:
-        return self.codec.is_sparse
-
-    def max_nbytes(self, dim: int) -> int:
-        return self.codec.max_nbytes(dim)
-
-    def paper_bits(self, frame: Frame, dim: int) -> int:
-        return self.codec.paper_bits(frame, dim)
-
-    def error(self, dim: int) -> float:
-        return self.codec.error(dim)
-
-    def encode(self, x: Vector, out: Frame | None = None, key: int = 0) -> Frame:
-        with self._meter.phase("encode"):
-            return self.codec.encode(x, self._outbox if out is None else out, key)
-
-    def encode_at(
-        self,
-        support: Indices,
-        values: Vector,
-        dim: int,
-        out: Frame | None = None,
-        key: int = 0,
-    ) -> Frame:
-        with self._meter.phase("encode"):
-            space = self._outbox if out is None else out
-            return self.codec.encode_at(support, values, dim, space, key)
-
-    def encode_feedback(
-        self,
-        e: Vector,
-        x: Vector | None = None,
-        ratio: float = 1.0,
-        out: Frame | None = None,
-        key: int = 0,
-    ) -> Frame:
-        with self._meter.phase("encode"):
-            space = self._outbox if out is None else out
-            return self.codec.encode_feedback(e, x, ratio, space, key)
-
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
-        with self._meter.phase("decode"):
-            self.codec.decode_add(frame, out, scale)
-
-    def decode(
-        self, frame: Frame, dim: int, out: Vector | None = None, dtype: Any = np.float32
-    ) -> Vector:
-        with self._meter.phase("decode"):
-            return self.codec.decode(frame, dim, out, dtype)
-
-
 class MeteredProblem(Problem):
-    """A worker's problem with the time of its gradients booked as compute.
+    """A worker's problem that measures the time of its gradients as compute.
 
-    A gradient that is not finite ends the run here, before a codec or a memory sees it.
-    ``hold`` is told of how many samples it was, and the seconds that it took, and lets
-    it take longer.
+    A gradient that is not finite raises ``ConfigError`` here, before a codec or an
+    error memory gets it. ``slow_down`` is called with the number of samples of each
+    gradient and the seconds that it took; it may wait, to simulate a slower worker.
     """
 
     def __init__(
         self,
         problem: Problem,
         meter: Meter,
-        hold: Callable[[int, float], None] = lambda samples, taken: None,
+        slow_down: Callable[[int, float], None] = lambda samples, seconds: None,
     ) -> None:
         self.problem = problem
         self._meter = meter
-        self._hold = hold
+        self._slow_down = slow_down
         self.dim, self.bounds = problem.dim, problem.bounds
         self.samples = problem.samples
         self.l1, self.l2 = problem.l1, problem.l2
@@ -154,9 +86,10 @@ class MeteredProblem(Problem):
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
         with self._gradient(batch):
             loss = self.problem.grad(x, out, batch)
-            # A sum of squares costs no temporary; it can also overflow by itself.
+            # A sum of squares costs no temporary; it can also overflow by itself, which
+            # the search for an entry that is not finite then excludes.
             if not math.isfinite(np.dot(out, out)):
-                _refuse(out, batch)
+                _require_finite(out, batch)
         return loss
 
     def difference(
@@ -166,25 +99,26 @@ class MeteredProblem(Problem):
             support = self.problem.difference(x, reference, out, batch)
             written = out if support is None else out[support]
             if not math.isfinite(np.dot(written, written)):
-                _refuse(out, batch)
+                _require_finite(out, batch)
         return support
 
     @contextmanager
     def _gradient(self, batch: Indices | None) -> Iterator[None]:
-        """Book what a gradient takes, and have it take as long as it should."""
-        # What overflows is not finite, and is told in one line.
-        quiet = np.errstate(over="ignore", invalid="ignore")
+        """Measure one gradient, and let it last as long as ``slow_down`` demands."""
+        # Overflow is reported by _require_finite, in one line.
+        no_warnings = np.errstate(over="ignore", invalid="ignore")
         samples = self.samples if batch is None else batch.size
-        with self._meter.phase("compute"), quiet:
+        with self._meter.phase("compute"), no_warnings:
             begun = self._meter.now()
             yield
-            self._hold(samples, self._meter.now() - begun)
+            self._slow_down(samples, self._meter.now() - begun)
 
     def own_part(self) -> Indices | None:
         return self.problem.own_part()
 
     def without_ridge(self) -> Problem:
-        return MeteredProblem(self.problem.without_ridge(), self._meter, self._hold)
+        ridgeless = self.problem.without_ridge()
+        return MeteredProblem(ridgeless, self._meter, self._slow_down)
 
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)
@@ -196,20 +130,26 @@ class MeteredProblem(Problem):
         with self._meter.phase("compute"):
             return self.problem.batch(key, size)
 
+    def accuracy(self, x: Vector) -> float | None:
+        return self.problem.accuracy(x)
+
+    def optimum(self) -> float | None:
+        return self.problem.optimum()
+
     def smoothness(self) -> float:
         return self.problem.smoothness()
 
 
-def _refuse(gradient: Vector, batch: Indices | None) -> None:
-    """Raise ``ConfigError`` for an entry that is not finite, if there is one."""
+def _require_finite(gradient: Vector, batch: Indices | None) -> None:
+    """Raise ``ConfigError`` if an entry of the gradient is not finite."""
     bad = np.flatnonzero(~np.isfinite(gradient))
     if not bad.size:
         return
     samples = "all samples"
     if batch is not None:
-        some = ", ".join(map(str, batch[:_SHOWN].tolist()))
+        first = ", ".join(map(str, batch[:_SHOWN].tolist()))
         more = f", ... ({batch.size} in all)" if batch.size > _SHOWN else ""
-        samples = f"the batch of samples {some}{more}"
+        samples = f"the batch of samples {first}{more}"
     i = int(bad[0])
     raise ConfigError(
         f"the gradient's entry {i} is {gradient[i]} over {samples} of the shard "

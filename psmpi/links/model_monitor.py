@@ -1,4 +1,4 @@
-"""What the server sees of workers that have models of their own: means, and spread."""
+"""Statistics over the models of workers that each have their own: mean and spread."""
 
 from __future__ import annotations
 
@@ -6,68 +6,69 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import Frame, Plan, Vector
-from psmpi.links.protocol import WorkerReport
+from psmpi.links.reports import WorkerReport
 
 
 class ModelMonitor:
     """The workers' last reports, and statistics over their models.
 
-    ``free``: workers report when they like, so their models have to be kept; else one
-    after the other is taken into the mean.
+    With ``free``, workers report independently of each other, so that the last model of
+    each is kept. Otherwise each report is added to the mean and not kept.
     """
 
     def __init__(self, plan: Plan, free: bool) -> None:
-        self.seconds = 0.0  # on the clock of the worker that is latest
+        self.seconds = 0.0  # on the slowest worker's clock
         self._dtype = plan.dtype
-        self._told = [WorkerReport() for _ in range(plan.workers)]
-        kept = (plan.workers, plan.dim) if free else (0, 0)
-        self._models: NDArray[np.floating] = np.zeros(kept, plan.dtype)
-        self._known: set[int] = set()
+        self._reports = [WorkerReport() for _ in range(plan.workers)]
+        shape = (plan.workers, plan.dim) if free else (0, 0)
+        self._models: NDArray[np.floating] = np.zeros(shape, plan.dtype)
+        self._reported: set[int] = set()
         self._mean = np.zeros(plan.dim)
-        self._last: NDArray[np.float64] | None = None
+        self._last_mean: NDArray[np.float64] | None = None
         self._squares, self._count = 0.0, 0
         self._consensus, self._drift = 0.0, 0.0
 
     def take(self, worker: int, frame: Frame) -> None:
-        """Take in a worker's report."""
-        self._told[worker] = WorkerReport.read(frame)
-        self.seconds = max(self.seconds, self._told[worker].seconds)
+        """Take in a worker's report: its counters and its model."""
+        self._reports[worker] = WorkerReport.read(frame)
+        self.seconds = max(self.seconds, self._reports[worker].seconds)
         x = frame[WorkerReport.nbytes() :].view(self._dtype)
         if self._models.size:
             self._models[worker] = x
-            self._known.add(worker)
+            self._reported.add(worker)
         else:
             self._add(x)
 
     def farewell(self, worker: int, frame: Frame) -> None:
-        """Take in what a worker counted in all."""
-        self._told[worker] = WorkerReport.read(frame)
+        """Take in a worker's final counters."""
+        self._reports[worker] = WorkerReport.read(frame)
 
     def reached(self, round_: int) -> bool:
-        """Return whether workers have done so many rounds on average, by last report.
+        """Return whether workers have done ``round_`` rounds on average.
 
-        Round 0 is reached when everybody has reported once.
+        Round 0 is reached when every worker has reported once.
         """
-        if len(self._known) < len(self._told):
+        if len(self._reported) < len(self._reports):
             return False
-        return sum(told.steps for told in self._told) >= round_ * len(self._told)
+        steps = sum(report.steps for report in self._reports)
+        return steps >= round_ * len(self._reports)
 
     def mean(self, x: Vector) -> None:
-        """Set ``x`` to the mean of the models; begin anew with the next report."""
+        """Set ``x`` to the mean of the models; the next report begins a new mean."""
         for model in self._models:
             self._add(model)
         x[:] = self._mean
         self._consensus = self._squares / self._count
-        moved = self._mean if self._last is None else self._mean - self._last
-        self._drift = 0.0 if self._last is None else float(np.linalg.norm(moved))
-        self._last = self._mean
+        moved = self._mean if self._last_mean is None else self._mean - self._last_mean
+        self._drift = 0.0 if self._last_mean is None else float(np.linalg.norm(moved))
+        self._last_mean = self._mean
         self._mean, self._squares, self._count = np.zeros_like(self._mean), 0.0, 0
 
-    def facts(self) -> dict[str, float]:
-        """Return what a row has of it.
+    def statistics(self) -> dict[str, float]:
+        """Return this evaluation's columns of a row.
 
         ``seconds`` on the slowest worker's clock, ``consensus`` (1/n) sum_i ||x_i -
-        mean||^2, ``drift`` how far the mean has moved since the row before.
+        mean||^2, ``drift`` the norm of the mean's change since the last evaluation.
         """
         return {
             "seconds": self.seconds,
@@ -76,15 +77,15 @@ class ModelMonitor:
         }
 
     def total(self) -> WorkerReport:
-        """Return what workers have counted, added up."""
+        """Return the workers' counters of messages, summed over workers."""
         return WorkerReport(
-            uploads=sum(told.uploads for told in self._told),
-            paper_bits=sum(told.paper_bits for told in self._told),
-            wire_bytes=sum(told.wire_bytes for told in self._told),
+            uploads=sum(report.uploads for report in self._reports),
+            paper_bits=sum(report.paper_bits for report in self._reports),
+            wire_bytes=sum(report.wire_bytes for report in self._reports),
         )
 
     def _add(self, x: Vector) -> None:
-        # Welford's recurrence: no sum of squares that a difference would be left of.
+        # Welford's recurrence: no cancellation between large sums of squares.
         self._count += 1
         change = x - self._mean
         self._mean += change / self._count

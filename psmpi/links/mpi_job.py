@@ -1,7 +1,8 @@
-"""The ranks of one MPI job: how they start, agree, and end."""
+"""The MPI job of this process: start, agreement of the ranks, and the end."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -9,8 +10,8 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 
@@ -20,32 +21,85 @@ from psmpi.links.transport.mpi import MpiTransport
 from psmpi.links.transport.mpi_library import MPI
 from psmpi.links.transport.polling import wait
 from psmpi.links.transport.settings import SEGMENT, TREE_SEGMENT, Broadcast, Settings
-from psmpi.processes.failfast import Guard, precise_sleep
+from psmpi.processes.failfast import LEFT_EARLY, Guard, precise_sleep
 
-_LAST = 0.3  # seconds
+_LAST_SECONDS = 0.3  # that rank 0 ends after the others
+_NAMED_SECONDS = 3.0  # for a rank that left early to end the job itself
+_RUN, _EXIT = "run", "exit"  # what a rank does next
+_E = TypeVar("_E", bound=BaseException)
 
 
 class MpiJob:
-    """The ranks of this MPI job: start, agreement, and the end."""
+    """The ranks of this MPI job. A process has at most one such object.
 
-    def __init__(self) -> None:
+    ``MpiJob()`` starts MPI for a process that belongs to psmpi: it is in a run until
+    ``end`` or ``leave``, and any other end of the process is a failure that ends the
+    job.
+
+    ``MpiJob.current()`` is for a script that mpiexec has started on all ranks, and that
+    does several runs: between them the job is idle, and a rank may exit if all do.
+    """
+
+    _current: ClassVar[MpiJob | None] = None
+
+    def __init__(self, *, idle: bool = False) -> None:
         self.hostname = platform.node()
-        self._guard = Guard(self.abort, self.describe)
+        self._idle = idle
+        self._agreed: BaseException | None = None
+        self._guard = Guard(self.abort, self.describe, self._on_exit)
         self._guard.install()
         precise_sleep()
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a line is one write, and at once
+        if isinstance(sys.stdout, io.TextIOWrapper):  # write each line at once
             sys.stdout.reconfigure(line_buffering=True, write_through=False)
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+        self._owns_mpi = not MPI.Is_initialized()  # else the script has imported mpi4py
+        if self._owns_mpi:
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
         self.rank = MPI.COMM_WORLD.Get_rank()
         self.size = MPI.COMM_WORLD.Get_size()
-        self.library = MPI.Get_library_version().splitlines()[0].strip()
+        self.library = library_version()
         self._guard.announce()
         self._comm = self._duplicate()
         self.hosts: list[str] = self.allgather(self.hostname)
         self.first_on_node = self.hosts.index(self.hostname) == self.rank
+        MpiJob._current = self
+
+    @classmethod
+    def current(cls) -> MpiJob:
+        """Return this process's job; start MPI, idle, if there is none yet.
+
+        The first call must be made on all ranks.
+        """
+        return cls._current or cls(idle=True)
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[MpiJob]:
+        """Take part in a run with all other ranks.
+
+        Raises ``LinkError`` if another rank exits instead of taking part; that rank
+        ends the job. An exception inside the run ends the whole job at once, under this
+        rank's name, unless all ranks raise it alike (see ``agreed``).
+        """
+        self._announce(_RUN)
+        before, self._idle = self._idle, False
+        try:
+            yield self
+        except BaseException as error:
+            if error is not self._agreed:
+                self._guard.fail_with(error)
+            raise
+        finally:
+            self._idle = before
+
+    def agreed(self, error: _E) -> _E:
+        """Return ``error`` for raising inside a run, when all ranks raise it alike.
+
+        It ends the run, but not the job: the caller's script may handle it.
+        """
+        self._agreed = error
+        return error
 
     def describe(self) -> str:
-        """Return this rank's name for people, in terms of the parameter server."""
+        """Return this rank's name for messages, in terms of the parameter server."""
         if not hasattr(self, "size"):
             return f"a rank on {self.hostname}, before MPI was up"
         where = f"(rank {self.rank} on {self.hostname})"
@@ -86,9 +140,10 @@ class MpiJob:
     ) -> MpiTransport:
         """Return a transport on communicators of its own; called by all ranks.
 
-        ``max_up`` and ``max_down``: bytes of the longest message to and from the
-        server, envelope included; to ``peers``, nodes that this one exchanges messages
-        with, it is ``max_up``. Raises ``LinkError`` where ranks want different ones.
+        ``max_up`` and ``max_down`` are the bytes of the longest message to and from the
+        server, envelope included. ``peers`` are the nodes that this one exchanges
+        messages with, of up to ``max_up`` bytes. Raises ``LinkError`` where ranks
+        differ in their settings.
         """
         settings = Settings(
             max_up=max_up,
@@ -110,27 +165,53 @@ class MpiJob:
     def abort(self, status: int) -> None:
         """End the job now. The caller must ``os._exit``: MPI may let code run on."""
         main = threading.current_thread() is threading.main_thread()
-        up = MPI.Is_initialized() and not MPI.Is_finalized()
-        if up and (main or MPI.Query_thread() == MPI.THREAD_MULTIPLE):
+        running = MPI.Is_initialized() and not MPI.Is_finalized()
+        if running and (main or MPI.Query_thread() == MPI.THREAD_MULTIPLE):
             MPI.COMM_WORLD.Abort(status)
 
     def end(self, status: int = 0) -> int:
         """Leave MPI in order, all ranks together; return the greatest ``status``."""
         status = max(self.allgather(status))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        self._guard.leaving(status)
-        MPI.Finalize()
+        self._finalize(status)
         return status
 
     def leave(self, status: int = 0) -> NoReturn:
         """End this process in order: the job's status is the greatest of all ranks'."""
         status = self.end(status)
-        # One rank reports the status, and does so last: MPICH kills those on their
-        # way out, and then returns the kill's status instead.
+        # One rank returns the status, and ends last: MPICH kills ranks that are still
+        # ending when another one returns a status, and then returns the kill's status.
         if status and self.rank == 0:
-            time.sleep(_LAST)
+            time.sleep(_LAST_SECONDS)
         os._exit(status if self.rank == 0 else 0)
+
+    def _on_exit(self) -> None:
+        """Leave in order if all ranks exit between runs; otherwise end the job."""
+        if not self._idle:
+            self._guard.fail(LEFT_EARLY)
+        self._announce(_EXIT)
+        self._finalize(None)
+
+    def _announce(self, intent: str) -> None:
+        """Tell all ranks what this one does next; return if all do the same.
+
+        Ranks that exit while others begin a run end the job.
+        """
+        intents = self.allgather(intent)
+        exiting = [rank for rank, other in enumerate(intents) if other == _EXIT]
+        if len(exiting) in (0, self.size):
+            return
+        if intent == _EXIT:
+            self._guard.fail("left, while other ranks began the next run")
+        time.sleep(_NAMED_SECONDS)  # the rank that left ends the job
+        ranks = ", ".join(map(str, exiting))
+        raise LinkError(f"run: rank {ranks} of the job left instead of taking part")
+
+    def _finalize(self, status: int | None) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._guard.leaving(status)
+        if self._owns_mpi:
+            MPI.Finalize()
 
     def _duplicate(self) -> MPI.Comm:
         source = getattr(self, "_comm", MPI.COMM_WORLD)
@@ -138,3 +219,8 @@ class MpiJob:
         wait(request.Test)
         comm.Set_errhandler(MPI.ERRORS_RETURN)
         return comm
+
+
+def library_version() -> str:
+    """Return the first line of the MPI library's version, without NUL bytes."""
+    return MPI.Get_library_version().splitlines()[0].replace("\0", "").strip()

@@ -1,8 +1,8 @@
-"""What depended on time in a run, so that it can be had again bit for bit.
+"""The decisions of a run that depended on time, so that it can be replayed exactly.
 
-Which worker the server heard next, how many samples were done by a deadline, which of a
-neighbour's frames was the newest: every end writes down such decisions as it makes
-them, and an end that is given them makes no others.
+Such decisions are: which worker the server served next, how many samples a worker
+processed before a deadline, and which of a neighbour's frames was the newest. Every
+link end records its decisions; an end with a recorded log takes them from there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from psmpi.base import LinkError
 
 
 class ReplayLog:
-    """One rank's decisions, as whole numbers in the order of making."""
+    """One rank's decisions, as integers in the order in which they were made.
+
+    ``recorded`` are the decisions of a run to be replayed; None records a new run.
+    """
 
     def __init__(self, recorded: Iterable[int] | None = None) -> None:
         self.entries: list[int] = []
@@ -22,28 +25,28 @@ class ReplayLog:
         self._recorded = deque(map(int, recorded or ()))
 
     @property
-    def used_up(self) -> bool:
-        """Whether there is nothing left to replay."""
+    def exhausted(self) -> bool:
+        """Whether no recorded decision is left to replay."""
         return not self._recorded
 
     def close(self) -> None:
-        """Raise ``LinkError`` if the recorded run decided more than this one."""
+        """Raise ``LinkError`` if the recorded run made more decisions than this one."""
         if self._recorded:
             raise LinkError(
                 f"replay: {len(self._recorded)} recorded decisions of this rank are "
                 "left over; the recorded run was another one"
             )
 
-    def note(self, decision: int) -> int:
-        """Write down, and return, what was decided."""
+    def record(self, decision: int) -> int:
+        """Append a decision and return it."""
         self.entries.append(decision)
         return decision
 
-    def take(self) -> int:
-        """Return what was decided here in the recorded run."""
+    def next_decision(self) -> int:
+        """Return the next decision of the recorded run, and record it again."""
         if not self._recorded:
             raise LinkError(
                 "replay: the recorded decisions of this rank are used up; the recorded "
                 "run was another one"
             )
-        return self.note(self._recorded.popleft())
+        return self.record(self._recorded.popleft())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,12 +16,20 @@ from psmpi.base import (
     Indices,
     Plan,
     Problem,
-    ServerLink,
+    ServerStar,
     Vector,
     Wire,
 )
 from psmpi.parts import schedules
-from psmpi.parts.memory import Direct, Innovation, Memory
+from psmpi.parts.memory import (
+    Accumulate,
+    Direct,
+    Innovation,
+    Memory,
+    Overwrite,
+    Receiver,
+)
+from psmpi.parts.presets import preset
 from psmpi.parts.schedules import Schedule
 
 
@@ -112,7 +120,7 @@ class Descent(Algorithm):
     def wire(self, plan: Plan) -> Wire:
         return Wire(self.up_codec(plan), self.down_wire(plan))
 
-    def server_state(self, link: ServerLink, problem: Problem, plan: Plan) -> Any:
+    def server_state(self, link: ServerStar, problem: Problem, plan: Plan) -> Any:
         x = problem.start(plan.seed)
         down = self.down_memory(link.down, x, plan)
         return ServerState(x=x, sum=np.zeros_like(x), down=down)
@@ -151,9 +159,16 @@ class Descent(Algorithm):
         return problem.batch(key, self.batch)
 
     def down_memory(self, codec: Codec, x: Vector, plan: Plan) -> Memory:
-        """Return the convention of a downlink of models; both ends start at ``x``."""
+        """Return the server's memory of the models it sends, of which ``x`` is first.
+
+        An exact codec sends whole models, a lossy one the change since the last.
+        """
         exact = self.exact_down(plan)
         return Direct(codec) if exact else Innovation(codec, x.copy())
+
+    def down_receiver(self, codec: Codec, plan: Plan) -> Receiver:
+        """Return a worker's end of ``down_memory``."""
+        return Overwrite(codec) if self.exact_down(plan) else Accumulate(codec)
 
     def exact_down(self, plan: Plan) -> bool:
         """Return whether the codec of the downlink loses nothing of a model."""
@@ -209,23 +224,14 @@ class Descent(Algorithm):
         return {"block": size}
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(codec=None, bits=None, k=None, blocks=None, scaled=None)
 class FixedCodec:
     """Put before its base, it leaves a method no choice of the codec of uploads."""
 
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    blocks: int | str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
 
-
-@dataclass(frozen=True, kw_only=True)
+@preset(down_codec=None, bits_down=None)
 class Addressed(FixedCodec, Descent):
     """Floats both ways, and a server that speaks to one worker at a time."""
-
-    down_codec: str | None = field(default=None, init=False)
-    bits_down: int | None = field(default=None, init=False)
 
     def wire(self, plan: Plan) -> Wire:
         wire = super().wire(plan)
@@ -244,10 +250,10 @@ class ServerState:
 
 @dataclass(kw_only=True)
 class WorkerState:
-    """A worker between rounds: its copy of the model, its side of both directions."""
+    """A worker between rounds: its copy of the model, its end of both directions."""
 
     x: Vector
     gradient: Vector
     up: Memory
-    down: Memory
+    down: Receiver
     round: int = 0

@@ -1,31 +1,34 @@
-"""The largest eigenvalue of X~^T X~, from above."""
+"""Upper bounds on the largest eigenvalue of X~^T X~, with X~ = [X, 1]."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psmpi.problems.row_blocks import Blocks
 from psmpi.random import LANCZOS, generator
 
-_GRAM = 64  # up to this many columns the Gram matrix is formed and solved exactly
+_GRAM = 64  # below this many features, eigenvalues of the Gram matrix are computed
 _SAFETY = 1.01
 _PRODUCTS = 60
 
 
 def largest(blocks: Blocks, features: int, dtype: np.dtype[Any]) -> float:
-    """Return an upper bound on lambda_max(X~^T X~), X~ = [X, 1], within 1 % of it.
+    """Return an upper bound on lambda_max(X~^T X~), within 1 % of it.
 
-    Few features: exact, from the Gram matrix. Many: Lanczos from a random start, which
-    converges from below, times 1.01. By Kuczynski and Wozniakowski (1992) the 1 % is
-    missed with probability below 1.7 sqrt(n) exp(-0.2 k) after k >= 60 products, which
-    is what is done at least; ||X~||_F^2, always a bound, caps the result.
+    With few features it is exact, from the Gram matrix. With many it comes from
+    Lanczos iterations with a random start, which converge from below, times 1.01. By
+    Kuczynski and Wozniakowski (1992), k products with the matrix miss the 1 % with
+    probability below 1.7 sqrt(n) exp(-0.2 k); at least 60 products are done. The bound
+    ||X~||_F^2, which always holds, caps the result.
     """
-    total, gram = _trace(blocks, features, dtype)
-    if gram is not None:
-        top = float(np.linalg.eigvalsh(gram)[-1])
-        return min(top * (1 + 1e-6), total)
+    if features < _GRAM:
+        matrix = gram(blocks, features)
+        top = float(np.linalg.eigvalsh(matrix)[-1])
+        return min(top, float(np.trace(matrix))) * (1 + 1e-6)
+    total = _frobenius(blocks, dtype) * (1 + 1e-6)
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     def product(v: Any) -> Any:
@@ -38,7 +41,7 @@ def largest(blocks: Blocks, features: int, dtype: np.dtype[Any]) -> float:
         return out
 
     size = features + 1
-    found = eigsh(
+    top_value = eigsh(
         LinearOperator((size, size), matvec=product, dtype=np.float64),
         k=1,
         which="LA",
@@ -47,25 +50,28 @@ def largest(blocks: Blocks, features: int, dtype: np.dtype[Any]) -> float:
         tol=1e-4,
         return_eigenvectors=False,
     )
-    return min(_SAFETY * float(found[0]), total)
+    return min(_SAFETY * float(top_value[0]), total)
 
 
-def _trace(blocks: Blocks, features: int, dtype: np.dtype[Any]) -> tuple[float, Any]:
-    """Return ||X~||_F^2 (a bit rounded up), and X~^T X~ where that is small."""
-    small = features < _GRAM
-    gram = np.zeros((features + 1, features + 1))
+def gram(blocks: Blocks, features: int) -> NDArray[np.float64]:
+    """Return X~^T X~ in float64, shape (features + 1, features + 1)."""
+    matrix = np.zeros((features + 1, features + 1))
+    for _, block in blocks.walk(np.dtype(np.float64)):
+        product = block.T @ block
+        sums = np.ravel(block.sum(axis=0))
+        matrix[:-1, :-1] += (
+            product if isinstance(block, np.ndarray) else product.toarray()
+        )
+        matrix[-1, :-1] += sums
+        matrix[:-1, -1] += sums
+        matrix[-1, -1] += block.shape[0]
+    return matrix
+
+
+def _frobenius(blocks: Blocks, dtype: np.dtype[Any]) -> float:
+    """Return ||X~||_F^2."""
     total = 0.0
-    for _, block in blocks.walk(np.dtype(np.float64) if small else dtype):
-        rows = block.shape[0]
-        if small:
-            product = block.T @ block
-            sums = np.ravel(block.sum(axis=0))
-            gram[:-1, :-1] += (
-                product if isinstance(block, np.ndarray) else product.toarray()
-            )
-            gram[-1, :-1] += sums
-            gram[:-1, -1] += sums
-            gram[-1, -1] += rows
+    for _, block in blocks.walk(dtype):
         values = block if isinstance(block, np.ndarray) else block.data
-        total += float(np.sum(np.square(values), dtype=np.float64)) + rows
-    return total * (1 + 1e-6), gram if small else None
+        total += float(np.sum(np.square(values), dtype=np.float64)) + block.shape[0]
+    return total

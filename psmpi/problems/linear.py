@@ -1,4 +1,4 @@
-"""Softmax and logistic regression with a ridge, on dense and on CSR features.
+"""Linear models with a convex loss and a ridge, on dense and on CSR features.
 
 x holds the weights (features x columns, row-major), then the bias (columns).
 """
@@ -13,14 +13,20 @@ import numpy as np
 from psmpi.base import ConfigError, Indices, Vector
 from psmpi.data.dataset import Dataset, is_sparse
 from psmpi.problems import curvature, losses, optimum
-from psmpi.problems.linear_layer import Array, DenseLayer, Model, SparseLayer, add_few
+from psmpi.problems.linear_layer import (
+    Array,
+    DenseLayer,
+    Model,
+    SparseLayer,
+    add_sparse_gradient,
+)
 from psmpi.problems.supervised import Supervised, check_alike
 
 
 class Linear(Supervised):
-    """One layer with bias and a convex loss of its scores, which subclasses give."""
+    """One layer with a bias, and a convex loss of its scores, defined by subclasses."""
 
-    # Largest eigenvalue that the Hessian of l_i in the scores can have.
+    # Upper bound on the eigenvalues of the Hessian of l_i with respect to the scores.
     loss_curvature: ClassVar[float]
 
     def __init__(self, data: Dataset, **options: Any) -> None:
@@ -40,20 +46,23 @@ class Linear(Supervised):
         return ((self.data.features, self.columns),)
 
     def optimum(self) -> float | None:
-        """Return min f, at most 1e-10 too high (certified, ``reference``); cached.
+        """Return min f, at most 1e-10 too high (certified, see ``optimum``); cached.
 
-        None for ``l2 = 0``, where nothing certifies the value or it isn't attained, and
-        with an ``l1``, where the gradient that certifies doesn't exist.
+        None for ``l2 = 0``, where the minimum may not be attained and no certificate
+        exists, and with an ``l1``, where f has no gradient to certify it.
         """
         if self.l2 == 0 or self.l1 > 0:
             return None
-        return optimum.minimum(self, self._hash())
+        return optimum.minimum(
+            self, self._hash(), self.data.name, lambda: optimum.solve(self)
+        )
 
     def smoothness(self) -> float:
-        """Return c (M/N) lambda_max(X~^T X~) + l2: bounds the gradient's Lipschitz L.
+        """Return c (M/N) lambda_max(X~^T X~) + l2, a bound on the Lipschitz constant.
 
-        X~ is the shard's X with a column of ones for the bias, and c is 1/2 for softmax
-        and 1/4 for logistic. ``curvature.largest`` says how sure the bound is.
+        X~ is the shard's X with a column of ones for the bias. c is ``loss_curvature``:
+        1/2 for softmax, 1/4 for logistic, 1 for least squares. ``curvature.largest``
+        gives the probability that the bound holds.
         """
         top = curvature.largest(self._train, self.data.features, self.dtype)
         return self.loss_curvature * self.sample_weight * top + self.l2
@@ -63,9 +72,10 @@ class Linear(Supervised):
     ) -> Indices | None:
         """Write grad f_B(x) - grad f_B(reference) into ``out``: see ``Problem``.
 
-        A batch of CSR rows without a ridge costs O(its non-zeros), whatever dim is, and
-        the parameters that it reaches come back, the bias among them: slopes of the
-        losses are subtracted, then multiplied by the rows.
+        A batch of CSR rows without a ridge costs O(non-zeros of the batch), whatever
+        dim is: derivatives with respect to the scores are subtracted, then multiplied
+        by the rows. Returned are the indices of the parameters that these rows reach,
+        which include the bias.
         """
         check_alike(x, reference=reference, out=out)
         filled, self._filled = self._filled, None
@@ -84,9 +94,9 @@ class Linear(Supervised):
             out[filled[1]] = 0
         else:
             out[:] = 0
-        at = add_few(rows, change, out)
-        self._filled = out, at
-        return at
+        support = add_sparse_gradient(rows, change, out)
+        self._filled = out, support
+        return support
 
     def _make_model(self, rows: int, dtype: np.dtype[Any]) -> Model:
         if is_sparse(self.data.x):
@@ -97,12 +107,17 @@ class Linear(Supervised):
 class Softmax(Linear):
     """Multinomial logistic regression: l_i = logsumexp(z_i) - z_i[y_i].
 
-    7850 parameters on MNIST: the model that the LAQ paper calls logistic regression.
+    On MNIST it has 7850 parameters; the LAQ paper calls it logistic regression.
     """
 
     loss_curvature = 0.5  # diag(p) - p p^T has no eigenvalue above 1/2
 
     def _count_columns(self, data: Dataset) -> int:
+        if data.is_regression:
+            raise ConfigError(
+                f"softmax: the targets of {data.name} are real numbers, but softmax "
+                "takes classes; use LeastSquares"
+            )
         return data.classes
 
     def _residual(self, z: Array, y: Indices, derivative: bool) -> float:
@@ -118,7 +133,8 @@ class Logistic(Linear):
         if data.classes != 2:
             raise ConfigError(
                 f"logistic: {data.name} has {data.classes} classes, but "
-                "logistic regression takes 2; use Softmax"
+                "logistic regression takes 2; use "
+                + ("LeastSquares" if data.is_regression else "Softmax")
             )
         return 1
 

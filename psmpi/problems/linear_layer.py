@@ -1,6 +1,6 @@
-"""One dense layer's two products, block by block: scores, and their gradient.
+"""The two matrix products of one linear layer, block by block: scores and gradient.
 
-Scores are kept transposed, (columns, samples), so that everything elementwise runs
+Scores are stored transposed, (columns, samples), so that elementwise operations run
 along samples.
 """
 
@@ -16,24 +16,29 @@ from psmpi.base import Indices, Vector
 Array = NDArray[np.floating[Any]]
 
 # Columns are padded with zeros to a multiple of this, which suits the inner loops of
-# BLAS: at 10 columns 2 to 20 % on 600 rows, within noise on 6000 (bench/gradient.py).
+# BLAS: it gains 2 to 20 % with 10 columns on 600 rows, and nothing that could be
+# measured on 6000 rows (bench/gradient.py).
 PAD = 4
 
 
 class Model(Protocol):
-    """Scores of blocks at parameters x, and the sum of their gradients over blocks."""
+    """Computes scores of row blocks, and sums the blocks' gradients.
+
+    Calls come in this order: ``load``, then ``scores`` and maybe ``add`` for each
+    block, then ``store``.
+    """
 
     def load(self, x: Vector, out: Vector | None = None, scale: float = 1.0) -> None:
-        """Take the parameters ``x``; begin a gradient sum that ``out`` gets scaled."""
+        """Set the parameters to ``x``; start a sum of gradients for ``out``."""
 
     def scores(self, block: Any) -> Array:
-        """Return the scores of ``block``, (columns, rows): lent until the next call."""
+        """Return scores of ``block``, (columns, rows); valid until the next call."""
 
     def add(self, block: Any, z: Array) -> None:
         """Add the gradient of ``block``; ``z``, from ``scores``, now holds dl/dz."""
 
     def store(self) -> None:
-        """Have ``scale`` times the gradient sum in ``out``: not sooner than here."""
+        """Complete ``out``: from here on it holds ``scale`` times the gradient sum."""
 
 
 class DenseLayer:
@@ -51,15 +56,16 @@ class DenseLayer:
         self._bias_sum = np.empty(columns, np.float64)
 
     def load(self, x: Vector, out: Vector | None = None, scale: float = 1.0) -> None:
-        """Take the parameters ``x``; begin a gradient sum that ``out`` gets scaled."""
+        """Set the parameters to ``x``; start a sum of gradients for ``out``."""
         self._weights, self._bias = _tensors(x, self._columns)
         self._out, self._scale = out, scale
         self._sum[:] = 0
         self._bias_sum[:] = 0
 
     def scores(self, block: Any) -> Array:
-        """Return the scores of ``block``, (columns, rows): lent until the next call."""
-        # This product is fastest rowwise and the other transposed; so they are turned.
+        """Return scores of ``block``, (columns, rows); valid until the next call."""
+        # This product is fastest with samples as rows, the one in ``add`` with samples
+        # as columns; hence the scores are transposed here.
         rowwise = self._rowwise[: block.shape[0]]
         np.dot(block, self._weights, out=rowwise)
         whole = self._whole(block.shape[0])
@@ -82,18 +88,18 @@ class DenseLayer:
             np.multiply(self._bias_sum, self._scale, out=bias, casting="same_kind")
 
     def _whole(self, rows: int) -> Array:
-        """The transposed scores of ``rows`` samples, padding included."""
+        """Return the buffer of ``rows`` samples' scores, with the padding."""
         return self._scores[: self._padded * rows].reshape(self._padded, rows)
 
 
 class SparseLayer:
-    """The same for CSR blocks; the matrix is never densified."""
+    """Scores and gradient sums for CSR blocks, which are never made dense."""
 
     def __init__(self, columns: int) -> None:
         self._columns = columns
 
     def load(self, x: Vector, out: Vector | None = None, scale: float = 1.0) -> None:
-        """Take the parameters ``x``; begin a gradient sum that ``out`` gets scaled."""
+        """Set the parameters to ``x``; start a sum of gradients for ``out``."""
         self._weights, self._bias = _tensors(x, self._columns)
         self._out, self._scale = out, scale
         self._sum: Any = 0
@@ -118,11 +124,11 @@ class SparseLayer:
             np.multiply(self._bias_sum, self._scale, out=bias, casting="same_kind")
 
 
-def add_few(block: Any, z: Array, out: Vector) -> Indices:
+def add_sparse_gradient(block: Any, z: Array, out: Vector) -> Indices:
     """Add the gradient of a CSR ``block`` to ``out``; return where it may not be 0.
 
-    ``z`` is dl/dz, shape (columns, rows). The indices are int64, ascending, the bias's
-    among them. O(non-zeros): nothing here is as long as there are features.
+    ``z`` is dl/dz, shape (columns, rows). The indices are int64 and ascending, and
+    include those of the bias. Takes O(non-zeros), whatever the number of features is.
     """
     columns = z.shape[0]
     weights, bias = _tensors(out, columns)
@@ -130,13 +136,13 @@ def add_few(block: Any, z: Array, out: Vector) -> Indices:
     for column, slopes in enumerate(z):
         np.add.at(weights[:, column], block.indices, block.data * slopes[row])
     bias += z.sum(axis=1, dtype=np.float64)
-    # np.unique goes by a hash table, which takes as long as all else here together.
+    # np.unique uses a hash table, which would take as long as everything else here.
     used = np.sort(np.append(block.indices, len(weights)))
     first = used[np.diff(used, prepend=-1) > 0].astype(np.int64)
-    at: Indices = (columns * first[:, None] + np.arange(columns)).reshape(-1)
-    return at
+    support: Indices = (columns * first[:, None] + np.arange(columns)).reshape(-1)
+    return support
 
 
 def _tensors(x: Vector, columns: int) -> tuple[Array, Array]:
-    """Views of ``x``: weights (features, columns) and bias (columns,)."""
+    """Return views of ``x``: weights (features, columns) and bias (columns,)."""
     return x[:-columns].reshape(-1, columns), x[-columns:]

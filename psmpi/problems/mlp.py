@@ -1,6 +1,7 @@
 """Multi-layer perceptrons with a ridge, on dense and on CSR features.
 
-x holds layer after layer its weights (inputs x outputs, row-major), then its bias.
+x holds, for one layer after the other, its weights (inputs x outputs, row-major), then
+its bias.
 """
 
 from __future__ import annotations
@@ -12,28 +13,29 @@ from typing import Any
 import numpy as np
 
 from psmpi.base import ConfigError, Indices, Vector
+from psmpi.data import memory
 from psmpi.data.dataset import Dataset
-from psmpi.data.spec import nearest
+from psmpi.data.spec import hint
 from psmpi.problems.linear_layer import Array, Model
 from psmpi.problems.losses import LOSSES
-from psmpi.problems.mlp_layers import ACTIVATIONS, Network
+from psmpi.problems.mlp_layers import ACTIVATIONS, MlpLayers
 from psmpi.problems.supervised import Supervised
 
 
 class Mlp(Supervised):
-    """A perceptron with hidden layers and one score per class: not convex.
+    """A perceptron with hidden layers and one score per class; f is not convex.
 
     Parameters
     ----------
     hidden
-        Units of each hidden layer, from the input on; at least one layer.
+        Number of units of each hidden layer, from the input on; at least one layer.
     activation
-        Of the hidden units: ``relu`` (with slope 0 at 0), ``tanh`` or ``sigmoid``.
+        Activation of hidden units: ``relu`` (slope 0 at 0), ``tanh`` or ``sigmoid``.
     loss
         ``softmax``: l_i = logsumexp(z_i) - z_i[y_i]. ``logistic``: every class against
         the rest, l_i = sum_c log(1 + exp(-s_ic z_ic)), s_ic = 1 for c = y_i, else -1.
     options
-        Those of ``Supervised``: l2, partition, init, seed, ...
+        The options of ``Supervised``: l2, partition, init, seed, ...
     """
 
     def __init__(
@@ -47,22 +49,33 @@ class Mlp(Supervised):
     ) -> None:
         self.hidden = _checked(hidden)
         self.activation = _known("activation", activation, ACTIVATIONS)
-        self.criterion = _known("loss", loss, LOSSES)  # loss is a method
+        self.criterion = _known("loss", loss, LOSSES)  # ``loss`` is a method
+        if data.is_regression:
+            raise ConfigError(
+                f"hidden: the targets of {data.name} are real numbers, but perceptrons "
+                "take classes; leave hidden out for least squares"
+            )
         sizes = (data.features, *self.hidden, data.classes)
         self._fans = tuple(itertools.pairwise(sizes))
         tensors = ((i * outputs, outputs) for i, outputs in self._fans)
         self.bounds = (0, *itertools.accumulate(itertools.chain(*tensors)))
         self.dim = self.bounds[-1]
         self.width = sum(sizes[1:])
+        memory.require(
+            f"hidden: training layers of {', '.join(map(str, self.hidden))} units "
+            f"({self.dim} parameters)",
+            2 * self.dim * data.dtype.itemsize,  # the parameters and their gradient
+            "use fewer units",
+        )
         super().__init__(data, **options)
 
     @property
     def fans(self) -> tuple[tuple[int, int], ...]:
-        """Hidden layers, then the output layer."""
+        """(inputs, outputs) of the hidden layers, then of the output layer."""
         return self._fans
 
     def _make_model(self, rows: int, dtype: np.dtype[Any]) -> Model:
-        return Network(self._fans, ACTIVATIONS[self.activation], rows, dtype)
+        return MlpLayers(self._fans, ACTIVATIONS[self.activation], rows, dtype)
 
     def _residual(self, z: Array, y: Indices, derivative: bool) -> float:
         return LOSSES[self.criterion](z, y, derivative)
@@ -70,9 +83,9 @@ class Mlp(Supervised):
     def _ridge(self, x: Vector, out: Vector | None) -> float:
         if self.l2 == 0:
             return 0.0
-        # Here x is larger than a batch and what comes of it: NumPy's temporaries would
-        # cost half as much as all products at 32 samples of 784-200-10. The imports
-        # wait until now, as numba takes long to import.
+        # Here x is larger than a batch and its activations: NumPy's temporaries would
+        # cost half as much as all products at 32 samples of 784-200-10. These imports
+        # are late because importing numba takes long.
         from psmpi.kernels.reduce import sum_squares
         from psmpi.kernels.vector import add_scaled
 
@@ -86,11 +99,11 @@ class Mlp(Supervised):
 
 def _checked(hidden: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(hidden)
-    whole = all(
+    valid = all(
         isinstance(size, int | np.integer) and not isinstance(size, bool) and size >= 1
         for size in sizes
     )
-    if not sizes or not whole:
+    if not sizes or not valid:
         raise ConfigError(
             f"hidden: needs one or more layers of at least 1 unit, got {hidden!r}; "
             "give sizes like (200, 100)"
@@ -100,8 +113,5 @@ def _checked(hidden: Sequence[int]) -> tuple[int, ...]:
 
 def _known(what: str, name: str, table: dict[str, Any]) -> str:
     if name not in table:
-        raise ConfigError(
-            f"{what}: there is no {name!r}; {nearest(name, table)}use one of "
-            f"{', '.join(table)}"
-        )
+        raise ConfigError(f"{what}: there is no {name!r}; {hint(name, table)}")
     return name

@@ -1,4 +1,4 @@
-"""Fully connected layers at work on a block of rows: scores, and their gradient.
+"""Forward and backward pass of fully connected layers over a block of rows.
 
 ::
 
@@ -6,8 +6,8 @@
     d_L = dl/dz,      d_l = d_{l+1} W_{l+1}^T * act'(a_l)
     dW_l = a_{l-1}^T d_l,  db_l = sum of the rows of d_l
 
-Rows are samples everywhere but in the scores, which are (columns, samples) like those
-of ``layer``, so that the losses run along samples.
+Samples are rows, except in the scores, which have shape (columns, samples) as those of
+``linear_layer``, so that the losses run along samples.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Fans = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Activation:
-    """A function of a hidden unit, in place.
+    """An activation function, applied in place.
 
-    ``apply`` turns z into a = act(z); ``slope`` multiplies ``d`` by act'(z), known from
-    a alone, which is scratch from then on.
+    ``apply`` overwrites z with a = act(z). ``slope`` multiplies ``d`` by act'(z), which
+    it computes from a; the content of a is lost.
     """
 
     apply: Callable[[Array], object]
@@ -47,7 +47,7 @@ def _tanh_slope(a: Array, d: Array) -> None:
 
 
 def _sigmoid(z: Array) -> None:
-    """1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2, which has no exp to overflow."""
+    """Compute 1 / (1 + exp(-z)) = (1 + tanh(z / 2)) / 2, which can't overflow."""
     z *= 0.5
     np.tanh(z, out=z)
     z += 1
@@ -67,34 +67,35 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-class Network:
+class MlpLayers:
     """Scores and gradient sums for blocks, dense or CSR, of at most ``rows`` rows.
 
-    ``fans`` gives (inputs, outputs) of each layer. Only the first layer's products see
-    a CSR block, and don't densify it.
+    ``fans`` gives (inputs, outputs) of each layer. Only the first layer's products use
+    a CSR block, which is never made dense.
     """
 
     def __init__(
         self, fans: Fans, activation: Activation, rows: int, dtype: np.dtype[Any]
     ) -> None:
         self._fans, self._activation = fans, activation
-        # What a walk doesn't write to takes no memory: pages come at the first touch.
+        # Unused parts of these buffers take no memory: the system assigns pages when
+        # they are first written.
         self._units = [np.empty((rows, outputs), dtype) for _, outputs in fans]
         self._back = [np.empty((rows, outputs), dtype) for _, outputs in fans[:-1]]
         self._scores = np.empty(rows * fans[-1][1], dtype)
         self._product = np.empty(max(i * outputs for i, outputs in fans), dtype)
 
     def load(self, x: Vector, out: Vector | None = None, scale: float = 1.0) -> None:
-        """Take the parameters ``x``; begin a gradient sum that ``out`` gets scaled."""
+        """Set the parameters to ``x``; start a sum of gradients for ``out``."""
         self._layers = _tensors(x, self._fans)
-        # The sum grows in out itself, from scaled dl/dz: passes over a vector of this
-        # length are what a small batch would feel.
+        # ``out`` itself holds the sum, from scaled dl/dz: with small batches,
+        # further passes over a vector of this length would take noticeable time.
         self._sums = [] if out is None else _tensors(out, self._fans)
         self._scale = scale
         self._empty = True
 
     def scores(self, block: Any) -> Array:
-        """Return the scores of ``block``, (columns, rows): lent until the next call."""
+        """Return scores of ``block``, (columns, rows); valid until the next call."""
         rows = block.shape[0]
         a, self._inputs = block, [block]
         for units, (weights, bias) in zip(self._units, self._layers, strict=True):
@@ -123,10 +124,10 @@ class Network:
         self._empty = False
 
     def store(self) -> None:
-        """Have ``scale`` times the gradient sum in ``out``: it is there already."""
+        """Do nothing: ``out`` holds ``scale`` times the gradient sum already."""
 
     def _add(self, i: int, a: Any, d: Array) -> None:
-        """Add a layer's gradient a^T d; the first block's is the sum so far."""
+        """Add the gradient a^T d of layer ``i``; the first block overwrites instead."""
         weights, bias = self._sums[i]
         if self._empty:
             product = _times(a.T, d, weights)
@@ -147,7 +148,7 @@ def _times(a: Any, b: Array, out: Array) -> Array:
 
 
 def _tensors(x: Vector, fans: Fans) -> list[tuple[Array, Array]]:
-    """Views of ``x``: weights (inputs, outputs) and bias (outputs,) of each layer."""
+    """Return views of ``x``: each layer's weights (inputs, outputs) and bias."""
     tensors = []
     at = 0
     for inputs, outputs in fans:

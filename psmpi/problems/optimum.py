@@ -1,13 +1,14 @@
-"""The minimum that residuals are measured against, with a certificate, cached on disk.
+"""The minimum that residuals refer to: certified, and cached on disk.
 
 f is strongly convex with modulus l2, so f(x) - min f <= ||grad f(x)||^2 / (2 l2) at any
-x: whatever the solver did, its gradient in float64 proves how good it was.
+x. The gradient in float64 therefore certifies a point, however it was found.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,16 +17,18 @@ import numpy as np
 
 from psmpi.base import Indices, Vector
 from psmpi.data import cache
+from psmpi.data.announce import announce
 
-GAP = 1e-10  # the certificate that is asked for
+GAP = 1e-10  # largest f(x) - min f that is accepted
 _LAYOUT = "psmpi-optimum-1"
-_PAIRS = 30  # that L-BFGS remembers
-_WARM = 2**22  # samples * dim from which float32 goes ahead
-_HANDOVER = 10  # to float64, at this many times the gradient norm aimed at
+_PAIRS = 30  # correction pairs of L-BFGS
+_WARM = 2**22  # samples * dim from which on iterations in float32 come first
+_HANDOVER = 10  # multiple of the final gradient norm at which float64 takes over
+_SLOW = 2**18  # samples * dim from which on the computation takes noticeable time
 
 
 class Objective(Protocol):
-    """What is minimised: a problem whose gradient takes float32 and float64."""
+    """An objective whose gradient takes float32 and float64."""
 
     dim: int
     samples: int
@@ -37,40 +40,47 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class Optimum:
-    """A point, f there in float64, and ``gap``: a proven bound on f(x) - min f."""
+    """A point, f(x) in float64, and ``gap``: a proven bound on f(x) - min f."""
 
     x: Vector
     value: float
     gap: float
 
 
-def minimum(problem: Objective, key: str) -> float | None:
-    """Return min f of the objective that ``key`` identifies, from cache or solved.
+def minimum(
+    problem: Objective, key: str, name: str, solver: Callable[[], Optimum | None]
+) -> float | None:
+    """Return min f of the objective that ``key`` identifies, cached or from ``solver``.
 
-    None, with a warning, if no point with a gap of ``GAP`` could be found. A cache file
-    that can't be read is replaced; a folder that can't be written to is left alone.
+    ``name`` is the name of the data, for the announcement. None if the solver returns
+    None, and, with a warning, if its point has a gap above ``GAP``. A cache file that
+    can't be read is replaced; a cache folder that can't be written to is not used.
     """
     path = cache.folder() / f"optimum-{key[:40]}.json"
     known = _read(path, key)
     if known is not None:
         return known
-    found = solve(problem)
-    if not found.gap <= GAP:
+    if problem.samples * problem.dim >= _SLOW:
+        announce(f"computing the optimum of {name} (cached afterwards)")
+    best = solver()
+    if best is None:
+        return None
+    if not best.gap <= GAP:
         warnings.warn(
-            f"optimum: the best point found is only proven to {found.gap:.1e}, not "
+            f"optimum: the best point found is only proven to {best.gap:.1e}, not "
             f"{GAP:.0e} (l2={problem.l2}); residuals are not known",
             stacklevel=3,
         )
         return None
-    entry = {"layout": _LAYOUT, "key": key, "value": found.value, "gap": found.gap}
+    entry = {"layout": _LAYOUT, "key": key, "value": best.value, "gap": best.gap}
     cache.write(path, lambda file: file.write(json.dumps(entry).encode()))
-    return found.value
+    return best.value
 
 
 def solve(problem: Objective) -> Optimum:
-    """Minimise by L-BFGS in float64; large problems first in float32, at half the cost.
+    """Minimise by L-BFGS in float64; large problems start in float32, which is faster.
 
-    Starts at zero, so the result depends on nothing but the objective. Gives up when a
+    Starts at zero, so the result depends on the objective alone. Gives up when a
     restart no longer improves the certificate.
     """
     x: Vector = np.zeros(problem.dim)
@@ -89,9 +99,9 @@ def solve(problem: Objective) -> Optimum:
 
 
 def _descend(problem: Objective, x: Vector, dtype: Any, target: float) -> Vector:
-    """Return where L-BFGS from ``x``, with gradients in ``dtype``, has ||g|| <= target.
+    """Run L-BFGS from ``x``, with gradients in ``dtype``, until ||g|| <= target.
 
-    Or, if rounding stops it before, the point of smallest ||g|| that it came by.
+    Returns the point with the smallest ||g||; rounding may stop the search earlier.
     """
     from scipy.optimize import minimize
 

@@ -1,4 +1,4 @@
-"""A quadratic whose optimum is known, with knobs for what makes distribution hard."""
+"""A quadratic with known optimum and adjustable condition, noise and heterogeneity."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import ConfigError, Indices, Problem, Vector
+from psmpi.data import memory
 from psmpi.random import DATA, NOISE, START, WORKERS, generator
 
 Array = NDArray[np.float64]
@@ -26,7 +27,7 @@ QUADRATIC: dict[str, int | float] = {
 
 
 class Quadratic(Problem):
-    """f(x) = 1/2 (x - x*)^T H (x - x*), so min f = 0, at x* ~ N(0, I).
+    """A quadratic f(x) = 1/2 (x - x*)^T H (x - x*), with minimiser x* ~ N(0, I).
 
     H = Q diag(h) Q has eigenvalues h spaced evenly in logarithm from 1/``condition`` to
     1; Q = I - 2 v v^T mixes coordinates in O(dim). Worker m of M has
@@ -34,13 +35,13 @@ class Quadratic(Problem):
         f_m(x) = 1/2 (x - x*)^T H_m (x - x*) + b_m^T (x - x*)
 
     with sum_m b_m = 0 and (1/M) sum_m H_m = H, so (1/M) sum_m f_m = f for every M.
-    Before centring, b_m has length ``heterogeneity`` (in rms); H_m has the eigenvalues
-    h (1 + ``spread`` w), w in [-1, 1] per worker and eigenvector. Minimisers of f_m lie
-    at x* - H_m^{-1} b_m.
+    Before centring, b_m has length ``heterogeneity`` (root mean square); H_m has the
+    eigenvalues h (1 + ``spread`` w), with w in [-1, 1] drawn for each worker and
+    eigenvector. The minimiser of f_m is x* - H_m^{-1} b_m.
 
-    Every shard, and the whole, has ``samples`` samples (an even number). Sample i adds
-    ``noise`` xi_i^T (x - x*) with E||xi_i||^2 = 1, drawn by (seed, worker, i), and
-    xi_{2j+1} = -xi_{2j}: the full batch is noiseless, minibatches are unbiased.
+    The whole problem and every shard have ``samples`` samples (an even number). Sample
+    i adds ``noise`` xi_i^T (x - x*) with E||xi_i||^2 = 1, drawn by (seed, worker, i),
+    and xi_{2j+1} = -xi_{2j}: the full batch has no noise, minibatches are unbiased.
 
     Constants are float64; ``grad`` and ``loss`` compute in float64 whatever ``x`` is.
     """
@@ -58,7 +59,7 @@ class Quadratic(Problem):
         init: str = "normal",
         dtype: Any = np.float32,
     ) -> None:
-        """Make the whole problem. ``init``: ``normal`` (N(0, I)) or ``zeros``."""
+        """Build the whole problem. ``init``: ``normal`` (x* + N(0, I)) or ``zeros``."""
         _check(dim, condition, heterogeneity, spread, noise, samples, init)
         self.dim, self.bounds, self.samples = dim, (0, dim), samples
         self.condition, self.heterogeneity = float(condition), float(heterogeneity)
@@ -70,15 +71,15 @@ class Quadratic(Problem):
         axis = draw.standard_normal(dim)
         self._axis = axis / np.linalg.norm(axis)
         self._h = np.logspace(-np.log10(condition), 0, dim) if dim > 1 else np.ones(1)
-        self._b = np.zeros(dim)  # in the eigenbasis, as h
+        self._b = np.zeros(dim)  # in the eigenbasis of H, like _h
 
     @property
     def minimiser(self) -> Array:
-        """The minimiser of this (shard's) function, shape (dim,), float64."""
+        """The minimiser of f_m (of f, if not sharded), shape (dim,), float64."""
         return self._centre - self._mix(self._b / self._h)
 
     def start(self, seed: int) -> Vector:
-        """Return x* + N(0, I) of this seed, or zeros; shape (dim,), problem's dtype."""
+        """Return x* + N(0, I), or zeros: shape (dim,), of the problem's dtype."""
         if self.init == "zeros":
             return np.zeros(self.dim, self.dtype)
         offset = generator(seed, START).standard_normal(self.dim)
@@ -92,7 +93,7 @@ class Quadratic(Problem):
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
         """Write the gradient at ``x`` into ``out``; return the loss it belongs to.
 
-        ``batch`` holds sample indices; with ``noise`` 0 all samples are the same.
+        ``batch`` holds sample indices; with ``noise`` 0 all samples are equal.
         """
         away = x - self._centre
         r = self._mix(away)
@@ -115,7 +116,8 @@ class Quadratic(Problem):
             )
         if not 0 <= worker < workers:
             raise ConfigError(f"worker: must lie in 0 .. {workers - 1}, got {worker}")
-        # All workers' draws are needed: b and w have zero sum only as differences.
+        # All workers' draws are needed: b and w sum to zero after their mean is taken
+        # off.
         draw = generator(self.seed, WORKERS)
         mean_b = np.zeros(self.dim)
         mean_w = np.zeros(self.dim)
@@ -140,11 +142,11 @@ class Quadratic(Problem):
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def optimum(self) -> float:
-        """Return min f_m, exact but for float64 rounding: 0 for the whole problem."""
+        """Return min f_m, exact up to float64 rounding; 0 for the whole problem."""
         return float(-0.5 * np.sum(self._b**2 / self._h))
 
     def smoothness(self) -> float:
-        """Return the largest eigenvalue of H_m: exact, 1 for the whole problem."""
+        """Return the largest eigenvalue of H_m, exactly; 1 for the whole problem."""
         return float(self._h.max())
 
     def _mix(self, r: Any) -> Array:
@@ -167,7 +169,8 @@ class Quadratic(Problem):
         stream = (self.worker * self.samples + batch // 2 * 2).tolist()
         for index, position in zip(batch.tolist(), stream, strict=True):
             key = np.array([self.seed, NOISE], np.uint64)
-            # The counter's high words select the sample: 2^128 draws are between them.
+            # The counter's high words select the sample, so that samples are 2^128
+            # draws apart.
             counter = np.array([0, 0, position, self.workers], np.uint64)
             draw = np.random.Generator(np.random.Philox(key=key, counter=counter))
             total += (1 - 2 * (index % 2)) * draw.standard_normal(self.dim)
@@ -198,6 +201,8 @@ def _check(
         (samples < 2 or samples % 2, "samples", "even, at least 2", samples),
         (init not in ("normal", "zeros"), "init", "normal or zeros", init),
     )
-    for fails, name, wanted, given in wrong:
+    for fails, name, requirement, value in wrong:
         if fails:
-            raise ConfigError(f"quadratic: {name} must be {wanted}, got {given}")
+            raise ConfigError(f"quadratic: {name} must be {requirement}, got {value}")
+    # Four constants and two temporaries of float64.
+    memory.require(f"quadratic: dim={dim}", 6 * 8 * dim, "use a smaller dim")

@@ -1,8 +1,8 @@
-"""Walks over a feature matrix in row blocks that stay in cache.
+"""Iterates over a feature matrix in row blocks that stay in the processor's cache.
 
-A gradient needs each row twice, for the scores and for their product with the
-residuals. In blocks of two megabytes the second reading comes from cache, and raw
-bytes or other dtypes are converted a block at a time, never as a whole.
+A gradient reads each row twice: for the scores, and for the product of the rows with
+the losses' derivatives. In blocks of two megabytes the second read comes from cache,
+and raw bytes or other dtypes are converted block by block, never as a whole.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from psmpi.base import ConfigError, Indices
 from psmpi.data.dataset import Features, convert, is_sparse
 
-# Measured for 6000 x 784 x 10 in float32 (bench/gradient.py): 1/2 to 4 MiB are within
-# noise of each other; 128 KiB takes half as long again, whole matrices a fifth.
+# Measured for 6000 x 784 x 10 in float32 (bench/gradient.py): 1/2 to 4 MiB are equally
+# fast; 128 KiB takes 50 % longer, the whole matrix as one block 20 % longer.
 BLOCK_BYTES = 2**21
 _LEAST_ROWS = 64
 
 
 class Blocks:
-    """The rows of a feature matrix as floats of whatever dtype is asked for.
+    """The rows of a feature matrix as floats of a requested dtype.
 
-    Buffers are kept between walks, so one object serves one thread. A block is valid
-    until the next. ``width`` is how many numbers per row a caller makes of a block and
-    keeps until the next: they have to stay in cache, or at least in memory, as well.
+    Buffers are kept between walks: use an object from one thread at a time. A block is
+    valid until the next one. ``width`` is how many numbers per row a caller computes
+    from a block and keeps until the next block; they should fit into the cache too.
     """
 
     def __init__(self, x: Features, divisor: float, width: int = 0) -> None:
@@ -35,7 +35,7 @@ class Blocks:
         self._width = width
         self._sparse = is_sparse(x)
         self._buffers: dict[Any, Any] = {}
-        self.scratch: dict[Any, Any] = {}  # whatever a caller keeps between walks
+        self.scratch: dict[Any, Any] = {}  # for a caller's own buffers
 
     def rows(self, dtype: np.dtype[Any]) -> int:
         """Return the number of rows of every block but the last."""
@@ -43,19 +43,19 @@ class Blocks:
         if self._sparse and not self._width:
             return int(samples)
         wide = self._width if self._sparse else max(features, self._width)
-        # A gradient of CSR rows is dense: with as many rows as features, it costs no
-        # more to add it up than to make it.
+        # The gradient of CSR rows is dense: with at least as many rows as features, the
+        # cost of summing it does not exceed the cost of computing it.
         least = max(_LEAST_ROWS, features) if self._sparse else _LEAST_ROWS
         return int(min(max(BLOCK_BYTES // (wide * dtype.itemsize), least), samples))
 
     def walk(
         self, dtype: np.dtype[Any], batch: Indices | None = None
     ) -> Iterator[tuple[slice, Any]]:
-        """Yield (positions, block) for all rows, or for the rows ``batch`` names.
+        """Yield (positions, block) for all rows, or for the rows that ``batch`` lists.
 
-        ``positions`` counts along the walk: block i is rows ``batch[positions]``. A
-        sparse matrix comes as one block unless there is a ``width``: its products
-        stream it once as they are.
+        ``positions`` is a slice of the walk: a block holds the rows
+        ``batch[positions]``. Without a ``width``, a sparse matrix is one block, because
+        its products read it once in any case.
         """
         if batch is not None:
             _check(batch, self._x.shape[0])
@@ -63,7 +63,7 @@ class Blocks:
         count = x.shape[0] if batch is None else batch.size
         step = count if self._sparse and not self._width else self.rows(dtype)
         if self._sparse and batch is None and step >= count:
-            yield slice(0, count), x  # a slice of it would be a copy
+            yield slice(0, count), x  # slicing a sparse matrix copies it
             return
         for start in range(0, count, step):
             where = slice(start, min(start + step, count))

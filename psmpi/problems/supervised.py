@@ -1,4 +1,4 @@
-"""What every problem with data shares: loss, gradient, shards, start, digest."""
+"""The base class of problems with a data set: loss, gradient, shards, start, digest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from psmpi.base import ConfigError, Indices, Problem, Vector
 from psmpi.data.dataset import Dataset
 from psmpi.data.partition import ALL, split
-from psmpi.data.spec import nearest
+from psmpi.data.spec import hint
+from psmpi.data.targets import Targets
 from psmpi.problems.linear_layer import Array, Model
 from psmpi.problems.row_blocks import Blocks
 from psmpi.random import START, generator
@@ -24,19 +25,20 @@ INITS = ("glorot", "zeros")
 class Supervised(Problem):
     """f(x) = (1/N) sum_i l_i(x) + (l2/2) ||x||^2 + l1 ||x||_1 over N samples.
 
-    Ridge and l1 are over *all* parameters, biases included, as in the released LAQ
-    code. Losses have both; gradients leave l1 out, which is not differentiable. A shard
-    with n_m of the N samples is f_m(x) = (M/N) sum_{i in shard} l_i(x) + (l2/2) ||x||^2
-    + l1 ||x||_1, so that (1/M) sum_m f_m = f for every partition; with equal shards
-    that is the mean over the shard. A batch of B samples stands for its shard: its sum
-    is scaled by (M n_m / N) / B, which keeps the minibatch gradient unbiased. Where the
-    partition is ``all``, every f_m is f, and 1/N takes the place of M/N.
+    Ridge and l1 are over *all* parameters, including biases, as in the released LAQ
+    code. Losses include both; gradients leave out l1, which is not differentiable.
+
+    A shard with n_m of the N samples is f_m(x) = (M/N) sum_{i in shard} l_i(x)
+    + (l2/2) ||x||^2 + l1 ||x||_1, so that (1/M) sum_m f_m = f for every partition; with
+    equal shards, that is the mean over the shard. The sum over a batch of B samples is
+    scaled by (M n_m / N) / B, so that the minibatch gradient is unbiased. With the
+    partition ``all``, every f_m is f, with 1/N in place of M/N.
 
     An object keeps scratch buffers: use it from one thread at a time.
     """
 
-    width = 0  # numbers per sample that the model keeps, where they may be many
-    # The array that ``difference`` last wrote few entries of, and which.
+    width = 0  # numbers per sample that a model keeps, if they may be many
+    # The array that ``difference`` last filled sparsely, and the indices it wrote.
     _filled: tuple[Vector, Indices] | None = None
 
     def __init__(
@@ -54,11 +56,9 @@ class Supervised(Problem):
             if not (np.isfinite(value) and value >= 0):
                 raise ConfigError(f"{name}: must be finite and at least 0, got {value}")
         if init not in INITS:
-            raise ConfigError(
-                f"init: no start is called {init!r}; {nearest(init, INITS)}"
-                f"use one of {', '.join(INITS)}"
-            )
-        # Splitting one sample checks these two now, on every rank, not at a shard.
+            raise ConfigError(f"init: no start is called {init!r}; {hint(init, INITS)}")
+        # Splitting one sample checks partition and alpha now, on every rank, instead of
+        # later in ``shard``.
         split(partition, data.y[:1], 1, alpha=dirichlet_alpha, seed=seed)
         self.data = data
         self.l2, self.l1 = float(l2), float(l1)
@@ -75,7 +75,7 @@ class Supervised(Problem):
     def _take(self, data: Dataset) -> None:
         self.data = data
         self.samples = data.samples
-        self._second = self._filled = None  # scratch is a shard's own
+        self._second = self._filled = None  # every shard has its own scratch
         self._train = Blocks(data.x, data.divisor, self.width)
         self._test = (
             None
@@ -85,35 +85,35 @@ class Supervised(Problem):
 
     @property
     def sample_weight(self) -> float:
-        """What one sample's loss counts in f_m: M/N, or 1/N where all have it."""
+        """Weight of a sample's loss in f_m: M/N, or 1/N with the partition ``all``."""
         return (1 if self.partition == ALL else self.workers) / self._whole
 
     def own_part(self) -> Indices | None:
-        """Return this worker's piece of what all hold, in file order; else None."""
+        """Return this worker's part of the samples that all workers hold, or None."""
         if self.partition != ALL or self.workers == 1:
             return None
         return split("contiguous", self.data.y, self.workers)[self.worker]
 
     @abc.abstractmethod
     def _make_model(self, rows: int, dtype: np.dtype[Any]) -> Model:
-        """Return the model of blocks of at most ``rows`` rows; it is loaded later."""
+        """Return a model for blocks of at most ``rows`` rows, not yet loaded."""
 
     @abc.abstractmethod
-    def _residual(self, z: Array, y: Indices, derivative: bool) -> float:
+    def _residual(self, z: Array, y: Targets, derivative: bool) -> float:
         """Return sum_i l_i of scores ``z``, shape (columns, samples), in float64.
 
-        With ``derivative``, overwrite ``z`` with dl_i/dz; without, it is scratch.
+        With ``derivative``, overwrite ``z`` with dl_i/dz; without, its content is lost.
         """
 
     def _predict(self, z: Array) -> Indices:
-        """Return the class indices that scores ``z`` stand for."""
+        """Return the class index that each sample's scores predict."""
         guess: Indices = np.argmax(z, axis=0)
         return guess
 
     @property
     @abc.abstractmethod
     def fans(self) -> tuple[tuple[int, int], ...]:
-        """(inputs, outputs) of each layer: a weight matrix, then its bias."""
+        """(inputs, outputs) of each layer, which has a weight matrix and a bias."""
 
     def start(self, seed: int) -> Vector:
         """Return the initial point, shape (dim,), of the problem's dtype.
@@ -140,25 +140,26 @@ class Supervised(Problem):
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
         """Write the gradient at ``x`` into ``out``; return the loss it belongs to.
 
-        ``x`` and ``out`` have shape (dim,) and one dtype, float32 or float64, in which
-        the products are done; they share no memory. ``batch`` holds indices into the
-        shard's samples, repeats allowed; None takes them all. Raises ``ConfigError``
-        for vectors of another shape or dtype and for indices out of range.
+        ``x`` and ``out`` have shape (dim,) and the same dtype, float32 or float64, in
+        which the products are computed; they share no memory. ``batch`` holds indices
+        into the shard's samples and may repeat them; None stands for all samples.
+        Raises ``ConfigError`` for vectors of another shape or dtype and for indices out
+        of range.
         """
         check_alike(x, out=out)
         return self._evaluate(x, out, batch)
 
     def accuracy(self, x: Vector) -> float | None:
-        """Return the share of test samples that ``x`` predicts right; None without."""
+        """Return the share of test samples that ``x`` classifies correctly, or None."""
         if self._test is None or self.data.y_test is None:
             return None
         model = self._model(x, self._test)
         model.load(x)
-        right = 0
+        correct = 0
         for where, block in self._test.walk(x.dtype):
             guess = self._predict(model.scores(block))
-            right += int(np.count_nonzero(guess == self.data.y_test[where]))
-        return right / self.data.y_test.size
+            correct += int(np.count_nonzero(guess == self.data.y_test[where]))
+        return correct / self.data.y_test.size
 
     def _evaluate(self, x: Vector, out: Vector | None, batch: Indices | None) -> float:
         weight = self._weight(batch)
@@ -178,7 +179,7 @@ class Supervised(Problem):
         return value
 
     def _weight(self, batch: Indices | None) -> float:
-        """What one sample's loss counts in the sum over ``batch``."""
+        """Return the weight of one sample's loss in the sum over ``batch``."""
         if batch is None:
             return self.sample_weight
         return self.sample_weight * (self.samples / max(batch.size, 1))
@@ -192,7 +193,7 @@ class Supervised(Problem):
         return 0.5 * self.l2 * float(np.sum(np.square(x, dtype=np.float64)))
 
     def _model(self, x: Vector, blocks: Blocks) -> Model:
-        """Return the model for parameters like ``x``, kept for its buffers."""
+        """Return the model for parameters of this dtype; its buffers are reused."""
         if x.shape != (self.dim,) or x.dtype not in (np.float32, np.float64):
             raise ConfigError(
                 f"x: must be a float32 or float64 vector of {self.dim}, got {x.shape} "
@@ -205,7 +206,7 @@ class Supervised(Problem):
         return model
 
     def without_ridge(self) -> Self:
-        """Return this with l2 = 0; data and scratch buffers are shared."""
+        """Return this problem with l2 = 0; data and scratch buffers are shared."""
         own = copy.copy(self)
         own.l2 = 0.0
         own._filled = None
@@ -214,8 +215,8 @@ class Supervised(Problem):
     def shard(self, worker: int, workers: int) -> Self:
         """Return f_m of worker ``worker`` (0-based) of ``workers``.
 
-        Its features are its own copy, as floats: drop the whole problem and the rest
-        of the training data is freed. Partition ``all`` copies nothing. Raises
+        The shard holds a copy of its samples' features, as floats, and does not keep
+        the whole data set in memory. The partition ``all`` copies nothing. Raises
         ``ConfigError`` for more workers than samples, and for a shard of a shard.
         """
         if self.workers > 1:
@@ -243,10 +244,10 @@ class Supervised(Problem):
         return own
 
     def digest(self) -> str:
-        """Return a sha256 hex digest of the data, the parameters and which shard it is.
+        """Return a sha256 hex digest of the data, the options and the shard's number.
 
-        What it covers of the data: ``Dataset.digest``. The whole problem's digest is
-        the same on every rank that loaded the same numbers.
+        ``Dataset.digest`` says what it covers of the data. The whole problem's digest
+        is the same on every rank that loaded the same numbers.
         """
         return self._hash(
             self.partition,
@@ -257,7 +258,7 @@ class Supervised(Problem):
         )
 
     def _hash(self, *more: object) -> str:
-        """Digest of the objective itself and of ``more``."""
+        """Return the digest of the objective itself and of ``more``."""
         data = self._digest_of_data or self.data.digest()
         shard = (self.worker, self.workers)
         parts = (type(self).__name__, self.fans, self.l2, data, shard, *more)
@@ -277,7 +278,7 @@ def check_alike(x: Vector, **others: Vector) -> None:
 
 
 def _as_slice(part: np.ndarray) -> np.ndarray | slice:
-    """A contiguous part as a slice, which is read without gathering rows."""
+    """Return contiguous indices as a slice, which is faster to read than an array."""
     first, last = int(part[0]), int(part[-1])
     if last - first + 1 == part.size and bool((np.diff(part) == 1).all()):
         return slice(first, last + 1)

@@ -1,9 +1,10 @@
-"""Fail fast: a rank that fails ends the whole job at once and says who it was.
+"""Fail fast: a rank that fails ends the whole job at once, and is named.
 
-Plain MPI hangs when one rank raises, or leaves, while the others wait for it. Here the
-culprit prints one report headed by its name and aborts the job; ranks that are ended
-because of it stay silent. Where psmpi's own launcher started the job, it is told over a
-local socket, so that it can name even a rank that was killed without a last word.
+Plain MPI hangs when one rank raises an exception, or leaves, while the others wait for
+it. Here the failing rank prints one report headed by its name and aborts the job; ranks
+that are ended because of it print nothing. Where psmpi's own launcher started the job,
+each rank is connected to it by a local socket, so that the launcher can name even a
+rank that was killed without a report.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 
-from psmpi.base import PsmpiError
+from psmpi.errors import EXIT_FAILED, PsmpiError
 
-FAILED = 3  # exit status of a rank that failed for any reason but a usage error
-SOCKET = "PSMPI_LAUNCHER"  # environment: where the launcher listens, if it is ours
-_SPARE_FILES = 24  # numbers of files left above the launcher's connection
-_SPOKEN_SECONDS = 0.05  # for a report to get from a pipe to the launcher's output
+SOCKET = "PSMPI_LAUNCHER"  # environment variable: path of the launcher's socket
+_SPARE_FILES = 24  # file numbers that are left above the launcher's connection
+_REPORT_SECONDS = 0.05  # for a report to get through a pipe to the launcher's output
 _ABORT_SECONDS = 2.0  # an MPI_Abort that takes longer will not return
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
+LEFT_EARLY = "left in the middle of the run, without the shutdown handshake"
 
 
 def prctl(option: int, value: int) -> None:
@@ -41,37 +42,48 @@ def prctl(option: int, value: int) -> None:
 
 
 def die_with_parent(signum: int = signal.SIGKILL) -> None:
-    """Have the system send ``signum`` to this process when its parent ends."""
+    """Let the system send ``signum`` to this process when its parent ends."""
     prctl(_PR_SET_PDEATHSIG, signum)
 
 
 def precise_sleep() -> None:
-    """Make this thread's sleeps end within a microsecond; the default is 50."""
+    """Let this thread's sleeps end within a microsecond; the default is 50."""
     prctl(_PR_SET_TIMERSLACK, 1)
 
 
 class Guard:
-    """Watches over this process from ``install`` until ``leaving``."""
+    """Ends the whole job if this process fails between ``install`` and ``leaving``.
 
-    def __init__(self, abort: Callable[[int], None], describe: Callable[[], str]):
+    ``abort`` ends the MPI job with a status; ``describe`` returns this rank's name.
+    ``on_exit`` is called when the interpreter exits before ``leaving``: it may leave in
+    order, or call ``fail``, which is the default.
+    """
+
+    def __init__(
+        self,
+        abort: Callable[[int], None],
+        describe: Callable[[], str],
+        on_exit: Callable[[], None] | None = None,
+    ) -> None:
         self._abort = abort
         self._describe = describe
+        self._at_exit = on_exit or (lambda: self.fail(LEFT_EARLY))
         self._pid = os.getpid()
         self._left = False
         self._ending = threading.Lock()
         self._launcher = _connect()
 
     def install(self) -> None:
-        """Take over exceptions, signals and the end of the process.
+        """Handle exceptions, signals and the end of the process from now on.
 
         Call it before MPI starts: threads that MPI makes must inherit the signal mask,
-        or they would be handed the signals that the guard waits for.
+        or they would receive the signals that the guard's thread waits for.
         """
         die_with_parent()
         with contextlib.suppress(ValueError, AttributeError):  # stderr is no real file
             faulthandler.enable()
-        # With the signals blocked everywhere, one thread receives them even while the
-        # main thread is in compiled code, and learns who sent them.
+        # With the signals blocked in all threads, one thread receives them even while
+        # the main thread is in compiled code, and learns which process sent them.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         os.register_at_fork(after_in_child=_unblock)
         threading.Thread(target=self._watch, name="psmpi-guard", daemon=True).start()
@@ -80,31 +92,44 @@ class Guard:
         atexit.register(self._on_exit)
 
     def announce(self) -> None:
-        """Tell the launcher this rank's name, now that it has one."""
-        self._tell("name", self._describe())
+        """Send the launcher this rank's name, which is known once MPI has started."""
+        self._send("name", self._describe())
 
-    def leaving(self, status: int) -> None:
-        """Declare the end orderly: the shutdown handshake is done."""
+    def leaving(self, status: int | None) -> None:
+        """Declare the end of this process orderly: the shutdown handshake is done.
+
+        ``status`` is the job's status; None if each process has its own exit status.
+        """
         if not self._ending.acquire(blocking=False):
-            threading.Event().wait()  # too late: a thread has failed
+            threading.Event().wait()  # another thread has failed and ends the process
         self._left = True
-        self._tell("left", str(status))
+        if status is None:
+            self._send("finished")
+        else:
+            self._send("left", str(status))
 
-    def fail(self, report: str, status: int = FAILED) -> None:
+    def fail(self, report: str, status: int = EXIT_FAILED) -> None:
         """Print ``report`` under this rank's name and end the job. Never returns."""
         if not self._ending.acquire(blocking=False):
-            threading.Event().wait()  # another thread is ending this process
+            threading.Event().wait()  # another thread has failed and ends the process
         _write(f"{self._describe()}: {report.rstrip()}\n")
-        self._tell("failed", str(status))
+        self._send("failed", str(status))
         self._end(status)
 
+    def fail_with(self, error: BaseException) -> None:
+        """Report an exception and end the job. Never returns."""
+        if isinstance(error, SystemExit):
+            self.fail(LEFT_EARLY)
+        status = getattr(error, "exit_status", EXIT_FAILED)
+        self.fail(_report(error, error.__traceback__), status)
+
     def _end(self, status: int) -> None:
-        # After MPI_Abort code may go on running for a while, and it may hang.
+        # MPI_Abort may let other threads run on for a while, and it may hang.
         threading.Thread(
             target=self._exit_late, args=(status,), name="psmpi-abort", daemon=True
         ).start()
-        # MPICH's launcher may close its pipes before it has read the last words.
-        threading.Event().wait(_SPOKEN_SECONDS)
+        # MPICH's launcher may close its pipes before it has read the report.
+        threading.Event().wait(_REPORT_SECONDS)
         try:
             self._abort(status)
         finally:
@@ -121,12 +146,10 @@ class Guard:
         error: BaseException,
         trace: TracebackType | None,
     ) -> None:
-        if (
-            self._left or os.getpid() != self._pid
-        ):  # a forked child is its parent's affair
+        if self._left or os.getpid() != self._pid:  # a forked child is not a rank
             sys.__excepthook__(kind, error, trace)
             return
-        self.fail(_report(error, trace), getattr(error, "exit_status", FAILED))
+        self.fail_with(error)
 
     def _on_thread_exception(self, args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None:
@@ -134,31 +157,33 @@ class Guard:
 
     def _on_exit(self) -> None:
         if os.getpid() == self._pid and not self._left:
-            self.fail("left in the middle of the run, without the shutdown handshake")
+            self._at_exit()
 
     def _watch(self) -> None:
         info = signal.sigwaitinfo(_SIGNALS)
-        if self._left or not self._ending.acquire(blocking=False):
-            os._exit(128 + info.si_signo)
         status = 128 + info.si_signo
-        # mpiexec (our parent) and the terminal end all ranks alike: nothing to explain.
+        if self._left or not self._ending.acquire(blocking=False):
+            os._exit(status)
+        # A signal from mpiexec (the parent) or from the terminal ends all ranks, so
+        # there is nothing to report.
         if info.si_pid in (0, os.getppid()):
             os._exit(status)
         _write(
             f"{self._describe()}: ended by {signal.Signals(info.si_signo).name} "
             f"from process {info.si_pid}, in\n{_main_stack()}"
         )
-        self._tell("failed", str(status))
+        self._send("failed", str(status))
         self._end(status)
 
-    def _tell(self, *words: str) -> None:
+    def _send(self, *words: str) -> None:
+        """Send one line to the launcher, if there is one."""
         if self._launcher is not None:
             with contextlib.suppress(OSError):
                 self._launcher.sendall(" ".join(words).encode() + b"\n")
 
 
 def _connect() -> socket.socket | None:
-    """Return a connection to the launcher; None without one on this host."""
+    """Return a connection to the launcher; None if there is none on this host."""
     path = os.environ.get(SOCKET)
     if not path or not os.path.exists(path):
         return None
@@ -168,15 +193,15 @@ def _connect() -> socket.socket | None:
     except OSError:
         connection.close()
         return None
-    return _closed_first(connection)
+    return _renumber(connection)
 
 
-def _closed_first(connection: socket.socket) -> socket.socket:
-    """Return ``connection`` under a number above those that MPI's sockets get.
+def _renumber(connection: socket.socket) -> socket.socket:
+    """Return ``connection`` with a file number above those of MPI's sockets.
 
-    When a process ends, Linux lets go of its files from the highest number down. If
-    mpiexec heard of the end before the launcher did, it could have killed another rank
-    by then, which the launcher would take for the culprit.
+    When a process ends, Linux closes its files from the highest number down. The
+    launcher must learn of the end before mpiexec does: mpiexec could kill another rank
+    first, which the launcher would then name as the one that failed.
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     number = min(limit, 1024) - _SPARE_FILES
@@ -193,7 +218,7 @@ def _report(error: BaseException, trace: TracebackType | None) -> str:
 
 
 def _write(text: str) -> None:
-    """Write in one call, so that the lines of several ranks do not mix."""
+    """Write to stderr in one call, so that the lines of several ranks do not mix."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         sys.stderr.flush()

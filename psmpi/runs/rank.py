@@ -1,84 +1,88 @@
-"""What every rank of an MPI job runs: ``python -m psmpi.runs.rank JOB.json``.
+"""One rank's part of a run in an MPI job, for all three ways to start a job.
 
-The job file holds the runs, one after the other in one MPI session; rank 0 serves,
-records and speaks, the others work.
+``python -m psmpi.runs.rank JOB.json STATUS`` is the program of a job that psmpi has
+started; the file holds the runs, which share one MPI session. ``join`` is for the
+command line under mpiexec or srun, ``run_on_all_ranks`` for a script there. Rank 0 is
+the server, and records the run; the other ranks are workers.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import dataclasses
 import json
-import platform
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import threadpoolctl
 
-from psmpi import kernels, problems
-from psmpi.base import ConfigError, PsmpiError
+from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.errors import EXIT_UNMET
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
-from psmpi.runs import config, roles, setup, summary
-from psmpi.runs.record import RunWriter, versions
+from psmpi.runs import config, roles, setup, status, summary, warmup
+from psmpi.runs.agreement import prepare_together
+from psmpi.runs.local import new_writer
+from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
-from psmpi.runs.summary import Summary
+from psmpi.runs.summary import Result
 
-# Runs of one job mostly share their data.
-_load = functools.lru_cache(maxsize=1)(problems.load)
+OnRow = Callable[[Row], None]
 
 
 def take_part(
-    mpi_job: MpiJob, run: config.RunConfig, out: Path | None
-) -> Summary | None:
-    """Do this rank's part of one run; the server's rank returns the summary."""
-    with threadpoolctl.threadpool_limits(run.run_options.threads):
-        prepared = _prepare(mpi_job, run)
+    mpi_job: MpiJob,
+    prepared: PreparedRun,
+    out: str | os.PathLike[str] | None,
+    on_row: OnRow | None = None,
+) -> Result | None:
+    """Do this rank's part of one run; the server's rank returns the result.
+
+    On the server's rank the run is recorded in ``out``, and ``on_row`` gets each row.
+    """
+    with threadpoolctl.threadpool_limits(prepared.run.run_options.threads):
         _warm_up(mpi_job, prepared)
-        server = mpi_job.rank == 0
-        optimum = setup.find_optimum(prepared) if server else None
-        if not server:
-            part = setup.shard(prepared, mpi_job.rank - 1)
-        transport = _transport(mpi_job, prepared)
-        if server:
-            return _serve(mpi_job, prepared, transport, optimum, out)
-        worker = roles.work(prepared, transport, part)
-        report = summary.rank_report(mpi_job.rank, transport, worker)
-        mpi_job.allgather((report, worker.replay_log.entries))
-        transport.close()
+        if mpi_job.rank == 0:
+            return _serve(mpi_job, prepared, out, on_row)
+        _work(mpi_job, prepared)
         return None
 
 
 def _serve(
     mpi_job: MpiJob,
     prepared: PreparedRun,
-    transport: MpiTransport,
-    optimum: float | None,
-    out: Path | None,
-) -> Summary:
-    writer = None
-    if out is not None:
-        writer = RunWriter(
-            out,
-            prepared.run.as_dict(),
-            hosts=mpi_job.hosts,
-            digests=prepared.digests(),
-            mpi=mpi_job.library,
-        )
-    record = (lambda row: None) if writer is None else writer.append
-    setup.caution(prepared)
-    served = roles.serve(prepared, transport, record, optimum)
-    report = summary.rank_report(0, transport, served.link)
-    ranks = mpi_job.allgather((report, served.link.replay_log.entries))
+    out: str | os.PathLike[str] | None,
+    on_row: OnRow | None,
+) -> Result:
+    optimum = setup.find_optimum(prepared)  # the workers wait for this
+    transport = _transport(mpi_job, prepared)
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if out is not None:
+            writer = stack.enter_context(
+                new_writer(prepared, out, mpi_job.hosts, mpi_job.library)
+            )
+        setup.caution(prepared)
+        status.LOG.info("training")
+        record = roles.Record(writer, on_row)
+        served = roles.serve(prepared, transport, record, optimum)
+        report = summary.rank_report(0, transport, served.link)
+        ranks = mpi_job.allgather((report, served.link.replay_log.entries))
+        transport.close()
+        return summary.conclude(prepared, writer, served, ranks)
+
+
+def _work(mpi_job: MpiJob, prepared: PreparedRun) -> None:
+    part = setup.shard(prepared, mpi_job.rank - 1)
+    transport = _transport(mpi_job, prepared)
+    worker = roles.work(prepared, transport, part)
+    report = summary.rank_report(mpi_job.rank, transport, worker)
+    mpi_job.allgather((report, worker.replay_log.entries))
     transport.close()
-    totals = summary.summarise(prepared, served, [entry for entry, _ in ranks])
-    if writer is not None:
-        decisions = [replay_log for _, replay_log in ranks]
-        summary.finish(prepared, writer, served, totals, decisions)
-    return totals
 
 
 def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
@@ -96,97 +100,103 @@ def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
     )
 
 
-def _prepare(mpi_job: MpiJob, run: config.RunConfig) -> PreparedRun:
-    """Prepare on every rank, and compare before anybody waits for a message."""
-    prepared, failure = None, None
-    try:
-        if mpi_job.size != run.run_options.workers + 1:
-            raise ConfigError(
-                f"workers: {run.run_options.workers} workers and a server are "
-                f"{run.run_options.workers + 1} ranks, but MPI started {mpi_job.size}"
-            )
-        setup.refuse_simulation(run.run_options)
-        prepared = setup.prepare(run, loader=_load)
-        if mpi_job.rank > 0:
-            setup.shard(prepared, mpi_job.rank - 1)
-    except PsmpiError as error:
-        failure = error
-    facts: dict[str, Any] = {
-        **versions(mpi_job.library),
-        "python": platform.python_version().rpartition(".")[0],
-        "byteorder": sys.byteorder,
-        **({} if prepared is None else prepared.facts()),
-    }
-    everybody = mpi_job.allgather((mpi_job.hostname, failure, facts))
-    trouble = _compare(everybody)
-    if trouble is not None:
-        if mpi_job.rank == 0:
-            raise trouble
-        mpi_job.leave(trouble.exit_status)
-    assert prepared is not None
-    return prepared
-
-
-def _compare(
-    everybody: Sequence[tuple[str, PsmpiError | None, dict[str, Any]]],
-) -> PsmpiError | None:
-    """Return the first failure or difference among ranks as one line, or None."""
-    failed = {r: e for r, (_, e, _) in enumerate(everybody) if e is not None}
-    if failed:
-        rank, error = next(iter(failed.items()))
-        if len(failed) == len(everybody):
-            return error
-        host = everybody[rank][0]
-        return type(error)(f"rank {rank} on {host}: {error}")
-    first = everybody[0][2]
-    for rank, (host, _, facts) in enumerate(everybody):
-        for name in {**first, **facts}:  # in their order: causes before consequences
-            mine, theirs = first.get(name), facts.get(name)
-            if mine == theirs:
-                continue
-            text = f"{name} is {theirs!r} on rank {rank} ({host}), {mine!r} on rank 0"
-            if name in ("numpy", "numba", "mpi4py", "mpi"):
-                print(f"psmpi: warning: {text}", file=sys.stderr)  # noqa: T201
-            else:
-                return ConfigError(f"ranks disagree: {text}")
-    return None
-
-
 def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
-    """Compile kernels once per node, before the clock starts; the rest load them."""
+    """Compile kernels once per node, and load them, before the clock starts."""
     if mpi_job.first_on_node:
-        kernels.warmup((prepared.run.run_options.scalar,))
+        warmup.compile_all()
     mpi_job.barrier()
-    if not mpi_job.first_on_node:
-        kernels.warmup((prepared.run.run_options.scalar,))
+    warmup.load(prepared)
 
 
-def join(run: config.RunConfig, out: Path, on_end: Callable[[Path], None]) -> NoReturn:
+def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
+    """Return the run; end the job if it can't be run, and say on rank 0 why."""
+    if isinstance(prepared, PreparedRun):
+        return prepared
+    if mpi_job.rank != 0:
+        mpi_job.leave(prepared.exit_status)
+    raise prepared
+
+
+def run_on_all_ranks(
+    algorithm: str,
+    options: Mapping[str, Any],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    problem: Problem | None = None,
+    on_row: OnRow | None = None,
+    on_status: status.OnStatus | None = None,
+) -> Result:
+    """Run one run as a rank of a script that mpiexec has started on all ranks.
+
+    All ranks return the same result. ``on_row`` and ``on_status`` are called on the
+    server's rank alone; a ``ConfigError`` is raised on all ranks.
+    """
+    mpi_job = MpiJob.current()
+    if mpi_job.size < 2:
+        raise ConfigError(
+            f"workers: MPI started {mpi_job.size} rank; a server and at least one "
+            "worker are 2"
+        )
+    with mpi_job.run(), status.forwarded(on_status if mpi_job.rank == 0 else None):
+        prepared = prepare_together(
+            mpi_job,
+            lambda: config.configure(
+                algorithm, **{"workers": mpi_job.size - 1, **options}
+            ),
+            problem,
+        )
+        if not isinstance(prepared, PreparedRun):
+            raise mpi_job.agreed(prepared)
+        own = take_part(mpi_job, prepared, out, on_row)
+        result: Result = mpi_job.allgather(own)[0]
+        return result
+
+
+def join(
+    run: config.RunConfig,
+    out: Path,
+    on_end: Callable[[Path], None],
+    on_row: OnRow | None = None,
+) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself.
 
-    ``on_end`` gets the run's directory on the server's rank, to show what came of it.
+    Both functions are called on the server's rank: ``on_row`` with each row, and
+    ``on_end`` with the run's directory, after the last one.
     """
     mpi_job = MpiJob()
     try:
-        totals = take_part(mpi_job, run, out)
+        prepared = _require(mpi_job, prepare_together(mpi_job, lambda: run))
+        result = take_part(mpi_job, prepared, out, on_row)
     except Exception:
-        # To the guard, which ends the job; the command line would just leave it.
+        # The guard ends the job; the command line would leave the other ranks waiting.
         sys.excepthook(*sys.exc_info())
         raise
-    status = 0
-    if totals is not None:
+    code = 0
+    if result is not None:
         on_end(out)
-        status = EXIT_UNMET if totals["unmet"] else 0
-    mpi_job.leave(status)
+        code = EXIT_UNMET if result.unmet else 0
+    mpi_job.leave(code)
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """Run the job file ``argv[0]`` as one rank."""
+    """Run the job file ``argv[0]`` as one rank; rank 0 writes phases to ``argv[1]``."""
     mpi_job = MpiJob()
-    for entry in json.loads(Path(argv[0]).read_text()):
-        run = config.configure(entry["algorithm"], name=entry["name"], **entry["given"])
-        take_part(mpi_job, run, None if entry["out"] is None else Path(entry["out"]))
+    on_status = status.writer(Path(argv[1])) if mpi_job.rank == 0 else None
+    with status.forwarded(on_status):
+        for entry in json.loads(Path(argv[0]).read_text()):
+            _run_entry(mpi_job, entry)
     mpi_job.leave(0)
+
+
+def _run_entry(mpi_job: MpiJob, entry: Mapping[str, Any]) -> None:
+    def configure() -> config.RunConfig:
+        run = config.configure(
+            entry["algorithm"], name=entry["name"], **entry["options"]
+        )
+        return dataclasses.replace(run, given=tuple(entry["given"]))
+
+    prepared = _require(mpi_job, prepare_together(mpi_job, configure))
+    take_part(mpi_job, prepared, entry["out"])
 
 
 if __name__ == "__main__":

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from psmpi.base import ConfigError, Problem, Stopped
+from psmpi.base import ConfigError, Problem, Stopped, Vector
 from psmpi.links import compute_speed
 from psmpi.links.metering import MeteredProblem
 from psmpi.links.replay_log import ReplayLog
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
-from psmpi.links.worker import Worker
-from psmpi.runs.evaluation import Diverged, Evaluation, Row
+from psmpi.links.worker import WorkerEnd
+from psmpi.runs.evaluation import Diverged, Evaluation
+from psmpi.runs.record import RunWriter
+from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun, speeds_of
 
 
@@ -24,14 +26,30 @@ class Served:
     """What the server's role leaves: rows and targets, its end, its last state."""
 
     evaluation: Evaluation
-    link: Server
+    link: ServerEnd
     state: Any
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where the server's rows go: to a run directory, to a function, or to both."""
+
+    writer: RunWriter | None = None
+    on_row: Callable[[Row], None] | None = None
+
+    def append(self, row: Row, x: Vector) -> None:
+        """Take in a row and the model that it is about."""
+        if self.writer is not None:
+            self.writer.append(row)
+            self.writer.keep_model(x)
+        if self.on_row is not None:
+            self.on_row(row)
 
 
 def serve(
     prepared: PreparedRun,
     transport: Transport,
-    on_row: Callable[[Row], None],
+    record: Record,
     optimum: float | None,
     replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
@@ -40,7 +58,7 @@ def serve(
 
     ``stop_at``: end in this round, whatever the targets say.
     """
-    server = Server(transport, prepared.wire, prepared.plan, replay_log)
+    server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log)
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
     evaluation = Evaluation(
         prepared.problem,
@@ -48,7 +66,7 @@ def serve(
         optimum,
         server.meter,
         transport.now,
-        on_row,
+        record.append,
     )
     more = partial(prepared.algorithm.row, server, state)
     every = prepared.run.run_options.evaluate_every
@@ -69,15 +87,15 @@ def work(
     transport: Transport,
     part: Problem,
     replay_log: ReplayLog | None = None,
-) -> Worker:
+) -> WorkerEnd:
     """Run a worker's role until the server ends the run."""
     number = transport.node - 1
     speeds, slow = speeds_of(prepared.run.run_options)
     own = compute_speed.ComputeSpeed(
         number, prepared.plan.seed, speeds, slow.get(number, 1.0)
     )
-    worker = Worker(transport, prepared.wire, prepared.plan, own, replay_log)
-    metered = MeteredProblem(part, worker.meter, worker.hold)
+    worker = WorkerEnd(transport, prepared.wire, prepared.plan, own, replay_log)
+    metered = MeteredProblem(part, worker.meter, worker.clock.slow_down)
     state = prepared.algorithm.worker_state(worker, metered, prepared.plan)
     try:
         with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):

@@ -7,13 +7,13 @@ import pytest
 
 from psmpi import algorithms
 from psmpi.base import Codec, ConfigError, LinkError, Plan, Stopped
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.links.transport import local
-from psmpi.links.worker import Worker
+from psmpi.links.worker import WorkerEnd
 from psmpi.problems import Quadratic, make_problem
 from psmpi.runs import config
-from psmpi.runs.api import run_local
 from psmpi.runs.evaluation import Diverged
+from psmpi.runs.local import run_local
 from psmpi.runs.recorded import read_decisions, read_run
 from tests.helpers.algorithm_table import (
     ASYNCHRONOUS,
@@ -318,8 +318,8 @@ def test_the_server_holds_the_sum_of_what_workers_hold(algorithm):
     )
     wire = chosen.wire(plan)
     scheduler, transports = local.connect(4)
-    server = Server(transports[0], wire, plan)
-    workers = [Worker(t, wire, plan) for t in transports[1:]]
+    server = ServerEnd(transports[0], wire, plan)
+    workers = [WorkerEnd(t, wire, plan) for t in transports[1:]]
     shards = [problem.shard(m, 3) for m in range(3)]
     state = chosen.server_state(server, problem, plan)
     states = [
@@ -435,8 +435,8 @@ def test_states_hold_all_that_survives_a_round(id, options, residual):
     problem = make_problem(QUADRATIC)
     plan = Plan(workers=2, rounds=1, dim=problem.dim, bounds=problem.bounds)
     _, transports = local.connect(3)
-    server = Server(transports[0], chosen.wire(plan), plan)
-    worker = Worker(transports[1], chosen.wire(plan), plan)
+    server = ServerEnd(transports[0], chosen.wire(plan), plan)
+    worker = WorkerEnd(transports[1], chosen.wire(plan), plan)
     for state in (
         chosen.server_state(server, problem, plan),
         chosen.worker_state(worker, problem.shard(0, 2), plan),

@@ -8,10 +8,10 @@ from psmpi.algorithms import asylpg, find
 from psmpi.base import ConfigError, Plan
 from psmpi.codecs import Dense
 from psmpi.links.metering import MeteredProblem
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.problems import Quadratic, make_problem
 from psmpi.runs import config
-from psmpi.runs.api import run_local
+from psmpi.runs.local import run_local
 from tests.helpers.asylpg_runs import SOFTMAX, go
 from tests.reference import naive_algorithms as naive
 
@@ -47,14 +47,14 @@ def functions(data, workers, **options):
 @pytest.fixture
 def served(monkeypatch):
     """The order in which the server took the workers' answers."""
-    order, recv = [], Server.recv
+    order, recv = [], ServerEnd.recv
 
     def noting(self, workers=None):
         worker, frame = recv(self, workers)
         order.append(worker)
         return worker, frame
 
-    monkeypatch.setattr(Server, "recv", noting)
+    monkeypatch.setattr(ServerEnd, "recv", noting)
     return order
 
 

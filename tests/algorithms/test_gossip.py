@@ -12,8 +12,8 @@ from psmpi.codecs import Decimal
 from psmpi.links.compute_speed import Speeds
 from psmpi.parts import topology as graphs
 from psmpi.problems import Quadratic, make_problem
-from psmpi.runs import api, config, setup
-from psmpi.runs.api import run_local
+from psmpi.runs import config, mpi, setup
+from psmpi.runs.local import run_local
 from psmpi.runs.record import dense_bits
 from psmpi.runs.recorded import read_decisions, read_run
 from tests.reference import naive_algorithms as naive
@@ -269,12 +269,14 @@ def test_micro_batches_add_up_to_one_gradient(sizes):
     plan = Plan(workers=5, rounds=1, dim=problem.dim, bounds=problem.bounds, seed=3)
     x = problem.start(3)
 
-    class Link:
-        worker = 1
-
+    class Clock:
         def until(self, deadline, samples, batch):
             assert (deadline, samples, batch) == (0.5, 24, 4)
             return iter(sizes)
+
+    class Link:
+        worker = 1
+        clock = Clock()
 
     state = gossip.GossipWorkerState(
         x=x, gradient=x + 1, part=x + 1, next=x, heard={}, deadline=0.5, round=7
@@ -398,7 +400,7 @@ def test_a_simulated_network_is_refused_over_mpi(given, tmp_path):
     ((name, value),) = given.items()
     message = f"{name.replace('_', '-')}: {value} is of a simulated network"
     with pytest.raises(ConfigError, match=message):
-        api.run_mpi([made("dsgd", **given)], [tmp_path / "run"])
+        mpi.run_mpi([made("dsgd", **given)], [tmp_path / "run"])
     go("dsgd", rounds=2, **given)
 
 

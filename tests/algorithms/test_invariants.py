@@ -10,7 +10,7 @@ import pytest
 from psmpi.base import Plan
 from psmpi.problems import make_problem
 from psmpi.runs import config
-from tests.helpers.roles import Play
+from tests.helpers.roles import LoggedRun
 
 ROUNDS = 1000
 DATA = "synthetic:quadratic,dim=37,condition=20,heterogeneity=1,noise=0.3"
@@ -28,7 +28,7 @@ def played(algorithm, *, rounds=ROUNDS, workers=4, seed=None, **options):
         seed=5,
         check_every=0,  # comparing, the server would wait until workers are ahead
     )
-    return Play(run.build(), problem, plan, seed=seed)
+    return LoggedRun(run.build(), problem, plan, seed=seed)
 
 
 def assert_close(a, b):
@@ -56,7 +56,7 @@ CHANGING = "warmup0:5+drop:0.1@300,600+drop:7@800"
 def test_dist_ef_moves_by_the_plain_gradients(options, momentum):
     options = {"lr": 0.05, "lr_schedule": CHANGING, "batch": 10} | options
     play = played("dist-ef-sgdm", momentum=momentum, **options)
-    eta, server, workers = play.diaries[0].eta, play.server_state, play.worker_states
+    eta, server, workers = play.problems[0].eta, play.server_state, play.worker_states
     before = server.x.copy()
     M = play.plan.workers
     seen = 0
@@ -113,12 +113,13 @@ def test_qsparse_moves_by_the_plain_gradients(schedule, options, seed):
         nonlocal seen
         # xt = x - (1/R) sum_r u_r = x_0 - (1/R) sum_r sum_t eta_t grad_{r,t}
         owed = sum(s.up.e for s in workers) + play.in_flight()
-        walked = sum(diary.walked for diary in play.diaries)
-        assert_close(server.x - owed / R, start - walked / R)
+        step_sum = sum(problem.step_sum for problem in play.problems)
+        assert_close(server.x - owed / R, start - step_sum / R)
         seen += 1
 
     play.run(check)
     assert seen == rounds + 1
     assert all(
-        diary.steps >= rounds * play.algorithm.local_steps for diary in play.diaries
+        problem.steps >= rounds * play.algorithm.local_steps
+        for problem in play.problems
     )

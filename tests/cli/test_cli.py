@@ -45,10 +45,26 @@ def test_every_algorithm_runs_and_explains_its_options(id, capsys):
     assert json.loads(Path("x/summary.json").read_text())["rounds"] == 20
 
 
-def test_list_shows_all_names(capsys):
+COMPOSED = {"choice", "piecewise", "scaled"}  # made of codecs, not named in options
+
+
+def test_list_shows_all_names_that_options_take(capsys):
     assert app.main(["list"]) == 0
-    shown = capsys.readouterr().out.split()
-    assert {*algorithms.ALGORITHMS, *CODECS, *DATASETS} <= set(shown)
+    names = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line}
+    assert {*algorithms.ALGORITHMS, *DATASETS} <= names
+    assert set(CODECS) - COMPOSED <= names
+    assert not COMPOSED & names
+
+
+def test_list_shows_the_options_of_codecs_and_the_keys_of_data(capsys):
+    assert app.main(["list"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("bits=4", "norm=l2", "k=0.01", "bounds"):
+        assert (text in shown) is (text != "bounds"), text
+    for text in ("synthetic:softmax", "samples=1000", "synthetic:quadratic", "X_test"):
+        assert text in shown
+    for text in ("libsvm:TRAIN[,TEST]", "npz:FILE"):
+        assert text in shown
 
 
 def test_run_without_out_makes_a_new_directory_each_time(capsys):
@@ -161,7 +177,7 @@ def test_bad_input_is_one_line(words, message):
     ("words", "message"),
     [
         (["run", "laq", "--bitz", "3"], "--bits"),
-        (["run", "laq", "--bits", "x"], "--bits"),
+        (["run", "laq", "--bits", "x"], "bits must be a whole number, got 'x'"),
         (["run", "laq", "--broadcast", "ring"], "ring"),
         (["rum"], "run"),
         (["show"], "RUN"),

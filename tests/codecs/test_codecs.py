@@ -1,3 +1,5 @@
+"""What every codec promises, for all codecs and kinds of vectors of the table."""
+
 import itertools
 import math
 import sys
@@ -19,13 +21,11 @@ from psmpi.codecs import (
     Uniform,
     Wangni,
 )
-from psmpi.codecs.layout.blocks import Blockwise
 from tests.helpers.codec_table import (
-    CODED,
-    EXTRA,
     LENGTHS,
-    RANDOM_IDS,
+    ROWS,
     TABLE,
+    Message,
     codecs_,
     draw,
     draw_for,
@@ -35,34 +35,46 @@ from tests.helpers.codec_table import (
 from tests.reference import naive
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+DTYPE_NAMES = ("float32", "float64")
+
+
+def leaves(cls):
+    below = [leaf for sub in cls.__subclasses__() for leaf in leaves(sub)]
+    return below or [cls]
 
 
 def test_registry_is_complete():
-    def leaves(cls):
-        below = [leaf for sub in cls.__subclasses__() for leaf in leaves(sub)]
-        return below or [cls]
-
+    """Every codec of psmpi is in ``CODECS`` under its id and has a row in the table."""
     found = {cls for cls in leaves(Codec) if cls.__module__.startswith("psmpi.codecs")}
     assert found == set(codecs.CODECS.values())
     assert all(cls.id == id for id, cls in codecs.CODECS.items())
-    assert len({cls.wire_id for cls in found}) == len(found)
-    # These have a module of their own.
-    composed = {codecs.Choice, codecs.Piecewise, codecs.Scaled}
-    assert {type(codec) for codec in TABLE.values()} | composed == found
-    assert set(naive.ENCODERS) == set(codecs.CODECS)
+    assert list(codecs.CODECS) == sorted(codecs.CODECS)
+    assert set(ROWS) == set(codecs.CODECS)
+    for id, row in ROWS.items():
+        assert row.instances
+        assert {type(codec) for codec in row.instances.values()} == {codecs.CODECS[id]}
+    composed = {codecs.CODECS[id] for id, row in ROWS.items() if row.is_composed}
+    assert set(codecs.COMPOSED) == composed
+
+
+def test_wire_ids_are_unique_and_without_gaps():
+    """The next codec takes the lowest free number of 1..127, the one after the last."""
+    used = sorted(cls.wire_id for cls in codecs.CODECS.values())
+    free = sorted(set(range(1, 128)) - set(used))
+    assert used == list(range(1, len(used) + 1)), f"free wire ids: {free}"
 
 
 @codecs_
 @dtypes
 @pytest.mark.parametrize("n", LENGTHS)
-def test_bytes_equal_naive(codec, n, dtype):
+def test_frames_equal_those_of_the_naive_encoder(codec, n, dtype):
     x = draw("normal", n, dtype, seed=n)
     assert codec.encode(x, key=n + 1).tobytes() == naive.encode(codec, x, n + 1)
 
 
 @codecs_
 @vectors
-def test_bytes_of_special_vectors_equal_naive(codec, vector):
+def test_frames_of_special_vectors_equal_the_naive_ones(codec, vector):
     x = draw_for(codec, vector, 100)
     assert codec.encode(x, key=2**64 - 1).tobytes() == naive.encode(codec, x, 2**64 - 1)
 
@@ -70,7 +82,7 @@ def test_bytes_of_special_vectors_equal_naive(codec, vector):
 @codecs_
 @dtypes
 @pytest.mark.parametrize("n", LENGTHS)
-def test_round_trip_stays_inside_its_buffers(codec, n, dtype):
+def test_encode_and_decode_write_only_inside_their_buffers(codec, n, dtype):
     x = draw("normal", n, dtype)
     buffer = np.full(codec.max_nbytes(n) + 16, 0xA5, np.uint8)
     frame = codec.encode(x, buffer[5:-11], key=3)
@@ -103,30 +115,11 @@ def test_decode_add_is_linear_in_scale(codec, scale):
 def test_paper_bits(codec, vector, dtype):
     n = 700
     frame = codec.encode(draw_for(codec, vector, n, dtype), key=4)
+    row = ROWS[codec.id]
     spare = 8 * frame.size - codec.paper_bits(frame, n)
-    assert spare <= 7 + EXTRA.get(codec.id, 0)
-    assert spare >= 0 or codec.id in CODED
-    nonzeros = np.count_nonzero(codec.decode(frame, n, dtype=np.float64))
-    zero = not nonzeros
-    blocks = codec.blocks(n).size - 1 if isinstance(codec, Blockwise) else 0
-    formula = {
-        "dense": lambda: codec.bits * n,
-        "uniform": lambda: 32 + (0 if zero else codec.bits * n),
-        "stochastic": lambda: 32 + (0 if frame.size == 4 else (codec.bits + 1) * n),
-        "decimal": lambda: 32 + int(frame[0]) * n,
-        "sign": lambda: n + 32 * blocks,
-        "signtopk": lambda: 32 * blocks + nonzeros * (1 + 10),
-        "qtopk": lambda: 32 * blocks + nonzeros * (codec.bits + 1 + 10),
-        "adacomp": lambda: 32 * blocks + nonzeros * 8,
-        "sparse": lambda: nonzeros * (codec.bits + 10),
-        "plane": lambda: n,
-        "ternary": lambda: 32 * blocks + (0 if zero else 2 * n),
-        "topk": lambda: nonzeros * (32 + 10),
-        "wangni": lambda: nonzeros * (32 + 10),
-        "sparsesign": lambda: 32 + nonzeros * (1 + 10),
-        "bernoulli": lambda: 8 * frame.size - 64,
-    }
-    assert codec.paper_bits(frame, n) == formula[codec.id]()
+    assert spare <= 7 + row.extra_bits
+    assert spare >= 0 or row.is_coded
+    assert codec.paper_bits(frame, n) == row.paper_bits(Message(codec, frame, n))
 
 
 def relative_error(codec, x, key):
@@ -140,20 +133,24 @@ def relative_error(codec, x, key):
 @vectors
 @dtypes
 @pytest.mark.parametrize("n", [1, 17, 300])
-def test_error_is_never_exceeded(codec, vector, n, dtype):
+def test_the_mean_error_is_within_the_bound(codec, vector, n, dtype):
     x = draw_for(codec, vector, n, dtype)
-    keys = range(200 if codec.id in RANDOM_IDS else 1)
+    keys = range(200 if ROWS[codec.id].is_random else 1)
     errors = [relative_error(codec, x, key) for key in keys]
     slack = 5 * np.std(errors) / len(errors) ** 0.5
     assert np.mean(errors) <= codec.error(n) * (1 + 1e-6) + slack + 1e-12
 
 
-RANDOM = {id: c for id, c in TABLE.items() if c.unbiased and c.id in RANDOM_IDS}
+RANDOM = {
+    name: codec
+    for name, codec in TABLE.items()
+    if codec.unbiased and ROWS[codec.id].is_random
+}
 
 
 @pytest.mark.parametrize("codec", RANDOM.values(), ids=RANDOM)
 @dtypes
-def test_mean_over_keys_is_the_vector(codec, dtype):
+def test_unbiased_codecs_have_the_vector_as_mean(codec, dtype):
     keys, x = 4000, draw("normal", 40, dtype)
     total, squares = np.zeros(40), np.zeros(40)
     for key in range(keys):
@@ -169,7 +166,7 @@ def test_mean_over_keys_is_the_vector(codec, dtype):
 @dtypes
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 13, 16])
 @pytest.mark.parametrize("key", [0, 1, 77])
-def test_grid_points_are_kept(bits, dtype, key):
+def test_stochastic_keeps_grid_points(bits, dtype, key):
     codec = Stochastic(bits, "max")
     first = codec.decode(codec.encode(draw("normal", 999, dtype)), 999, dtype=dtype)
     again = codec.decode(codec.encode(first, key=key), 999, dtype=dtype)
@@ -180,7 +177,7 @@ def test_grid_points_are_kept(bits, dtype, key):
     "codec", [Sign(), Sign(block=64), Sign(bounds=(0, 1, 65, 500))]
 )
 @vectors
-def test_sign_identity(codec, vector):
+def test_the_error_of_sign_is_its_formula(codec, vector):
     x = draw(vector, 500).astype(float)
     bounds = codec.blocks(500)
     parts = [x[a:b] for a, b in itertools.pairwise(bounds)]
@@ -215,25 +212,30 @@ def test_k_is_a_fraction_or_a_count(k, dim, count):
     assert TopK(k).most(dim) == count
 
 
-def whole(n):
-    """Integers over a power of two: exact in every type, the same on every machine."""
+def exact_vector(n):
+    """Return multiples of 1/256, which are exact in every type and on every machine."""
     return ((np.arange(n, dtype=np.int64) * 7919 + 13) % 2003 - 1001) / 256
 
 
 @codecs_
 @dtypes
-def test_golden_frames(codec, dtype, request):
+def test_frames_are_the_recorded_ones(codec, dtype, request):
     name = f"{request.node.callspec.id}.bin"
-    frame = codec.encode(whole(203).astype(dtype), key=20240229)
+    frame = codec.encode(exact_vector(203).astype(dtype), key=20240229)
     if request.config.getoption("--regen-golden"):
         (GOLDEN / name).write_bytes(frame.tobytes())
     assert frame.tobytes() == (GOLDEN / name).read_bytes()
 
 
+def test_every_recorded_frame_belongs_to_a_codec():
+    expected = {f"{dtype}-{name}.bin" for name in TABLE for dtype in DTYPE_NAMES}
+    assert {path.name for path in GOLDEN.iterdir()} == expected
+
+
 @codecs_
 @dtypes
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_refused(codec, dtype, value):
+def test_vectors_that_are_not_finite_are_refused(codec, dtype, value):
     x = draw("normal", 90, dtype)
     x[[41, 80]] = value
     out = np.full(codec.max_nbytes(90), 0xA5, np.uint8)
@@ -269,7 +271,7 @@ def test_small_buffers_are_refused(codec):
     assert not out.any()
 
 
-# Those that send float64 or no magnitude, or have a range of their own.
+# Codecs that send float64 or no magnitude, or have a range of their own.
 WIDE = ("dense64", "plane", "sparse64", "decimal", "decimal0", "decimal7")
 NARROW = {id: c for id, c in TABLE.items() if id not in WIDE}
 
@@ -281,7 +283,7 @@ def test_overflow_of_float32_is_refused(codec):
 
 
 def damaged(frame, rng):
-    """Return a frame with flipped bits, cut, grown, or replaced by noise."""
+    """Return a frame with flipped bits, cut, extended, or replaced by noise."""
     kind = rng.integers(5)
     if kind == 0:
         return frame[: rng.integers(frame.size + 1)].copy()
@@ -297,7 +299,7 @@ def damaged(frame, rng):
 
 @codecs_
 @pytest.mark.parametrize("n", [1, 9, 130])
-def test_damaged_frames_do_no_harm(codec, n):
+def test_damaged_frames_are_refused_or_decode_to_finite_numbers(codec, n):
     rng = np.random.default_rng(n)
     frame = codec.encode(draw("normal", n), key=1)
     memory = np.full(n + 64, 3, np.float32)
@@ -361,10 +363,10 @@ def test_a_count_above_the_length_is_refused(codec):
 
 
 @codecs_
-def test_repr_makes_an_equal_codec(codec):
+def test_repr_evaluates_to_an_equal_codec(codec):
     assert eval(repr(codec), vars(sys.modules["psmpi.codecs"])) == codec
 
 
-def test_numpy_integers_are_the_same_option():
+def test_numpy_integers_are_stored_as_int():
     assert repr(Uniform(np.int64(3))) == "Uniform(bits=3)"
     assert repr(Sign(bounds=np.array([0, 3]))) == "Sign(block=None, bounds=(0, 3))"

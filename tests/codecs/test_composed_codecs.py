@@ -1,6 +1,4 @@
-"""Codecs made of codecs, and how they are written in words."""
-
-import re
+"""Codecs made of codecs: Scaled, Piecewise, Choice."""
 
 import numpy as np
 import pytest
@@ -34,7 +32,7 @@ def vector(n=100, dtype=np.float32, seed=0):
 
 
 @pytest.mark.parametrize("codec", UNBIASED, ids=repr)
-def test_scaled_is_the_codec_divided(codec):
+def test_scaled_divides_what_its_codec_decodes(codec):
     x = vector()
     frame = codec.encode(x, key=5)
     assert Scaled(codec).encode(x, key=5).tobytes() == frame.tobytes()
@@ -49,21 +47,21 @@ def test_scaled_is_the_codec_divided(codec):
 @pytest.mark.parametrize("kind", ["normal", "one-hot", "constant"])
 def test_scaled_is_a_contraction(codec, kind):
     x = {"normal": vector(), "one-hot": np.eye(100)[7], "constant": np.ones(100)}[kind]
-    made = Scaled(codec)
+    scaled = Scaled(codec)
     errors = [
-        np.sum((made.decode(made.encode(x, key=k), 100, dtype=np.float64) - x) ** 2)
+        np.sum((scaled.decode(scaled.encode(x, key=k), 100, dtype=np.float64) - x) ** 2)
         for k in range(500)
     ] / np.sum(x**2, dtype=np.float64)
-    assert made.error(100) < 1
-    assert np.mean(errors) <= made.error(100) + 5 * np.std(errors) / 500**0.5 + 1e-9
+    assert scaled.error(100) < 1
+    assert np.mean(errors) <= scaled.error(100) + 5 * np.std(errors) / 500**0.5 + 1e-9
 
 
 def test_scaled_bernoulli_is_rand_k():
-    x, made = vector(), Scaled(Bernoulli(0.25))
-    decoded = made.decode(made.encode(x, key=3), 100)
+    x, rand_k = vector(), Scaled(Bernoulli(0.25))
+    decoded = rand_k.decode(rand_k.encode(x, key=3), 100)
     kept = decoded != 0
     np.testing.assert_allclose(decoded[kept], x[kept], rtol=1e-6)
-    assert made.error(100) == pytest.approx(1 - 0.25)
+    assert rand_k.error(100) == pytest.approx(1 - 0.25)
 
 
 @pytest.mark.parametrize("codec", [Sign(), TopK(3), "sign", Scaled(Stochastic(2))])
@@ -73,7 +71,7 @@ def test_only_an_unbiased_codec_is_scaled(codec):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_piecewise_is_its_parts(dtype):
+def test_piecewise_codes_each_block_by_its_part(dtype):
     x = vector(dtype=dtype)
     frame = PIECEWISE.encode(x, key=9)
     assert frame.tobytes() == naive.encode(PIECEWISE, x, 9)
@@ -95,21 +93,21 @@ def test_parts_take_turns():
     np.testing.assert_array_equal(decoded[[4, 5, 10, 11]], x[[4, 5, 10, 11]])
 
 
-def test_every_block_draws_by_itself():
+def test_every_block_has_random_numbers_of_its_own():
     codec = Piecewise((Stochastic(1),), (0, 50, 100))
     x = np.tile(vector(50), 2)
     decoded = codec.decode(codec.encode(x, key=1), 100)
     assert (decoded[:50] != decoded[50:]).any()
 
 
-def test_piecewise_errs_as_its_worst_part():
+def test_the_error_of_piecewise_is_that_of_its_worst_part():
     parts = Piecewise((Sign(), TopK(0.5)), (0, 10, 20))
     assert parts.error(20) == max(Sign().error(10), TopK(0.5).error(10))
     assert not parts.unbiased
     assert Piecewise((Stochastic(), Bernoulli()), (0, 10, 20)).unbiased
 
 
-def test_a_damaged_piecewise_frame_changes_nothing():
+def test_a_damaged_piecewise_frame_leaves_the_vector_unchanged():
     rng = np.random.default_rng(0)
     frame, out = PIECEWISE.encode(vector(), key=2), np.full(100, 3, np.float32)
     refused = 0
@@ -128,7 +126,7 @@ def test_a_damaged_piecewise_frame_changes_nothing():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_piecewise_refuses_before_it_writes(value):
+def test_piecewise_refuses_a_vector_before_it_writes(value):
     x, out = vector(), np.full(PIECEWISE.max_nbytes(100), 7, np.uint8)
     x[77] = value
     with pytest.raises(ConfigError, match=r"piecewise: x\[77\] is"):
@@ -146,7 +144,7 @@ def test_piecewise_refuses_before_it_writes(value):
         (((Sign(), Dense()), (0, 3, 4, 5)), "2 codecs can't take turns over 3 blocks"),
     ],
 )
-def test_what_cannot_be_pieced_together(arguments, message):
+def test_invalid_parts_of_piecewise_are_refused(arguments, message):
     with pytest.raises(ConfigError, match=message):
         Piecewise(*arguments)
 
@@ -158,7 +156,7 @@ def test_bounds_must_cover_the_vector():
 
 @PARTS
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_choice_is_its_part_behind_a_byte(i, dtype):
+def test_a_frame_of_choice_is_an_index_and_the_part_s_frame(i, dtype):
     x, part, codec = vector(dtype=dtype), CHOICE.parts[i], CHOICE.part(i)
     frame = codec.encode(x, key=9)
     assert frame.tobytes() == naive.encode(codec, x, 9)
@@ -177,7 +175,7 @@ def test_a_choice_is_its_part_behind_a_byte(i, dtype):
 
 @PARTS
 @pytest.mark.parametrize("with_x", [True, False])
-def test_feedback_is_the_part_s_own(i, with_x):
+def test_choice_uses_the_feedback_rule_of_its_part(i, with_x):
     part, codec = CHOICE.parts[i], CHOICE.part(i)
     e, x = vector(seed=1), vector(seed=2) if with_x else None
     other, buffer = e.copy(), np.empty(CHOICE.max_nbytes(100), np.uint8)
@@ -188,7 +186,7 @@ def test_feedback_is_the_part_s_own(i, with_x):
     assert e.tobytes() == other.tobytes()
 
 
-def test_a_choice_promises_what_all_parts_do():
+def test_choice_has_the_properties_that_all_parts_have():
     assert CHOICE.error(100) == max(part.error(100) for part in CHOICE.parts)
     assert CHOICE.max_nbytes(100) == 1 + max(p.max_nbytes(100) for p in CHOICE.parts)
     assert not CHOICE.unbiased
@@ -202,7 +200,7 @@ def test_a_choice_promises_what_all_parts_do():
 
 
 @PARTS
-def test_damaged_frames_of_a_choice_change_nothing(i):
+def test_a_damaged_frame_of_choice_leaves_the_vector_unchanged(i):
     rng = np.random.default_rng(i)
     frame, out = CHOICE.part(i).encode(vector(), key=2), np.full(100, 3, np.float32)
     for hostile in ([], *([tag, *frame[1:]] for tag in (5, 6, 255))):
@@ -226,7 +224,7 @@ def test_damaged_frames_of_a_choice_change_nothing(i):
 
 @PARTS
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_choice_refuses_before_it_writes(i, value):
+def test_choice_refuses_a_vector_before_it_writes(i, value):
     x, out = vector(), np.full(CHOICE.max_nbytes(100), 7, np.uint8)
     x[77] = value
     with pytest.raises(ConfigError, match=r"x\[77\] is"):
@@ -246,75 +244,16 @@ def test_a_choice_refuses_before_it_writes(i, value):
         (((Sign(),), 1), r"chosen must be 0..0, got 1"),
     ],
 )
-def test_what_cannot_be_chosen_from(arguments, message):
+def test_invalid_parts_of_choice_are_refused(arguments, message):
     with pytest.raises(ConfigError, match=f"choice: {message}"):
         Choice(*arguments)
     with pytest.raises(ConfigError, match=r"chosen must be 0..4, got 5"):
         CHOICE.part(5)
 
 
-def test_a_choice_of_255_parts():
+def test_choice_takes_255_parts():
     codec = Choice(tuple(Stochastic(1 + i % 16) for i in range(255)))
     x = vector()
     frame = codec.part(254).encode(x, key=1)
     expected = Stochastic(15).encode(x, key=1)
     assert frame.tobytes() == b"\xfe" + expected.tobytes()
-
-
-@pytest.mark.parametrize(
-    ("spec", "options", "expected"),
-    [
-        ("topk", {}, TopK()),
-        ("topk", {"k": 5}, TopK(5)),
-        ("topk:k=0.1", {"k": 5}, TopK(0.1)),
-        ("stochastic:bits=3,norm=max", {}, Stochastic(3, "max")),
-        ("stochastic:bits=3,scaled", {}, Scaled(Stochastic(3))),
-        ("stochastic:scaled=false", {"scaled": True}, Stochastic()),
-        ("qtopk:scaled=false", {"k": 3}, codecs.QTopK(3, scaled=False)),
-        ("qtopk", {"scaled": True}, codecs.QTopK(scaled=True)),
-        (
-            "signtopk:k=0.2+dense+stochastic:bits=3",
-            {},
-            PIECEWISE,
-        ),
-        (
-            "topk+dense+topk:k=2",
-            {"k": 7},
-            Piecewise((TopK(7), Dense(), TopK(2)), BOUNDS),
-        ),
-    ],
-)
-def test_codecs_in_words(spec, options, expected):
-    assert codecs.build(spec, options, tensors=BOUNDS) == expected
-
-
-def test_blocks_go_where_they_fit():
-    layers = {"bounds": BOUNDS}
-    made = codecs.build("sign", {}, defaults=layers, tensors=BOUNDS)
-    assert made == Sign(bounds=BOUNDS)
-    made = codecs.build("sign:block=5", {}, defaults=layers, tensors=BOUNDS)
-    assert made == Sign(block=5)
-    made = codecs.build("dense", {}, defaults=layers, tensors=BOUNDS)
-    assert made == Dense()
-    made = codecs.build("sign+dense+sign", {}, defaults=layers, tensors=BOUNDS)
-    assert made == Piecewise((Sign(), Dense(), Sign()), BOUNDS)
-
-
-@pytest.mark.parametrize(
-    ("spec", "options", "message"),
-    [
-        ("tokp", {}, "did you mean topk?"),
-        ("topk+sing", {}, "did you mean sign?"),
-        ("topk:kk=3", {}, "no option 'kk'"),
-        ("topk:k=", {}, "has no value; give k=VALUE"),
-        ("topk", {"bits": 3}, "no option 'bits'"),
-        ("sign", {"scaled": True}, "takes an unbiased codec"),
-        ("topk:k=0", {}, "k must be"),
-        ("piecewise", {}, "joined by + are piecewise"),
-        ("scaled", {}, "NAME:scaled divides"),
-        ("choice", {}, "a choice is for algorithms"),
-    ],
-)
-def test_words_that_mean_nothing(spec, options, message):
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        codecs.build(spec, options, tensors=BOUNDS)

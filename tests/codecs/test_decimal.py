@@ -1,4 +1,4 @@
-"""A grid of decimal numbers: its absolute bound, its widths, and who refuses it."""
+"""Decimal: its absolute error bound, its widths, and where it can not be used."""
 
 import math
 import re
@@ -28,7 +28,7 @@ def square(x):
 @every_digits
 @pytest.mark.parametrize("vector", ["normal", "constant", "sparse", "one-hot", "tiny"])
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 1, 20])
-def test_the_absolute_bound(vector, size, digits, dtype):
+def test_the_error_is_within_the_absolute_bound(vector, size, digits, dtype):
     codec = Decimal(digits)
     x = codec_table.draw(vector, 300, dtype) * dtype(size)
     errors = [square(decode(codec, x, key) - x) for key in range(100)]
@@ -52,7 +52,7 @@ def test_midpoints_attain_the_bound(digits, dtype):
 @dtypes
 @every_digits
 @pytest.mark.parametrize("most", [1, 9, 1000, 10**6, 2**31 - 1])
-def test_grid_points_stay_and_are_decimal_numbers(most, digits, dtype):
+def test_multiples_are_kept_and_decoded_exactly(most, digits, dtype):
     levels = np.random.default_rng(most).integers(-most, most + 1, 200)
     if dtype == np.float32 and most == 2**31 - 1:
         levels //= 256  # what rounds up to 2^31 is refused
@@ -67,7 +67,7 @@ def test_grid_points_stay_and_are_decimal_numbers(most, digits, dtype):
 
 @dtypes
 @pytest.mark.parametrize("levels", [0.3, 1, 1.5, 3, 3.5, 4, 2047, 2048, 2**24 - 1])
-def test_the_width_is_that_of_the_largest_level(levels, dtype):
+def test_the_width_fits_the_largest_level(levels, dtype):
     codec = Decimal(3)
     x = np.array([0, -levels / 1000, 0.0001], dtype)
     width = 1 + math.ceil(math.log2(levels + 1))
@@ -79,7 +79,7 @@ def test_the_width_is_that_of_the_largest_level(levels, dtype):
 
 
 @dtypes
-def test_vectors_that_round_to_zero_are_one_byte(dtype):
+def test_vectors_that_round_to_zero_take_one_byte(dtype):
     for x in (np.zeros(50), -np.zeros(50), np.full(50, 2.0**-32), np.empty(0)):
         frame = Decimal(0).encode(x.astype(dtype))
         assert frame.tolist() == [0]
@@ -90,7 +90,7 @@ def test_vectors_that_round_to_zero_are_one_byte(dtype):
 
 @dtypes
 @pytest.mark.parametrize("width", range(2, 33))
-def test_every_width(width, dtype):
+def test_frames_of_every_width_equal_the_naive_ones(width, dtype):
     x = np.array([2 ** (width - 1) - 1, -(2 ** (width - 2)), 0.3, -0.0, 7e-9], dtype)
     if dtype == np.float32:
         x[0] = min(x[0], 2**31 - 256)
@@ -104,7 +104,7 @@ def test_every_width(width, dtype):
 
 @dtypes
 @every_digits
-def test_what_does_not_fit_is_refused(digits, dtype):
+def test_entries_beyond_31_bits_are_refused(digits, dtype):
     codec, limit = Decimal(digits), 2**31 / 10**digits
     x = np.ones(5, dtype)
     remedy = "give fewer digits" if digits else "scale the vector down"
@@ -141,7 +141,7 @@ def test_forged_frames_are_refused():
         codec.paper_bits(np.empty(0, np.uint8), 9)
 
 
-def test_who_needs_a_relative_bound_refuses():
+def test_users_of_a_relative_bound_refuse_this_codec():
     codec = Decimal()
     assert codec.error(5) == math.inf
     mixed = Choice((Stochastic(), codec)), Piecewise((codec, Dense()), (0, 4, 5))

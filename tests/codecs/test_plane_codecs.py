@@ -1,4 +1,4 @@
-"""What is particular to sign, plane and ternary: feedback in place, votes, trits."""
+"""Properties of Sign, Plane and Ternary: fused feedback, majority votes, trits."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ SIGNS = {
 
 
 def feedback_inputs(n, dtype, seed=0):
-    """Zeros of both signs, a zero block of any codec, denormals, ordinary entries."""
+    """Return two vectors with zeros of both signs, zero blocks and denormals."""
     rng = np.random.default_rng(seed)
     e, x = rng.standard_normal((2, n)).astype(dtype)
     e[rng.random(n) < 0.1] = -0.0
@@ -31,18 +31,23 @@ def feedback_inputs(n, dtype, seed=0):
     return e, x
 
 
+def one_by_one(codec, e, x, ratio, key=0):
+    """Error feedback by the default of Codec, step by step."""
+    return Codec._encode_feedback(codec, e, x, ratio, None, np.uint64(key))
+
+
 @dtypes
-@pytest.mark.parametrize("given", [True, False], ids=["x", "no-x"])
+@pytest.mark.parametrize("with_x", [True, False], ids=["x", "no-x"])
 @pytest.mark.parametrize("ratio", [1.0, 0.1, 10.0, 0.0, -1.5])
 @pytest.mark.parametrize("n", [250, 1000, 1024, 9001])
 @pytest.mark.parametrize("make", SIGNS.values(), ids=SIGNS)
-def test_feedback_in_place_is_the_steps_one_by_one(make, n, ratio, given, dtype):
+def test_fused_feedback_equals_its_steps_one_by_one(make, n, ratio, with_x, dtype):
     codec = make(n)
     e, x = feedback_inputs(n, dtype)
     generic, fused = e.copy(), e.copy()
     for key in range(3):
-        more = x * dtype(key + 1) if given else None
-        frame = Codec.encode_feedback(codec, generic, more, ratio, key=key)
+        more = x * dtype(key + 1) if with_x else None
+        frame = one_by_one(codec, generic, more, ratio, key)
         room = np.full(codec.max_nbytes(n) + 8, 0xA5, np.uint8)
         same = codec.encode_feedback(fused, more, ratio, room[3:-5], key)
         assert same.tobytes() == frame.tobytes()
@@ -56,7 +61,7 @@ def test_feedback_in_place_is_the_steps_one_by_one(make, n, ratio, given, dtype)
 def test_feedback_of_short_vectors(n, dtype):
     e = np.linspace(-1, 2, n).astype(dtype)
     generic, fused = e.copy(), e.copy()
-    frame = Codec.encode_feedback(Sign(), generic, e, 0.5)
+    frame = one_by_one(Sign(), generic, e, 0.5)
     assert Sign().encode_feedback(fused, e, 0.5).tobytes() == frame.tobytes()
     assert fused.tobytes() == generic.tobytes()
 
@@ -73,7 +78,7 @@ def test_feedback_refuses_what_encode_refuses(value, dtype):
     np.testing.assert_array_equal(e, 1 + x)  # as after the steps one by one
 
 
-def test_feedback_tells_an_overflow_from_infinity():
+def test_feedback_distinguishes_overflow_from_infinity():
     e = np.full(20, np.float32(3e38))
     with pytest.raises(ConfigError, match=r"x\[0\] is inf"):
         Sign().encode_feedback(e, e.copy())
@@ -102,7 +107,7 @@ def test_feedback_explains_wrong_vectors():
 
 
 @dtypes
-def test_zero_blocks_cost_their_scale_and_touch_nothing(dtype):
+def test_zero_blocks_send_a_scale_and_change_nothing(dtype):
     codec = Sign(bounds=(0, 3, 10, 75, 80, 90))
     x = np.random.default_rng(1).standard_normal(90).astype(dtype)
     x[3:10], x[75:80] = 0.0, -0.0
@@ -116,7 +121,7 @@ def test_zero_blocks_cost_their_scale_and_touch_nothing(dtype):
     assert codec.encode(np.zeros(90, dtype)).size == 20
 
 
-def test_the_scales_say_how_many_signs_follow():
+def test_the_scales_determine_the_number_of_signs():
     codec = Sign(block=16)
     x = np.ones(40, np.float32)
     frame = codec.encode(x)
@@ -134,7 +139,7 @@ def test_the_scales_say_how_many_signs_follow():
 
 @pytest.mark.parametrize("dim", [1, 7, 8, 63, 64, 65, 200, 4096, 9001])
 @pytest.mark.parametrize("votes", range(1, 10))
-def test_majority_is_what_counting_gives(votes, dim):
+def test_majority_equals_counting(votes, dim):
     rng = np.random.default_rng(votes)
     xs = rng.choice(np.array([-2, -0.0, 0, 1], np.float32), (votes, dim))
     vote = Majority(dim, votes)
@@ -153,21 +158,21 @@ def test_majority_is_what_counting_gives(votes, dim):
 
 
 @pytest.mark.parametrize("votes", [2, 4, 6, 8])
-def test_ties_are_plus(votes):
+def test_ties_are_decided_for_plus(votes):
     vote = Majority(100, votes)
     for number in range(votes):
         vote.add(Plane().encode(np.full(100, (-1.0) ** number)))
     assert not vote.result().any()
 
 
-def test_majority_takes_fewer_votes_than_it_has_room_for():
+def test_majority_of_fewer_votes_than_most_votes():
     vote = Majority(10, 255)
     for _ in range(200):
         vote.add(Plane().encode(-np.ones(10)))
     np.testing.assert_array_equal(Plane().decode(vote.result(), 10), -np.ones(10))
 
 
-def test_majority_refuses_damaged_frames_and_too_many():
+def test_majority_refuses_damaged_frames_and_too_many_votes():
     vote = Majority(10, 1)
     good = Plane().encode(-np.ones(10, np.float32))
     for bad in (good[:1], np.append(good, good[:1]), good | np.uint8(4)):
@@ -190,7 +195,7 @@ def test_majority_refuses_damaged_frames_and_too_many():
 @dtypes
 @pytest.mark.parametrize("clip", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("n", [1, 6, 1281, 4000])
-def test_trits_of_uneven_blocks_equal_naive(n, clip, dtype):
+def test_trits_of_uneven_blocks_equal_the_naive_ones(n, clip, dtype):
     x = np.random.default_rng(n).standard_normal(n).astype(dtype)
     x[2:5], x[n // 2 : n // 2 + 40] = 0.0, -0.0
     bounds = (0, *sorted({1, 2, 5, n // 3 + 1, n // 2, n // 2 + 40} - {0, 1, n}), n)
@@ -246,7 +251,7 @@ def test_ternary_error_is_attained(d):
 
 
 @dtypes
-def test_zero_blocks_of_trits_cost_their_scale_and_touch_nothing(dtype):
+def test_zero_blocks_of_trits_send_a_scale_and_change_nothing(dtype):
     codec = Ternary(block=10)
     x = np.random.default_rng(1).standard_normal(35).astype(dtype)
     x[10:20] = -0.0
@@ -262,13 +267,13 @@ def test_zero_blocks_of_trits_cost_their_scale_and_touch_nothing(dtype):
 
 
 @dtypes
-def test_equal_entries_are_not_cut_off(dtype):
+def test_blocks_of_equal_entries_are_not_clipped(dtype):
     codec, x = Ternary(2.5, block=7), np.full(35, 0.1, dtype)
     decoded = codec.decode(codec.encode(x), 35, dtype=dtype)
     np.testing.assert_allclose(decoded, x, rtol=1e-6)
 
 
-def test_what_is_no_trit_is_refused():
+def test_bytes_that_are_not_trits_are_refused():
     x = np.array([1, -1, 1, -1, 1, -1, 1], np.float32)
     frame = Ternary().encode(x)
     np.testing.assert_array_equal(Ternary().decode(frame, 7), x)

@@ -1,4 +1,4 @@
-"""What TopK, SignTopK, QTopK, AdaComp and Sparse promise beyond the common tests."""
+"""Properties of TopK, SignTopK, QTopK, AdaComp and Sparse that others do not have."""
 
 import itertools
 import math
@@ -36,7 +36,7 @@ def decode(codec, x, key=0):
 @pytest.mark.parametrize("share", [0, 0.01, 0.3, 1])
 @pytest.mark.parametrize("sizes", [(1,), (3, 1, 9), (2048,), (2049, 7, 2048, 5000)])
 @pytest.mark.parametrize("kind", ["normal", "ties", "zero", "wide", "tiny", "close"])
-def test_selection_by_blocks(kind, sizes, share, dtype):
+def test_top_k_of_blocks_equals_sorting(kind, sizes, share, dtype):
     rng = np.random.default_rng(sum(sizes))
     n = sum(sizes)
     x = {
@@ -54,14 +54,14 @@ def test_selection_by_blocks(kind, sizes, share, dtype):
         part = x[first:last]
         order = first + np.lexsort((np.arange(part.size), -abs(part)))[:k]
         expected += sorted(i for i in order if x[i] != 0)
-    found = select.top_k_blocks(x, bounds, counts, np.uint64(1))
-    np.testing.assert_array_equal(found, expected)
+    chosen = select.top_k_blocks(x, bounds, counts, np.uint64(1))
+    np.testing.assert_array_equal(chosen, expected)
 
 
 @pytest.mark.parametrize(
     ("k", "counts"), [(0.5, [1, 4, 29, 3, 215]), (1, [1] * 5), (6, [1, 6, 6, 5, 6])]
 )
-def test_k_is_per_block(k, counts):
+def test_k_counts_entries_per_block(k, counts):
     codec = TopK(k, bounds=(0, 1, 8, 65, 70, 500))
     assert codec.counts(500).tolist() == counts
     assert codec.most(500) == sum(counts)
@@ -81,7 +81,7 @@ def test_a_count_above_every_block_is_refused():
 @dtypes
 @pytest.mark.parametrize("cls", [TopK, SignTopK])
 @pytest.mark.parametrize("k", [0.1, 3])
-def test_blocks_are_coded_each_by_itself(cls, k, layout, vector, dtype):
+def test_every_block_is_coded_by_itself(cls, k, layout, vector, dtype):
     x = draw(vector, 500, dtype)
     codec = cls(k, **layout)
     alone = [cls(min(k, p.size)) for p in parts(codec, x)]
@@ -92,7 +92,7 @@ def test_blocks_are_coded_each_by_itself(cls, k, layout, vector, dtype):
 @layouts
 @vectors
 @pytest.mark.parametrize("width", [1, 5, 50, 1000])
-def test_adacomp_blocks_are_coded_each_by_itself(width, layout, vector):
+def test_every_block_of_adacomp_is_coded_by_itself(width, layout, vector):
     x = draw(vector, 500)
     codec = AdaComp(width, **layout)
     expected = [decode(AdaComp(width), part) for part in parts(codec, x)]
@@ -102,9 +102,10 @@ def test_adacomp_blocks_are_coded_each_by_itself(width, layout, vector):
 @layouts
 @vectors
 @pytest.mark.parametrize("k", [1, 0.01, 0.1, 0.5, 0.999])
-def test_signtopk_identity(k, layout, vector):
-    # ||x - C(x)||^2 = ||x||^2 - sum_b ||v_b||_1^2 / n_b; a float32 scale is off the
-    # mean by 2^-24, and the error is at its least there.
+def test_the_error_of_signtopk_is_its_formula(k, layout, vector):
+    # ||x - C(x)||^2 = ||x||^2 - sum_b ||v_b||_1^2 / n_b. A float32 scale differs from
+    # the mean by 2^-24, which changes the error to second order only: the mean is its
+    # minimum.
     x = draw(vector, 500, np.float64)
     codec = SignTopK(k, **layout)
     gained = 0.0
@@ -118,7 +119,7 @@ def test_signtopk_identity(k, layout, vector):
 
 @pytest.mark.parametrize("k", [1, 3, 10, 29, 30, 99, 100])
 def test_signtopk_error_is_tight(k):
-    # Equal magnitudes, or one entry that is far above all others.
+    # The worst vectors: equal magnitudes, or one entry far above all others.
     equal, spike = np.ones(100), np.ones(100)
     spike[17] = 1e9
     worst = max(
@@ -141,7 +142,7 @@ def test_adacomp_error_is_nearly_tight(width):
 
 @dtypes
 @pytest.mark.parametrize("cls", [SignTopK, QTopK, AdaComp])
-def test_zero_blocks_cost_a_bit_and_decode_to_nothing(cls, dtype):
+def test_zero_blocks_take_one_bit_and_change_nothing(cls, dtype):
     codec = cls(**({"bin": 100} if cls == AdaComp else {}), block=100)
     x = np.zeros(1600, dtype)
     assert codec.encode(x).size == 2
@@ -160,7 +161,7 @@ def test_zero_blocks_cost_a_bit_and_decode_to_nothing(cls, dtype):
 
 
 @dtypes
-def test_fewer_nonzeros_than_k(dtype):
+def test_vectors_with_fewer_nonzeros_than_k(dtype):
     x = np.zeros(90, dtype)
     x[[3, 40, 41]] = 1, -2, -6
     frame = SignTopK(30).encode(x)
@@ -193,7 +194,7 @@ def test_sparse_is_lossless_for_a_sum_of_frames(layout, dtype):
     assert Sparse(bits).paper_bits(frame, 500) == nonzeros * (bits + width)
 
 
-def test_sparse_leaves_out_what_float32_takes_for_zero():
+def test_sparse_leaves_out_entries_that_are_zero_as_float32():
     x = np.array([1e-60, 2.0**-150, -1.1 * 2.0**-150, 5e-324, -0.0, 1e-300, 7])
     narrow = Sparse().encode(x)
     assert narrow[1] == 2
@@ -257,7 +258,7 @@ def test_qtopk_keeps_grid_points(key, dtype):
 @dtypes
 @pytest.mark.parametrize("with_x", [True, False])
 @pytest.mark.parametrize("ratio", [1.0, 0.75, 0.3])
-def test_feedback_equals_its_parts(codec, dtype, with_x, ratio):
+def test_feedback_equals_its_steps_one_by_one(codec, dtype, with_x, ratio):
     e, x = draw("normal", 300, dtype, seed=1), draw("normal", 300, dtype, seed=2)
     p = e * dtype(ratio) + x if with_x else e * dtype(ratio)
     kept = x.copy()
@@ -275,7 +276,7 @@ def test_feedback_equals_its_parts(codec, dtype, with_x, ratio):
 @dtypes
 @layouts
 @pytest.mark.parametrize("width", [1, 7, 50])
-def test_adacomp_looks_at_the_latest_gradient(width, layout, dtype):
+def test_adacomp_chooses_by_the_latest_gradient(width, layout, dtype):
     codec = AdaComp(width, **layout)
     e = draw("normal", 500, dtype)
     for seed in range(1, 6):
@@ -299,7 +300,7 @@ def test_adacomp_counts_whole_bytes(bin, bits):
 @pytest.mark.parametrize(("k", "dim"), [(0.01, 7850), (0.01, 100_000), (1000, 10**6)])
 def test_signtopk_indices_are_near_the_bound(k, dim):
     codec, sizes = SignTopK(k), []
-    for seed in range(20):  # the mean is claimed, single draws vary
+    for seed in range(20):  # the bound holds for the mean, not for every draw
         size = codec.encode(draw("normal", dim, seed=seed)).size
         sizes.append(8 * (size - 4) - codec.most(dim))
     assert np.mean(sizes) <= 1.08 * math.log2(math.comb(dim, codec.most(dim)))
@@ -348,10 +349,10 @@ def test_an_empty_vector_has_a_frame(codec):
 
 
 @dtypes
-def test_the_smallest_magnitudes(dtype):
+def test_the_smallest_float32_magnitudes_are_sent(dtype):
     x = np.full(60, 2.0**-149, dtype)
     for codec in (SignTopK(0.5), SignTopK(5, block=30), AdaComp(7)):
         np.testing.assert_array_equal(np.unique(decode(codec, x)[:5]), [2.0**-149])
-    # A scale that float32 takes for 0 sends nothing.
+    # A block whose scale rounds to 0 as float32 sends nothing.
     x[7:] = 0
     assert AdaComp(7).encode(x).size == 2

@@ -1,4 +1,4 @@
-"""Signs at random entries: tight theory, and the same bytes from a support alone."""
+"""SparseSign: tight error bounds, and the same bytes from a support alone."""
 
 import math
 import tracemalloc
@@ -38,7 +38,7 @@ def test_the_frame_from_a_support_is_that_of_the_vector(vector, budget, dtype):
 
 
 @budgets
-def test_a_support_is_written_where_it_is_told(budget):
+def test_the_frame_from_a_support_is_written_into_its_buffer(budget):
     codec = SparseSign(budget)
     for dim, share in [(8, 1), (50, 0.9), (1000, 0.02), (2**20, 1e-5), (2**20, 0.3)]:
         rng = np.random.default_rng(dim)
@@ -55,7 +55,7 @@ def test_a_support_is_written_where_it_is_told(budget):
         assert (buffer[3 + codec.max_nbytes(dim) :] == 0xA5).all()
 
 
-def test_a_support_costs_what_it_holds():
+def test_encode_at_allocates_in_proportion_to_the_support():
     codec, support = SparseSign(), np.array([3, 10**6, 4 * 10**9])
     values = np.array([1.0, -1.0, 1.0], np.float32)
     codec.encode_at(support, values, 2**32)
@@ -69,7 +69,7 @@ def test_a_support_costs_what_it_holds():
 
 @dtypes
 @budgets
-def test_what_is_kept_and_how_often(budget, dtype):
+def test_entries_are_kept_with_their_probability(budget, dtype):
     codec, keys = SparseSign(budget), 4000
     x = draw("normal", 60, dtype)
     top = np.abs(x).max()
@@ -87,7 +87,7 @@ def test_what_is_kept_and_how_often(budget, dtype):
 
 @budgets
 @pytest.mark.parametrize("dim", [1, 2, 17, 400])
-def test_the_error_is_attained(budget, dim):
+def test_the_error_bound_is_attained(budget, dim):
     # One entry 1, the others 1 / (1 + sqrt(d)); the mean square is s ||x||_1.
     codec, keys = SparseSign(budget), 3000
     x = np.full(dim, 1 / (1 + math.sqrt(dim)))
@@ -100,7 +100,7 @@ def test_the_error_is_attained(budget, dim):
 
 
 @budgets
-def test_no_vector_errs_more(budget):
+def test_no_vector_exceeds_the_error_bound(budget):
     codec, rng = SparseSign(budget), np.random.default_rng(1)
     for dim in (1, 2, 3, 10, 100):
         for power in (0, 0.1, 0.5, 1, 2, 5):
@@ -109,7 +109,7 @@ def test_no_vector_errs_more(budget):
             assert exact <= codec.error(dim) + 1e-12
 
 
-def test_the_largest_is_always_sent_within_the_budget_of_one():
+def test_the_largest_entry_is_always_sent_at_budget_one():
     x = draw("normal", 99)
     for key in range(200):
         assert decode(SparseSign(), x, key)[np.argmax(np.abs(x))] != 0
@@ -159,7 +159,7 @@ ONES = np.ones(3)
         (np.arange(3), [1.0], "values must be a NumPy array"),
     ],
 )
-def test_supports_that_are_refused(support, values, message):
+def test_invalid_supports_are_refused(support, values, message):
     out = np.full(SparseSign().max_nbytes(10), 7, np.uint8)
     with pytest.raises(ConfigError, match=f"sparsesign: .*{message}"):
         SparseSign().encode_at(support, values, 10, out)

@@ -1,4 +1,4 @@
-"""What stochastic rounding costs: in closed form, by the formula, and drawn."""
+"""The variance of stochastic rounding: in closed form, by the formula, and drawn."""
 
 import math
 from fractions import Fraction
@@ -18,14 +18,14 @@ draw = codec_table.draw
 
 
 def grid(codec, x):
-    """The distance of the codec's grid points, and |x_i| in such steps, exactly."""
+    """Return the step of the codec's grid, and all |x_i| in such steps, exactly."""
     frame = codec.encode(x)
     unit = Fraction(float(frame[:4].view("<f4")[0])) / (2**codec.bits - 1)
     return unit, [abs(Fraction(v)) / unit for v in x.tolist()] if unit else []
 
 
 def expected(codec, x):
-    """Sum of (x - lo)(hi - x), where the chances are those after snapping."""
+    """Return the mean squared error with the probabilities after snapping."""
     unit, levels = grid(codec, x)
     snap, total = Fraction(SNAP[x.itemsize]), Fraction(0)
     for level in levels:
@@ -50,14 +50,14 @@ def test_variance_is_the_sum_over_the_grid(bits, norm, vector, dtype):
     codec = Stochastic(bits, norm)
     for n in (0, 1, 17, 64, 300):
         x = draw(vector, n, dtype, seed=n)
-        found = codec.variance(x)
+        variance = codec.variance(x)
         unit, levels = grid(codec, x)
         # Steps are float64, and an entry near a grid point is within its rounding.
         slack = float(unit**2) * sum(map(float, levels)) * 2.0**-48
-        assert found == pytest.approx(expected(codec, x), rel=1e-12, abs=slack)
+        assert variance == pytest.approx(expected(codec, x), rel=1e-12, abs=slack)
         spent = float(unit**2) * sum(map(float, levels)) * SNAP[x.itemsize]
         exact = formula(codec, x)
-        assert exact - 1.05 * spent - slack <= found <= exact * (1 + 1e-12) + slack
+        assert exact - 1.05 * spent - slack <= variance <= exact * (1 + 1e-12) + slack
 
 
 @pytest.mark.parametrize("n", [2047, 2048, 2049, 10_000])
@@ -73,14 +73,15 @@ def test_variance_of_long_vectors(n, dtype):
 @norms
 @pytest.mark.parametrize("bits", [1, 3, 6, 16])
 @pytest.mark.parametrize("vector", ["normal", "constant", "sparse", "one-hot"])
-def test_drawn_errors_have_this_mean(vector, bits, norm, dtype):
+def test_the_mean_of_drawn_errors_is_the_variance(vector, bits, norm, dtype):
     codec, keys = Stochastic(bits, norm), 2000
     x = draw(vector, 200, dtype)
     errors = [
         np.sum((codec.decode(codec.encode(x, key=k), 200, dtype=np.float64) - x) ** 2)
         for k in range(keys)
     ]
-    # A norm rounded up to float32 is left with a chance of 2^-24: never drawn here.
+    # With a norm rounded up to float32, an entry at the norm is rounded down with
+    # probability 2^-24: never drawn here.
     floor = 200 * float(grid(codec, x)[0]) ** 2 * 2.0**-23
     slack = 5 * np.std(errors) / keys**0.5 + floor
     assert np.mean(errors) == pytest.approx(codec.variance(x), abs=slack)
@@ -106,7 +107,7 @@ def test_variance_stops_above_the_limit(norm):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_has_no_norm_has_no_variance(value):
+def test_vectors_without_a_finite_norm_are_refused(value):
     x = np.array([1, value, 2], np.float32)
     for action in (Stochastic().variance, lambda x: narrowest(x, 1.0)):
         with pytest.raises(ConfigError, match=r"stochastic: x\[1\] is"):
@@ -117,30 +118,30 @@ def test_what_has_no_norm_has_no_variance(value):
 
 @vectors
 @dtypes
-def test_narrowest_is_the_first_in_budget(vector, dtype):
+def test_narrowest_is_the_first_width_in_budget(vector, dtype):
     for n in (1, 60, 5000):
         x = draw(vector, n, dtype, seed=n)
         variances = {b: Stochastic.symmetric(b).variance(x) for b in range(2, 18)}
         square = float(np.sum(x.astype(float) ** 2))
         budgets = [0.0, math.inf, *(10.0**-k * square for k in range(11))]
-        budgets += [v for found in variances.values() for v in (found, found * 0.999)]
+        budgets += [v * f for v in variances.values() for f in (1, 0.999)]
         for budget in budgets:
-            fits = [b for b, found in variances.items() if found <= budget]
+            fits = [b for b, variance in variances.items() if variance <= budget]
             assert narrowest(x, budget, high=17) == (fits[0] if fits else None)
             fits = [b for b in fits if 3 <= b <= 9]
             assert narrowest(x, budget, 3, 9) == (fits[0] if fits else None)
 
 
-def test_narrower_for_more_budget():
+def test_a_larger_budget_gives_a_smaller_width():
     x = draw("normal", 3000)
     square = float(np.sum(x**2))
-    found = [narrowest(x, square * 2.0**-k) for k in range(26)]
-    assert found == sorted(found)
-    assert (found[0], found[-1]) == (3, 15)
+    widths = [narrowest(x, square * 2.0**-k) for k in range(26)]
+    assert widths == sorted(widths)
+    assert (widths[0], widths[-1]) == (3, 15)
     assert narrowest(x, 0.0) is None
 
 
-def test_the_zero_vector_takes_the_least():
+def test_the_zero_vector_takes_the_smallest_width():
     assert narrowest(np.zeros(9), 0.0) == 2
     assert narrowest(np.zeros(9), 0.0, low=5) == 5
     assert narrowest(np.empty(0), 0.0) == 2
@@ -156,6 +157,6 @@ def test_the_zero_vector_takes_the_least():
         ((1.0, 5, 18), r"high must be 5..17, got 18"),
     ],
 )
-def test_what_narrowest_refuses(arguments, message):
+def test_invalid_arguments_of_narrowest_are_refused(arguments, message):
     with pytest.raises(ConfigError, match=f"narrowest: {message}"):
         narrowest(np.ones(3), *arguments)

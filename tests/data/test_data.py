@@ -1,12 +1,14 @@
-"""Loaders on tiny files made here, and every way in which data can be wrong."""
+"""Loaders on small generated files, and every way in which data can be wrong."""
 
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import os
 import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,18 +17,19 @@ from scipy.sparse import csr_array
 from psmpi.base import ConfigError
 from psmpi.data.dataset import assemble
 from psmpi.data.download import Remote, find
-from psmpi.problems import DATASETS, load
+from psmpi.data.registry import DATASETS, forget, load
 from tests.reference.naive_problems import idx
 
 MNIST = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 MNIST += ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-LIBSVM = b"# made here\n+1 1:0.5 3:-2\n-1 2:1\n+1 1:1 # end\n"
+LIBSVM = b"# a comment\n+1 1:0.5 3:-2\n-1 2:1\n+1 1:1 # end\n"
 PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
 
 
 @pytest.fixture(autouse=True)
 def _folders(tmp_path, monkeypatch):
-    """Data and cache are this test's own, and there is no network."""
+    """Use this test's own folders for data and cache, and no network."""
+    forget()
     monkeypatch.setenv("PSMPI_DATA", str(tmp_path))
     monkeypatch.setenv("PSMPI_CACHE", str(tmp_path / "cache"))
 
@@ -51,14 +54,57 @@ def write_mnist(folder, suffix=".gz", samples=5):
 
 
 def test_digits_is_split_in_file_order():
-    from sklearn.datasets import load_digits
-
-    x, y = load_digits(return_X_y=True)
+    x, y = load_digits()(return_X_y=True)
     data = load("digits", np.float64)
     np.testing.assert_array_equal(data.rows(slice(None)), x[:1437] / 16)
+    np.testing.assert_array_equal(data.x_test, x[1437:])
+    np.testing.assert_array_equal(data.y, y[:1437])
     np.testing.assert_array_equal(data.y_test, y[1437:])
     assert (data.samples, data.features, data.classes) == (1437, 64, 10)
     assert data.x.dtype == np.uint8
+
+
+@pytest.mark.parametrize("damage", ["no package", "no file", "other file"])
+def test_digits_come_from_load_digits_if_the_file_is_not_found(
+    tmp_path, monkeypatch, damage
+):
+    calls = []
+    monkeypatch.setattr("sklearn.datasets.load_digits", spy(calls, load_digits()))
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    if damage == "other file":
+        folder = tmp_path / "datasets" / "data"
+        folder.mkdir(parents=True)
+        np.savetxt(folder / "digits.csv.gz", np.eye(3), delimiter=",")
+    monkeypatch.setattr(
+        "importlib.util.find_spec",
+        lambda name: None if damage == "no package" else package,
+    )
+    assert load("digits").digest() == DIGITS
+    assert calls == [{"return_X_y": True}]
+
+
+def test_digits_are_read_without_load_digits(monkeypatch):
+    monkeypatch.setattr("sklearn.datasets.load_digits", None)
+    assert load("digits").digest() == DIGITS
+
+
+DIGITS = "801701d9269102675dec87749affdb584c1deb87385b4d998fc8f84505196bb0"
+
+
+def load_digits():
+    from sklearn.datasets import load_digits
+
+    return load_digits
+
+
+def spy(calls, function):
+    """Return ``function``, which now appends its keyword arguments to ``calls``."""
+
+    def call(**options):
+        calls.append(options)
+        return function(**options)
+
+    return call
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -131,7 +177,7 @@ def test_cifar10_files(tmp_path, packed):
     assert data.features == 3072
 
 
-def test_covtype_files_are_scaled_and_shuffled(tmp_path):
+def test_covtype_is_scaled_and_shuffled(tmp_path):
     (tmp_path / "covtype").mkdir()
     table = np.tile(np.arange(20)[:, None], 55)
     table[:, -1] = 1 + np.arange(20) % 2
@@ -143,7 +189,7 @@ def test_covtype_files_are_scaled_and_shuffled(tmp_path):
     assert (np.diff(data.x[:, 0]) < 0).any()
 
 
-def test_susy_files_keep_the_last_tenth_for_testing(tmp_path):
+def test_susy_tests_on_the_last_tenth(tmp_path):
     (tmp_path / "susy").mkdir()
     table = np.tile(np.arange(20)[:, None] / 4, 19)
     table[:, 0] = np.arange(20) % 2
@@ -169,7 +215,7 @@ def test_npz_files(tmp_path, test):
 def test_parsed_text_is_cached_and_a_damaged_copy_replaced(
     tmp_path, monkeypatch, damage
 ):
-    monkeypatch.setattr("psmpi.data.cache._WORTH", 1)
+    monkeypatch.setattr("psmpi.data.cache._WORTH_CACHING", 1)
     path = tmp_path / "a"
     path.write_bytes(LIBSVM)
     fresh = load(f"libsvm:{path}")
@@ -178,17 +224,39 @@ def test_parsed_text_is_cached_and_a_damaged_copy_replaced(
         monkeypatch.setattr("psmpi.data.registry.read_libsvm", None)
     else:
         copy.write_bytes(damage)
+    forget()
     again = load(f"libsvm:{path}")
     assert again.digest() == fresh.digest()
     assert copy.stat().st_size > 100
 
 
 def test_a_changed_text_file_is_parsed_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("psmpi.data.cache._WORTH", 1)
+    monkeypatch.setattr("psmpi.data.cache._WORTH_CACHING", 1)
     (tmp_path / "a").write_bytes(LIBSVM)
     before = load(f"libsvm:{tmp_path / 'a'}")
     (tmp_path / "a").write_bytes(LIBSVM + b"-1 1:1\n")
     assert load(f"libsvm:{tmp_path / 'a'}").samples == before.samples + 1
+
+
+@pytest.mark.parametrize("density", [1, 0.2])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_synthetic_targets_are_linear_plus_noise(outputs, density):
+    spec = f"synthetic:linear,samples=400,features=5,outputs={outputs}"
+    spec += f",density={density}"
+    data = load(spec + ",noise=0.5", np.float64)
+    assert data.digest() == load(spec + ",noise=0.5,seed=0", np.float64).digest()
+    assert data.digest() != load(spec + ",noise=0.5,seed=1", np.float64).digest()
+    assert (data.is_regression, data.classes, data.x_test) == (True, 0, None)
+    assert data.y.shape == ((400,) if outputs == 1 else (400, outputs))
+    x = data.x if density == 1 else data.x.toarray()
+    if density < 1:
+        assert data.x.nnz == pytest.approx(density * x.size, rel=0.1)
+    rows = np.column_stack([x, np.ones(400)])
+    solution = np.linalg.lstsq(rows, data.y, rcond=None)[0]
+    assert np.std(data.y - rows @ solution) == pytest.approx(0.5, rel=0.1)
+    exact = load(spec + ",noise=0", np.float64)
+    solution = np.linalg.lstsq(rows, exact.y, rcond=None)[0]
+    np.testing.assert_allclose(rows @ solution, exact.y, atol=1e-12)
 
 
 @pytest.mark.parametrize("density", [1, 0.1])
@@ -203,7 +271,7 @@ def test_synthetic_data_follow_their_spec(density):
         assert data.x.nnz == pytest.approx(0.1 * 60 * 50, rel=0.2)
 
 
-def test_separated_synthetic_classes_can_be_told_apart():
+def test_separated_synthetic_classes_can_be_classified():
     data = load("synthetic:logistic,separation=5", np.float64)
     centres = np.array([data.x[data.y == c].mean(axis=0) for c in range(2)])
     away = np.linalg.norm(data.x_test[:, None] - centres, axis=2)
@@ -226,29 +294,31 @@ def test_synthetic_text_is_like_text():
     assert held[9] / held[909] == pytest.approx((910 + 50) / (10 + 50), rel=0.5)
 
 
-def test_topics_of_synthetic_text_can_be_told_apart():
+def test_topics_of_synthetic_text_can_be_classified():
     data = load("synthetic:text,separation=1,density=0.02", np.float64)
     centres = [data.x[data.y == c].mean(axis=0) for c in range(2)]
     guess = data.x_test @ (centres[1] - centres[0]) > 0
     assert (guess == data.y_test).mean() > 0.95
 
 
-# -- what is missing ---------------------------------------------------------------
+# -- missing data sets and files ---------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("minst", "no data set is called 'minst'; did you mean 'mnist'"),
-        ("libsvn:/a", "did you mean 'libsvm'"),
+        ("minst", "no data set is called 'minst'; did you mean mnist[?]"),
+        ("libsvn:/a", "did you mean libsvm[?]"),
         ("", "no data set is called ''"),
         ("libsvm:/nowhere/a", "/nowhere/a: no such file"),
         ("libsvm:", "expected libsvm:TRAIN"),
         ("libsvm:a,b,c", "expected libsvm:TRAIN"),
         ("npz:/nowhere/a", "/nowhere/a: no such file"),
         ("npz:/", "/: is a folder, not a file"),
-        ("synthetic:softmx", "no kind is called 'softmx'; did you mean 'softmax'"),
-        ("synthetic:softmax,feature=3", "'feature=3' is not .*did you mean 'features'"),
+        ("npz:~nobody-of-this-name/a", "there is no such home folder; write the path"),
+        ("npz:a,targets=reel", "no kind is called 'reel'; did you mean real[?] use"),
+        ("synthetic:softmx", "no kind is called 'softmx'; did you mean softmax[?]"),
+        ("synthetic:softmax,feature=3", "'feature=3' is not .*did you mean features"),
         ("synthetic:softmax,features", "'features' is not key=value"),
         ("synthetic:softmax,features=3.5", "features must be an integer, got '3.5'"),
         ("synthetic:softmax,separation=x", "separation must be a number, got 'x'"),
@@ -257,6 +327,10 @@ def test_topics_of_synthetic_text_can_be_told_apart():
         ("synthetic:softmax,density=0", "density in"),
         ("synthetic:text,density=0.9", "density must be in"),
         ("synthetic:text,separation=2", "separation in"),
+        ("synthetic:linear,outputs=0", "outputs must be at least 1, got 0"),
+        ("synthetic:linear,noise=-1", "noise must be at least 0"),
+        ("synthetic:linear,noise=nan", "noise must be at least 0"),
+        ("synthetic:linear,density=0", "density in"),
         ("synthetic:text,samples=1", "at least 2 samples"),
         ("synthetic:logistic,seed=-1", "seed: must lie in 0"),
     ],
@@ -298,11 +372,23 @@ def test_downloads_are_cached_under_the_name(tmp_path, monkeypatch):
         return path / fname
 
     monkeypatch.setattr("pooch.retrieve", retrieve)
-    found = find(
+    files = find(
         "made", [Remote("https://host/a.gz"), Remote("https://host/7", None, "b")]
     )
-    assert found.downloaded
-    assert found.paths == [tmp_path / "cache/made/a.gz", tmp_path / "cache/made/b"]
+    assert files.downloaded
+    assert files.paths == [tmp_path / "cache/made/a.gz", tmp_path / "cache/made/b"]
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError("a"), OSError(errno.EROFS, "read-only")], ids=str
+)
+def test_a_download_without_a_cache_folder_names_psmpi_cache(monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("pooch.retrieve", fail)
+    with pytest.raises(ConfigError, match=r"downloads need .*: set PSMPI_CACHE to one"):
+        load("mnist")
 
 
 def test_a_download_of_another_shape_is_refused(tmp_path, monkeypatch):
@@ -312,7 +398,7 @@ def test_a_download_of_another_shape_is_refused(tmp_path, monkeypatch):
         load("ijcnn1")
 
 
-# -- damaged and foreign files -----------------------------------------------------
+# -- damaged files and other formats -----------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -328,7 +414,9 @@ def test_a_download_of_another_shape_is_refused(tmp_path, monkeypatch):
         ("", lambda b: idx(np.zeros(5)), "expected images in 3 dimensions"),
     ],
 )
-def test_damaged_idx_files_name_bytes(tmp_path, suffix, damage, message):
+def test_errors_about_damaged_idx_files_name_the_bytes(
+    tmp_path, suffix, damage, message
+):
     write_mnist(tmp_path / "mnist", suffix)
     path = tmp_path / "mnist" / (MNIST[0] + suffix)
     path.write_bytes(damage(idx(images(5))))
@@ -337,7 +425,7 @@ def test_damaged_idx_files_name_bytes(tmp_path, suffix, damage, message):
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.9])
-def test_a_truncated_gz_reports_what_was_found(tmp_path, keep):
+def test_errors_about_truncated_gz_files_say_how_much_was_read(tmp_path, keep):
     noise = np.random.Generator(np.random.Philox(key=1)).bytes(400 * 6)
     whole = idx(np.frombuffer(noise, np.uint8).reshape(400, 2, 3))
     packed = gzip.compress(whole)
@@ -346,8 +434,8 @@ def test_a_truncated_gz_reports_what_was_found(tmp_path, keep):
     path.write_bytes(packed[: int(keep * len(packed))])
     with pytest.raises(ConfigError, match=f"promises {len(whole)} bytes, found") as e:
         load("mnist")
-    found = int(str(e.value).split("found ")[1].split(";")[0])
-    assert found == pytest.approx(keep * len(whole), rel=0.1)
+    size = int(str(e.value).split("found ")[1].split(";")[0])
+    assert size == pytest.approx(keep * len(whole), rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -365,8 +453,8 @@ def test_a_truncated_gz_reports_what_was_found(tmp_path, keep):
         ("", b"+1 2:1 1:1\n", "not in libsvm format"),
         ("", b"1 1:nan\n0 1:1\n", "1 training features are not finite"),
         ("", b"1 1:2\n1 1:1\n", "all training labels are 1"),
-        ("", b"1.5 1:2\n1 1:1\n", r"not integers \(the first is 1.5\)"),
-        ("", b"nan 1:2\n1 1:1\n", r"not integers \(the first is nan\)"),
+        ("", b"nan 1:2\n1 1:1\n", r"1 training targets are not finite .* nan"),
+        ("", b"inf 1:2\n1 1:1\n", r"1 training targets are not finite .* inf"),
     ],
 )
 def test_wrong_libsvm_files(tmp_path, suffix, content, message):
@@ -380,6 +468,12 @@ def test_wrong_libsvm_files(tmp_path, suffix, content, message):
 def saved(**arrays):
     file = io.BytesIO()
     np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def array_file(array):
+    file = io.BytesIO()
+    np.save(file, array)
     return file.getvalue()
 
 
@@ -397,6 +491,9 @@ X, Y = np.eye(4), np.array([0, 1, 0, 1])
         (saved(X=X, y=Y)[:-50], "not an npz file of arrays, or damaged"),
         (saved(X=X, y=Y).replace(b"\0\0\xf0?", b"\1\1\xf0?"), "or damaged"),
         (b"", "not an npz file"),
+        (b"1,0.5,2\n0,1,2\n", r"not an npz file; it looks like text .*'1,0.5,2'"),
+        (b"+1 1:0.5 3:-2\n", "label index:value ... use libsvm:FILE, else read it"),
+        (array_file(X), r"is one array \(.npy\), not an npz file of arrays"),
     ],
 )
 def test_wrong_npz_files(tmp_path, content, message):
@@ -420,7 +517,7 @@ def test_wrong_csv_files(tmp_path, csv, message):
 
 
 @pytest.mark.parametrize("length", [0, 3072])
-def test_truncated_cifar_names_bytes(tmp_path, length):
+def test_errors_about_truncated_cifar_files_name_the_bytes(tmp_path, length):
     folder = tmp_path / "cifar10" / "cifar-10-batches-bin"
     folder.mkdir(parents=True)
     (folder / "data_batch_1.bin").write_bytes(bytes(length))
@@ -482,7 +579,7 @@ def test_half_precision_is_refused():
         assemble("made", "test", (X, Y), dtype=np.float16)
 
 
-# -- the real thing ----------------------------------------------------------------
+# -- real data ---------------------------------------------------------------------
 
 REAL = os.environ.get("PSMPI_DATA")
 

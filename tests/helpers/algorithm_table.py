@@ -1,7 +1,7 @@
 """One row an algorithm: options with which it converges, for all tests of runs."""
 
 from psmpi.runs import config
-from psmpi.runs.api import run_local
+from psmpi.runs.local import run_local
 
 QUADRATIC = "synthetic:quadratic,dim=30,condition=20,heterogeneity=1"
 SVRG = {"lr": 0.3, "batch": 20, "epoch": 20}

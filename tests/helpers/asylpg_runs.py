@@ -1,7 +1,7 @@
 """Short runs of AsyLPG on a softmax."""
 
 from psmpi.runs import config
-from psmpi.runs.api import run_local
+from psmpi.runs.local import run_local
 
 SOFTMAX = "synthetic:softmax,samples=60,features=5,classes=3"
 

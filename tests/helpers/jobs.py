@@ -1,4 +1,4 @@
-"""Whether the processes of a job are gone."""
+"""Checking that the processes of a job have ended."""
 
 import time
 
@@ -6,7 +6,7 @@ SECONDS = 5.0
 
 
 def assert_gone(ended, seconds=SECONDS, ranks=3):
-    """All ranks have to be gone; a process that is only dying gets a moment."""
+    """Assert that all ranks have ended, within ``seconds`` from now."""
     pids = ended.pids()
     assert len(pids) == ranks, ended.output
     deadline = time.time() + seconds

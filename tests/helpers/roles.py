@@ -1,26 +1,26 @@
-"""Roles in process with all that they did written down, for exact identities."""
+"""Roles that run in this process and log what they did, to test exact identities."""
 
 import numpy as np
 
 from psmpi.base import Problem, Stopped
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.links.transport import local
-from psmpi.links.worker import Worker
+from psmpi.links.worker import WorkerEnd
 
 
-class Diary(Problem):
-    """A shard whose gradients are added up, each times its step size."""
+class LoggedProblem(Problem):
+    """A shard that sums up its gradients, each multiplied by its step size."""
 
     def __init__(self, problem, eta):
         self.problem, self.eta = problem, eta
         self.dim, self.bounds = problem.dim, problem.bounds
         self.samples = problem.samples
         self.steps = 0
-        self.walked = np.zeros(self.dim)
+        self.step_sum = np.zeros(self.dim)
 
     def grad(self, x, out, batch=None):
         loss = self.problem.grad(x, out, batch)
-        self.walked += self.eta(self.steps) * out.astype(np.float64)
+        self.step_sum += self.eta(self.steps) * out.astype(np.float64)
         self.steps += 1
         return loss
 
@@ -31,14 +31,14 @@ class Diary(Problem):
         return self.problem.loss(x)
 
     def shard(self, worker, workers):
-        raise AssertionError("is one already")
+        raise AssertionError("this problem is a shard already")
 
     def digest(self):
         return self.problem.digest()
 
 
-class WritingWorker(Worker):
-    """A worker's end that keeps what it pushed, decoded."""
+class LoggingWorker(WorkerEnd):
+    """A worker's end that keeps the vectors that it pushed, decoded."""
 
     def __init__(self, transport, wire, plan):
         super().__init__(transport, wire, plan)
@@ -49,12 +49,12 @@ class WritingWorker(Worker):
         super().push(frame)
 
 
-class CountingServer(Server):
-    """A server's end that counts what it took of each worker."""
+class CountingServer(ServerEnd):
+    """A server's end that counts the frames that it received from each worker."""
 
     def __init__(self, transport, wire, plan):
         super().__init__(transport, wire, plan)
-        self.taken = [0] * plan.workers
+        self.received = [0] * plan.workers
 
     def gather(self, workers=None):
         for worker, frame in zip(
@@ -62,40 +62,42 @@ class CountingServer(Server):
             super().gather(workers),
             strict=True,
         ):
-            self.taken[worker] += 1
+            self.received[worker] += 1
             yield frame
 
 
-class Play:
-    """All roles of a run: ends, states and diaries; ``run`` plays it in process."""
+class LoggedRun:
+    """All roles of a run with their logs; ``run`` executes it in this process."""
 
     def __init__(self, algorithm, problem, plan, seed=None):
         self.algorithm, self.plan = algorithm, plan
         wire, eta = algorithm.wire(plan), algorithm.eta(plan)
         self.scheduler, transports = local.connect(plan.workers + 1, seed=seed)
         self.server = CountingServer(transports[0], wire, plan)
-        self.workers = [WritingWorker(t, wire, plan) for t in transports[1:]]
+        self.workers = [LoggingWorker(t, wire, plan) for t in transports[1:]]
         shards = [problem.shard(m, plan.workers) for m in range(plan.workers)]
-        self.diaries = [Diary(shard, eta) for shard in shards]
+        self.problems = [LoggedProblem(shard, eta) for shard in shards]
         self.server_state = algorithm.server_state(self.server, problem, plan)
         self.worker_states = [
-            algorithm.worker_state(w, d, plan)
-            for w, d in zip(self.workers, self.diaries, strict=True)
+            algorithm.worker_state(w, p, plan)
+            for w, p in zip(self.workers, self.problems, strict=True)
         ]
 
     def in_flight(self):
-        """Return the sum of what was pushed and has not been taken."""
+        """Return the sum of the vectors that were pushed and not received."""
         return sum(
             (
                 frame
-                for worker, taken in zip(self.workers, self.server.taken, strict=True)
-                for frame in worker.pushed[taken:]
+                for worker, received in zip(
+                    self.workers, self.server.received, strict=True
+                )
+                for frame in worker.pushed[received:]
             ),
             np.zeros(self.plan.dim),
         )
 
     def run(self, each_round=lambda k: None):
-        """Play to the end; ``each_round`` is called with k at the server's iterates."""
+        """Run to the end; ``each_round`` gets the number k of each server iterate."""
 
         def serve():
             state = self.server_state
@@ -107,7 +109,7 @@ class Play:
         def work(m):
             try:
                 self.algorithm.worker(
-                    self.workers[m], self.diaries[m], self.plan, self.worker_states[m]
+                    self.workers[m], self.problems[m], self.plan, self.worker_states[m]
                 )
             except Stopped:
                 self.workers[m].leave()

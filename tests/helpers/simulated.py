@@ -1,24 +1,24 @@
-"""Functions that play the nodes of a simulated network."""
+"""Functions that act as the nodes of a simulated network."""
 
 import time
 from functools import partial
 
 import numpy as np
 
-from psmpi.links.envelope import outbox, seal
+from psmpi.links.envelope import new_buffer, seal
 from psmpi.links.transport import local
-from psmpi.links.transport.simulation import Network
+from psmpi.links.transport.simulation import SimulatedNetwork
 
 
 def message(nbytes=16, round_=0):
-    buffer = outbox(nbytes - 16)
+    buffer = new_buffer(nbytes - 16)
     buffer[16:] = np.arange(round_, round_ + nbytes - 16) % 251
     return seal(buffer, nbytes - 16, round_, 1, 2)
 
 
 def simulate(*roles, network=None, **options):
     """Run one function per node on simulated clocks; return results and transports."""
-    network = network or Network()
+    network = network or SimulatedNetwork()
     options = {"measured": False} | options
     scheduler, transports = local.connect(len(roles), network=network, **options)
     calls = [partial(role, t) for role, t in zip(roles, transports, strict=True)]
@@ -27,7 +27,7 @@ def simulate(*roles, network=None, **options):
 
 
 def sender(*moments, to=0, nbytes=16):
-    """Send a message at each moment, the n-th of round n."""
+    """Return a role that sends a message at each moment, the n-th of round n."""
 
     def role(transport):
         for n, moment in enumerate(moments):
@@ -37,8 +37,8 @@ def sender(*moments, to=0, nbytes=16):
     return role
 
 
-def taker(count, nodes):
-    """Take messages of any of ``nodes``; return who was served when."""
+def receiver(count, nodes):
+    """Return a role that receives from any of ``nodes`` and lists (node, time)."""
 
     def role(transport):
         served = []
@@ -52,6 +52,7 @@ def taker(count, nodes):
 
 
 def burn(seconds):
+    """Use CPU time for so many seconds."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass

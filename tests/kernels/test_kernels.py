@@ -1,14 +1,17 @@
+"""Kernels against naive formulas, and the rules that all kernels follow."""
+
 import importlib
 import math
 import pkgutil
 
 import numpy as np
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 from psmpi import codecs, kernels
-from psmpi.kernels import bits, hash, indices, reduce, select, sparse, vector
+from psmpi.kernels import bits, floats, hash, indices, reduce, select, vector
+from psmpi.kernels.jit import KERNELS
 from psmpi.kernels.warmup import examples
+from tests.helpers import codec_table
 from tests.reference import naive
 
 U = np.uint64
@@ -16,19 +19,12 @@ DTYPES = (np.float32, np.float64)
 
 
 def all_kernels():
-    modules = [
+    for info in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"psmpi.kernels.{info.name}")
-        for info in pkgutil.iter_modules(kernels.__path__)
-    ]
-    return {
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, Dispatcher)
-    }
+    return sorted(KERNELS, key=lambda kernel: (kernel.__module__, kernel.__name__))
 
 
-def test_warmup_knows_all_kernels():
+def test_warmup_has_examples_of_all_kernels():
     names = {kernel.py_func.__name__ for kernel in all_kernels()}
     private = {name for name in names if name.startswith("_")}  # compiled by callers
     assert {
@@ -37,15 +33,15 @@ def test_warmup_knows_all_kernels():
 
 
 @pytest.mark.parametrize("kernel", all_kernels(), ids=lambda k: k.py_func.__name__)
-def test_options_are_the_common_ones(kernel):
-    options = dict(kernel.targetoptions)
+def test_all_kernels_are_compiled_with_the_same_options(kernel):
+    options = dict(kernel.dispatcher.targetoptions)
     assert options.pop("nopython") is True
     assert options == {
         "boundscheck": None, "nogil": True, "error_model": "numpy"
     } or options == {"nogil": True, "error_model": "numpy"}  # fmt: skip
 
 
-SPELLINGS = [
+VARIANTS = [
     {"scale": 2},
     {"scale": np.float32(2)},
     {"scale": np.int64(2)},
@@ -57,30 +53,27 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("id", codecs.CODECS)
-@pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
-def test_spelling_compiles_nothing_new(id, dtype, spelling):
-    composed = {
-        "choice": codecs.Choice((codecs.Stochastic(), codecs.TopK())),
-        "piecewise": codecs.Piecewise((codecs.Sign(), codecs.TopK()), (0, 9, 23)),
-        "scaled": codecs.Scaled(codecs.Stochastic()),
-    }
-    codec = composed.get(id) or codecs.make(id)
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_argument_types_cause_no_new_compilation(id, dtype, variant):
+    codec = next(iter(codec_table.ROWS[id].instances.values()))
     x = np.arange(-3, 20, dtype=dtype)
     out = np.zeros_like(x)
     codec.decode_add(codec.encode(x), out)
-    before = {kernel: len(kernel.signatures) for kernel in all_kernels()}
+    before = {kernel: len(kernel.dispatcher.signatures) for kernel in all_kernels()}
     readonly = x.copy()
     readonly.flags.writeable = False
-    frame = codec.encode(readonly, key=spelling.get("key", 0))
+    frame = codec.encode(readonly, key=variant.get("key", 0))
     codec.decode_add(
-        np.frombuffer(frame.tobytes(), np.uint8), out, scale=spelling.get("scale", 1)
+        np.frombuffer(frame.tobytes(), np.uint8), out, scale=variant.get("scale", 1)
     )
     codec.encode(
         x.view(np.memmap), np.empty(codec.max_nbytes(x.size) + 3, np.uint8)[3:]
     )
-    after = {kernel: len(kernel.signatures) for kernel in all_kernels()}
+    after = {kernel: len(kernel.dispatcher.signatures) for kernel in all_kernels()}
     assert before == after
-    many = {k.py_func.__name__: k.signatures for k, n in after.items() if n > 2}
+    many = {
+        k.py_func.__name__: k.dispatcher.signatures for k, n in after.items() if n > 2
+    }
     assert not many
 
 
@@ -112,7 +105,7 @@ def test_proximal_step(l1, l2, dtype):
     assert (x == 0).any() == (l1 > 0)
 
 
-def test_a_proximal_step_minimises_what_it_is_said_to():
+def test_a_proximal_step_finds_the_minimum():
     for v in (-3.0, -0.1, 0.0, 0.2, 5.0):
         grid = np.linspace(-6, 6, 120001)
         h = 0.5 * np.abs(grid) + 0.15 * grid**2
@@ -122,7 +115,7 @@ def test_a_proximal_step_minimises_what_it_is_said_to():
         assert x[0] == pytest.approx(best, abs=1e-4)
 
 
-def test_a_proximal_step_keeps_what_is_not_finite():
+def test_a_proximal_step_keeps_entries_that_are_not_finite():
     x = np.array([np.nan, np.inf, -np.inf, 1])
     vector.proximal_step(x, np.array([0, 0, 0, np.nan]), 1.0, 0.5, 0.5)
     np.testing.assert_array_equal(x, [np.nan, np.inf, -np.inf, np.nan])
@@ -138,14 +131,14 @@ def test_extrapolate(dtype):
 
 
 @pytest.mark.parametrize("size", [5e-324, 1e-310, 1e-200, 1e-100, 1e200, 1e307])
-def test_norm_neither_over_nor_underflows(size):
+def test_the_norm_neither_overflows_nor_underflows(size):
     assert reduce.norm2(np.array([3, 4]) * size) == pytest.approx(5 * size)
 
 
 @pytest.mark.parametrize("place", [0, 70, 99])
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_max_abs_shows_what_is_not_finite(dtype, value, place):
+def test_max_abs_is_not_finite_if_an_entry_is_not(dtype, value, place):
     x = np.ones(100, dtype)
     x[place] = value
     assert not reduce.max_abs(x) < np.inf
@@ -153,7 +146,7 @@ def test_max_abs_shows_what_is_not_finite(dtype, value, place):
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 17, 64, 65, 1000])
 @pytest.mark.parametrize("width", range(1, 33))
-def test_bit_stream(width, size):
+def test_packed_bits_equal_the_naive_stream(width, size):
     codes = np.random.default_rng(width).integers(0, 2**width, size, np.uint32)
     stream = naive.to_bytes([b for c in codes for b in naive.code_bits(int(c), width)])
     frame = np.full(len(stream) + 20, 0xAA, np.uint8)
@@ -168,7 +161,7 @@ def test_bit_stream(width, size):
 
 @pytest.mark.parametrize("index", [0, 1, 2, 12345, 2**40])
 @pytest.mark.parametrize("key", [0, 1, 2**64 - 1])
-def test_draws(key, index):
+def test_draws_equal_the_naive_ones(key, index):
     assert int(hash.draw(U(hash.start(U(key))), U(index))) == naive.draw(key, index)
     chance = hash.uniform(U(hash.start(U(key))), U(index))
     assert chance == (naive.draw(key, index) >> 12) / 2**52
@@ -185,11 +178,11 @@ def test_draws_of_neighbouring_keys_are_not_correlated():
 
 
 @pytest.mark.parametrize("value", [0.0, -2.5, 3e38, 1e-45, np.inf, np.nan])
-def test_largest_of_a_frame(value):
+def test_largest_value_of_a_frame(value):
     values = np.array([1e-46, value, -0.0], "<f4")
     frame = np.concatenate([np.zeros(3, np.uint8), values.view(np.uint8)])
     expected = float(np.abs(values).max())
-    np.testing.assert_equal(sparse.largest(frame, 3, 3), expected)
+    np.testing.assert_equal(floats.largest(frame, 3, 3), expected)
 
 
 VECTORS = {
@@ -206,7 +199,7 @@ VECTORS = {
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 1])
 @pytest.mark.parametrize("size", [1, 2, 17, 1000, 5000])
 @pytest.mark.parametrize("vector", VECTORS)
-def test_top_k(vector, size, share, dtype):
+def test_top_k_equals_sorting(vector, size, share, dtype):
     x = VECTORS[vector](np.random.default_rng(size), size).astype(dtype)
     k = max(1, int(share * size))
     order = np.lexsort((np.arange(size), -abs(x)))[:k]
@@ -229,7 +222,9 @@ def test_index_code_is_near_the_bound(count, dim, seed):
         back = np.empty_like(chosen)
         assert indices.read_indices(stream, dim, mode, back)
         assert (back == chosen).all()
-        lengths.append(8 * (stream.size + codecs.indices.header_nbytes(count)))
+        lengths.append(
+            8 * (stream.size + codecs.layout.index_stream.header_nbytes(count))
+        )
     bound = math.log2(math.comb(dim, count))
     overhead = 0 if count > 20 else 16  # two header bytes weigh more than 8 % of ten
     assert np.mean(lengths) <= 1.08 * bound + overhead

@@ -1,7 +1,8 @@
-"""--timeout: who falls silent ends the run within it, and is named, and nobody else."""
+"""--timeout: a rank that stops responding ends the run, and only it is named."""
 
 import json
 import re
+from typing import NamedTuple
 
 import pytest
 
@@ -10,49 +11,59 @@ from tests.helpers.jobs import assert_gone
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(180)]
 
 TIMEOUT = 3.0
-RUNS = {
-    "gd": ("gd", {}),
-    "asylpg": ("asylpg", {"batch": 4, "lr": 0.01}),
-    "dsgd": ("dsgd", {"topology": "ring", "batch": 5}),
-    "quantimed": (
-        "quantimed-dsgd",
-        {"topology": "ring", "deadline": 0.002, "mixing": 1.0, "rule": "constant"},
-    ),
-}
 RANKS = 4
+QUANTIMED = {"topology": "ring", "deadline": 0.002, "mixing": 1.0, "rule": "constant"}
+ALGORITHMS = {
+    "gd": {},
+    "asylpg": {"batch": 4, "lr": 0.01},
+    "dsgd": {"topology": "ring", "batch": 5},
+    "quantimed-dsgd": QUANTIMED,
+}
 
 
-def run(mpiexec, how, name, **options):
-    algorithm, given = RUNS[name]
-    words = (how, algorithm, json.dumps({"timeout": TIMEOUT} | given | options))
-    return mpiexec("stops.py", *words, ranks=RANKS, limit=60)
+class Case(NamedTuple):
+    """What happens in which algorithm (see ``mpi_programs/stops.py``)."""
+
+    how: str
+    algorithm: str
+
+    def start(self, start, **options):
+        options = {"timeout": TIMEOUT} | ALGORITHMS[self.algorithm] | options
+        words = (self.how, self.algorithm, json.dumps(options))
+        return start("stops.py", *words, ranks=RANKS)
 
 
-def assert_named(ended, who):
+CASES = [
+    *(Case("stop", algorithm) for algorithm in ALGORITHMS),
+    Case("sleep", "dsgd"),
+    Case("server", "gd"),
+    Case("server", "asylpg"),
+]
+
+
+@pytest.fixture(scope="module")
+def jobs(start_for_module):
+    """Start all cases, each while the ones before wait for their timeouts."""
+    jobs = {}
+    for case in CASES:
+        jobs[case] = case.start(start_for_module)
+        jobs[case].wait_for("misdeed at")
+    return jobs
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_a_rank_that_stops_responding_is_named(jobs, case):
+    ended = jobs[case].finish(60)
     assert ended.status == 3, ended.output
     named = re.findall(r"and (worker \d|the server) gives no sign", ended.output)
-    assert set(named) == {who}, ended.output
+    expected = "the server" if case.how == "server" else "worker 1"
+    assert set(named) == {expected}, ended.output
+    assert TIMEOUT / 2 < ended.since_misdeed() < 30
     assert_gone(ended, ranks=RANKS)
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_a_worker_that_is_stopped_is_named(mpiexec, name):
-    ended = run(mpiexec, "stop", name)
-    assert_named(ended, "worker 1")
-    assert TIMEOUT / 2 < ended.since_misdeed() < 30
-
-
-def test_a_worker_that_sleeps_is_named(mpiexec):
-    assert_named(run(mpiexec, "sleep", "dsgd"), "worker 1")
-
-
-@pytest.mark.parametrize("name", ["gd", "asylpg"])
-def test_a_server_that_sleeps_is_named(mpiexec, name):
-    assert_named(run(mpiexec, "server", name), "the server")
-
-
-def test_who_is_slow_but_within_the_time_is_left_alone(mpiexec):
-    """Rounds last longer than half of the time, so that everybody asks."""
-    options = {"rounds": 2, "slow": "1:2x", "speeds": "constant:10", "timeout": 7.0}
-    ended = run(mpiexec, "run", "dsgd", **options, batch=20)
+def test_a_slow_worker_that_responds_in_time_is_left_alone(start):
+    """Rounds take longer than half of the timeout, so that all ranks send requests."""
+    options = {"rounds": 2, "slow": "1:2x", "speeds": "constant:20", "timeout": 3.6}
+    ended = Case("run", "dsgd").start(start, **options, batch=20).finish(60)
     assert ended.status == 0, ended.output

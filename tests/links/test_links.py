@@ -1,4 +1,4 @@
-"""Envelopes, both ends, and the link inside one process."""
+"""Envelopes, the star of both ends, and the transport inside one process."""
 
 import numpy as np
 import pytest
@@ -9,10 +9,10 @@ from psmpi.links import envelope
 from psmpi.links.compute_speed import ComputeSpeed, Speeds
 from psmpi.links.envelope import BYE, DATA, SKIP, STOP
 from psmpi.links.replay_log import ReplayLog
-from psmpi.links.server import Server
+from psmpi.links.server import ServerEnd
 from psmpi.links.transport import local
-from psmpi.links.transport.simulation import Network
-from psmpi.links.worker import Worker
+from psmpi.links.transport.simulation import SimulatedNetwork
+from psmpi.links.worker import WorkerEnd
 
 DIM = 6
 WIRE = Wire(Dense(), Dense())
@@ -29,11 +29,11 @@ def plan(workers, rounds=3):
 
 
 def run(server, worker, *, workers=3, wire=WIRE, rounds=3, seed=None, replay=None):
-    """Run both roles in process; returns the server's end and what roles returned."""
+    """Run both roles in this process; return ends, the roles' results, transports."""
     scheduler, transports = local.connect(workers + 1, seed)
     replay_log = ReplayLog(replay)
-    ends = [Server(transports[0], wire, plan(workers, rounds), replay_log)]
-    ends += [Worker(t, wire, plan(workers, rounds)) for t in transports[1:]]
+    ends = [ServerEnd(transports[0], wire, plan(workers, rounds), replay_log)]
+    ends += [WorkerEnd(t, wire, plan(workers, rounds)) for t in transports[1:]]
 
     def serve():
         result = server(ends[0])
@@ -51,28 +51,28 @@ def run(server, worker, *, workers=3, wire=WIRE, rounds=3, seed=None, replay=Non
 
 
 def message(round_=3, kind=DATA, codec=7, frame=b"abcde"):
-    buffer = envelope.outbox(100)
+    buffer = envelope.new_buffer(100)
     buffer[16 : 16 + len(frame)] = list(frame)
     return envelope.seal(buffer, len(frame), round_, kind, codec)
 
 
-def test_an_envelope_is_frozen():
+def test_the_bytes_of_an_envelope_are_frozen():
     expected = "03000000010700000500000004f0493a" + b"abcde".hex()
     assert bytes(message()).hex() == expected
 
 
 @pytest.mark.parametrize("kind", [SKIP, STOP, BYE])
 def test_a_message_without_data_has_no_frame(kind):
-    sealed = envelope.seal(envelope.outbox(0), 0, 9, kind, 0)
+    sealed = envelope.seal(envelope.new_buffer(0), 0, 9, kind, 0)
     assert envelope.unseal(sealed, 7, "x") == (9, kind, None)
 
 
-def test_an_empty_frame_is_not_no_frame():
+def test_an_empty_frame_differs_from_no_frame():
     assert envelope.unseal(message(frame=b""), 7, "x").frame.size == 0
 
 
 @pytest.mark.parametrize("bit", range(8 * 21))
-def test_every_flipped_bit_is_noticed(bit):
+def test_every_flipped_bit_is_detected(bit):
     sealed = message().copy()
     sealed[bit // 8] ^= 1 << bit % 8
     with pytest.raises(LinkError):
@@ -80,28 +80,28 @@ def test_every_flipped_bit_is_noticed(bit):
 
 
 @pytest.mark.parametrize("size", range(21))
-def test_every_truncation_is_noticed(size):
+def test_every_truncation_is_detected(size):
     with pytest.raises(LinkError):
         envelope.unseal(message()[:size], 7, "worker 1")
 
 
-def test_another_codec_is_refused():
+def test_a_frame_of_another_codec_is_rejected():
     with pytest.raises(LinkError, match="codec number 7, expected 8"):
         envelope.unseal(message(), 8, "worker 1")
 
 
-def test_lengths_beyond_4_gib_are_stated():
-    assert envelope.message_nbytes(_announcing(5 << 32 | 6)) == 16 + (5 << 32 | 6)
+def test_lengths_beyond_4_gib_fit_into_an_envelope():
+    assert envelope.message_nbytes(_envelope_of(5 << 32 | 6)) == 16 + (5 << 32 | 6)
 
 
-def _announcing(nbytes):
+def _envelope_of(nbytes):
     start = np.zeros(16, np.uint8)
     envelope.ENVELOPE.pack_into(start, 0, 0, DATA, 0, nbytes >> 32, nbytes % 2**32, 0)
     return start
 
 
 def echo_server(end):
-    """Send the round number, get back worker-specific multiples; sum per round."""
+    """Broadcast the round number; sum up the multiples that workers answer."""
     sums = []
     for k in end.rounds(State()):
         end.bcast(end.down.encode(np.full(DIM, k, np.float32)))
@@ -115,7 +115,7 @@ def echo_server(end):
 
 def echo_worker(end):
     x = np.zeros(DIM, np.float32)
-    for _ in end.rounds(State(), until_told=True):
+    for _ in end.rounds(State(), until_stopped=True):
         end.down.decode(end.pull(), DIM, x)
         end.push(None if end.worker == 1 else end.up.encode(x * 10**end.worker))
 
@@ -141,7 +141,7 @@ def test_all_bytes_and_bits_are_counted():
     assert sent == sum(t.received_bytes for t in transports)
 
 
-def test_a_frame_used_after_its_loan_reads_ff():
+def test_a_frame_that_is_used_after_its_loan_reads_ff():
     def worker(end):
         frame = end.pull()
         assert not (frame == 0xFF).any()
@@ -152,12 +152,12 @@ def test_a_frame_used_after_its_loan_reads_ff():
         end.bcast(end.down.encode(np.ones(DIM, np.float32)))
         list(end.gather())
 
-    _, results, _ = run(server, lambda e: _stay(e, worker), workers=1)
+    _, results, _ = run(server, lambda e: _until_stopped(e, worker), workers=1)
     assert (results[1] == 0xFF).all()
 
 
-def _stay(end, worker):
-    """Return the result of ``worker`` after answering the server's STOP."""
+def _until_stopped(end, worker):
+    """Run ``worker``, answer the server's STOP and return the worker's result."""
     result = worker(end)
     with pytest.raises(Stopped):
         end.pull()
@@ -170,10 +170,10 @@ def test_a_deadlock_is_diagnosed():
         run(lambda end: list(end.gather()), lambda end: end.pull())
 
 
-def test_a_message_out_of_step_is_refused():
+def test_a_message_of_another_round_is_rejected():
     def server(end):
         end.bcast(None)
-        end.round = 1  # as if a round had been lost
+        end._context.round = 1  # as if a round had been lost
         list(end.gather())
 
     def worker(end):
@@ -185,15 +185,15 @@ def test_a_message_out_of_step_is_refused():
         run(server, worker)
 
 
-def test_send_is_refused_on_a_tree():
+def test_send_is_rejected_on_a_tree():
     with pytest.raises(LinkError, match="goes along the tree"):
         run(lambda end: end.send(0, None), lambda end: end.pull())
 
 
-def test_frames_of_another_codec_are_refused():
+def test_a_worker_with_another_codec_is_rejected():
     scheduler, transports = local.connect(2)
-    server = Server(transports[0], WIRE, plan(1))
-    worker = Worker(transports[1], Wire(Sign(), Dense()), plan(1))
+    server = ServerEnd(transports[0], WIRE, plan(1))
+    worker = WorkerEnd(transports[1], Wire(Sign(), Dense()), plan(1))
 
     def work():
         worker.push(worker.up.encode(np.ones(DIM, np.float32)))
@@ -202,22 +202,22 @@ def test_frames_of_another_codec_are_refused():
         scheduler.run([lambda: list(server.gather()), work])
 
 
-@pytest.mark.parametrize("culprit", [0, 2])
+@pytest.mark.parametrize("failing", [0, 2])
 @pytest.mark.parametrize("error", [ValueError("mine"), SystemExit(0)])
-def test_an_exception_of_one_rank_ends_all(culprit, error):
+def test_an_exception_in_one_rank_ends_all(failing, error):
     def server(end):
-        if culprit == 0:
+        if failing == 0:
             raise error
         return list(end.gather())
 
     def worker(end):
-        if culprit == end.worker + 1:
+        if failing == end.worker + 1:
             raise error
         end.pull()
 
     with pytest.raises(type(error)) as caught:
         run(server, worker)
-    assert "in " + ("the server" if culprit == 0 else "worker 1") in "".join(
+    assert "in " + ("the server" if failing == 0 else "worker 1") in "".join(
         caught.value.__notes__
     )
 
@@ -229,7 +229,7 @@ def async_server(updates):
             end.send(m, end.down.encode(x))
         for _ in range(updates):
             m, frame = end.recv()
-            x *= np.float32(0.9)  # so that the order of arrival shows
+            x *= np.float32(0.9)  # so that the result depends on the order of arrival
             end.up.decode_add(frame, x)
             end.send(m, end.down.encode(x))
         return x, list(end.arrivals)
@@ -239,7 +239,7 @@ def async_server(updates):
 
 def async_worker(end):
     x = np.zeros(DIM, np.float32)
-    for _ in end.rounds(State(), until_told=True):
+    for _ in end.rounds(State(), until_stopped=True):
         end.down.decode(end.pull(), DIM, x)
         end.push(end.up.encode(x + end.worker + 1))
 
@@ -253,7 +253,7 @@ def test_a_replay_reproduces_an_asynchronous_run():
     assert again[0][0].tobytes() == x.tobytes() != other[0][0].tobytes()
 
 
-def test_a_replay_that_is_too_short_says_so():
+def test_a_replay_log_that_is_too_short_is_an_error():
     with pytest.raises(LinkError, match="decisions of this rank are used up"):
         run(async_server(5), async_worker, wire=ADDRESSED, replay=[0, 1])
 
@@ -277,7 +277,7 @@ def test_a_worker_ends_after_the_last_round():
     assert results[1:] == [[0, 1, 2, 3]] * 3
 
 
-def test_a_server_that_goes_on_is_an_error():
+def test_a_server_that_continues_after_the_last_round_is_an_error():
     def server(end):
         for _ in end.rounds(State()):
             list(end.gather())
@@ -291,7 +291,7 @@ def test_a_server_that_goes_on_is_an_error():
         run(server, worker)
 
 
-def test_a_worker_of_another_round_is_named():
+def test_a_worker_in_another_round_is_named():
     def server(end):
         for _ in end.rounds(State()):
             list(end.gather())
@@ -308,12 +308,12 @@ def test_a_worker_of_another_round_is_named():
         run(server, worker)
 
 
-def test_on_a_simulated_line_the_newest_post_takes_the_place_of_one_that_waits():
-    network = Network(rate=8 * 10.0)  # 10 bytes a second
+def test_on_a_simulated_line_a_newer_post_replaces_the_waiting_one():
+    network = SimulatedNetwork(rate=8 * 10.0)  # 10 bytes a second
     scheduler, (first, second) = local.connect(2, network=network, measured=False)
 
     def post():
-        for k in range(5):  # at 0, 1, 2, ..; the line is busy for 3 s each
+        for k in range(5):  # at 0, 1, 2, ... s; the line is busy for 3 s each
             first.post(1, np.full(30, k, np.uint8))
             first.spend(1.0)
 
@@ -331,22 +331,22 @@ def test_on_a_simulated_line_the_newest_post_takes_the_place_of_one_that_waits()
     assert (first.superseded, first.sent_messages) == (2, 3)
 
 
-def test_a_batch_is_done_in_just_the_time_that_it_takes():
+def test_a_batch_fits_into_exactly_the_time_that_it_takes():
     for speed in range(1, 100):
-        pace = ComputeSpeed(speeds=Speeds.parse(f"constant:{speed}"))
-        pace.begin(0)
-        assert [pace.within(b / speed) for b in range(50)] == list(range(50))
-        assert pace.within(3.99 / speed) == 3
+        compute = ComputeSpeed(speeds=Speeds.parse(f"constant:{speed}"))
+        compute.begin(0)
+        assert [compute.samples_within(b / speed) for b in range(50)] == list(range(50))
+        assert compute.samples_within(3.99 / speed) == 3
 
 
-def test_what_a_gradient_is_late_the_next_ones_of_a_round_make_up_for():
-    pace = ComputeSpeed(speeds=Speeds.parse("constant:10"))
-    pace.begin(0)
-    assert pace.rest(10, 0.25) == 0.75
-    pace.overslept(0.5)
-    assert pace.rest(10, 0.25) == 0.25
-    assert pace.rest(10, 1.5) == 0  # half a second late
-    assert pace.rest(10, 0.25) == 0.25
-    assert pace.rest(10, 1.25) == pace.behind == 0
-    pace.begin(1)
-    assert (pace.rest(10, 0.25), pace.behind) == (0.75, 0.25)
+def test_a_late_gradient_shortens_the_next_ones_of_its_round():
+    compute = ComputeSpeed(speeds=Speeds.parse("constant:10"))
+    compute.begin(0)
+    assert compute.remaining(10, 0.25) == 0.75
+    compute.add_delay(0.5)
+    assert compute.remaining(10, 0.25) == 0.25
+    assert compute.remaining(10, 1.5) == 0  # half a second late
+    assert compute.remaining(10, 0.25) == 0.25
+    assert compute.remaining(10, 1.25) == compute.behind == 0
+    compute.begin(1)
+    assert (compute.remaining(10, 0.25), compute.behind) == (0.75, 0.25)

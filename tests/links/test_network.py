@@ -1,26 +1,26 @@
-"""Simulated networks: lines by hand, who gets them first, and broadcasts over them."""
+"""Simulated networks: times of messages on lines, their order, and broadcasts."""
 
 import math
 
 import numpy as np
 import pytest
 
-from psmpi.links.transport.simulation import Network
-from tests.helpers.simulated import burn, message, sender, simulate, taker
+from psmpi.links.transport.simulation import SimulatedNetwork
+from tests.helpers.simulated import burn, message, receiver, sender, simulate
 
 
-def test_lines_of_pairs_by_hand():
-    network = Network(rate=800.0, latency=0.5)  # 100 bytes a second
+def test_times_on_lines_of_pairs():
+    network = SimulatedNetwork(rate=800.0, latency=0.5)  # 100 bytes a second
     assert network.arrival(1, 0, 100, 2.0) == 2 + 1 + 0.5
     assert network.arrival(1, 0, 50, 2.25) == 3 + 0.5 + 0.5  # behind the first
     assert network.arrival(2, 0, 100, 2.25) == 2.25 + 1 + 0.5  # a line of its own
     assert network.arrival(0, 1, 100, 2.25) == 2.25 + 1 + 0.5  # so has the way back
-    assert network.arrival(1, 0, 100, 9.0) == 9 + 1 + 0.5  # nothing is left of then
+    assert network.arrival(1, 0, 100, 9.0) == 9 + 1 + 0.5  # the line is free again
 
 
-def test_shared_lines_by_hand():
-    network = Network(rate=800.0, latency=0.5, kind="node")
-    # 0 sends to 1 and 2: one line out, and each line in starts with it (cut through)
+def test_times_on_shared_lines():
+    network = SimulatedNetwork(rate=800.0, latency=0.5, kind="node")
+    # 0 sends to 1 and 2: one line out, and each line in starts with it (cut-through)
     assert network.arrival(0, 1, 100, 0.0) == 1 + 0.5
     assert network.arrival(0, 2, 100, 0.0) == 2 + 0.5
     # 1 and 2 send to 3 at once: one line in
@@ -30,28 +30,28 @@ def test_shared_lines_by_hand():
 
 
 def test_without_a_rate_only_latency_counts():
-    assert Network(latency=0.25).arrival(0, 1, 10**9, 1.0) == 1.25
-    assert Network().arrival(0, 1, 10**9, 1.0) == 1.0
+    assert SimulatedNetwork(latency=0.25).arrival(0, 1, 10**9, 1.0) == 1.25
+    assert SimulatedNetwork().arrival(0, 1, 10**9, 1.0) == 1.0
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_program_is_served_in_order(seed):
+def test_messages_are_received_in_the_order_of_arrival(seed):
     draw = np.random.default_rng(seed)
     moments = {n: sorted(draw.uniform(0, 10, 8).tolist()) for n in range(1, 6)}
     kind = ("pair", "node")[seed % 2]
-    network = Network(rate=1000.0, latency=0.01, kind=kind)
-    roles = [taker(40, range(1, 6)), *(sender(*moments[n]) for n in range(1, 6))]
+    network = SimulatedNetwork(rate=1000.0, latency=0.01, kind=kind)
+    roles = [receiver(40, range(1, 6)), *(sender(*moments[n]) for n in range(1, 6))]
     (served, *_), _ = simulate(*roles, network=network)
-    # The same by hand: all messages enter the network in the order of their time.
-    by_hand = Network(rate=1000.0, latency=0.01, kind=kind)
+    # The same without threads: all messages enter the network in the order of time.
+    direct = SimulatedNetwork(rate=1000.0, latency=0.01, kind=kind)
     sent = sorted((t, n) for n, times in moments.items() for t in times)
-    expected = sorted((by_hand.arrival(n, 0, 16, t), n) for t, n in sent)
+    expected = sorted((direct.arrival(n, 0, 16, t), n) for t, n in sent)
     assert [node for node, _ in served] == [n for _, n in expected]
     np.testing.assert_allclose([t for _, t in served], [t for t, _ in expected])
 
 
-def test_lines_are_taken_in_the_order_of_measured_time_too():
-    """Who computes long, but ran first, does not get the shared line first."""
+def test_lines_are_used_in_the_order_of_measured_time():
+    """A node that computes long, but runs first, does not use the shared line first."""
 
     def busy(milliseconds, nbytes):
         def role(transport):
@@ -61,16 +61,18 @@ def test_lines_are_taken_in_the_order_of_measured_time_too():
 
         return role
 
-    network = Network(rate=8 * 1000.0, kind="node")  # a second for the long one
+    network = SimulatedNetwork(
+        rate=8 * 1000.0, kind="node"
+    )  # a second for the long one
     (served, *_), _ = simulate(
-        taker(2, [1, 2]), busy(60, 1000), busy(1, 20), network=network, measured=True
+        receiver(2, [1, 2]), busy(60, 1000), busy(1, 20), network=network, measured=True
     )
     assert [node for node, _ in served] == [2, 1]
     assert served[0][1] < 0.5  # not behind a message that was sent after it
 
 
 def broadcasts(transport):
-    """Three of them; returns their bytes and when each was there."""
+    """Broadcast three messages; return their bytes and times of arrival."""
     got = []
     for n in range(3):
         sent = message(16 + 1000 * n, n) if transport.node == 0 else None
@@ -80,7 +82,7 @@ def broadcasts(transport):
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4, 7, 8, 13])
-def test_the_tree_delivers_what_the_line_does(nodes):
+def test_the_tree_delivers_the_same_messages_as_direct_sends(nodes):
     line, sent_by_one = simulate(*[broadcasts] * nodes)
     tree, sent_by_all = simulate(*[broadcasts] * nodes, tree=True)
     bytes_of = [[[frame for frame, _ in node] for node in r] for r in (line, tree)]
@@ -97,7 +99,7 @@ def test_the_tree_delivers_what_the_line_does(nodes):
 
 def test_the_tree_is_faster_over_shared_lines():
     def last(tree):
-        network = Network(rate=8e3, kind="node")
+        network = SimulatedNetwork(rate=8e3, kind="node")
         results, _ = simulate(*[broadcasts] * 32, network=network, tree=tree)
         return max(moment for node in results for _, moment in node)
 

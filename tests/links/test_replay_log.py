@@ -1,17 +1,17 @@
-"""Replays: what time decided once is decided so again, in process and from MPI."""
+"""Replays: recorded decisions reproduce a run, in this process and from MPI."""
 
 import pytest
 
 from psmpi.base import ConfigError, LinkError
 from psmpi.links.replay_log import ReplayLog
-from psmpi.runs import api, config
-from psmpi.runs.api import run_local
+from psmpi.runs import config, mpi
+from psmpi.runs.local import run_local
 from psmpi.runs.recorded import Recorded, read_decisions, read_run
 
-HOW = {"data": "synthetic:softmax,samples=80,features=6", "workers": 3, "seed": 2}
-HOW |= {"rounds": 24, "evaluate_every": 6}
+OPTIONS = {"data": "synthetic:softmax,samples=80,features=6", "workers": 3, "seed": 2}
+OPTIONS |= {"rounds": 24, "evaluate_every": 6}
 TIMED = {"lr": 0.02, "mixing": 2.0, "topology": "ring"}
-# Models of 2 MB, beyond what MPI takes in without a receiver.
+# Models of 2 MB, which MPI does not send before the receiver waits for them.
 LARGE = {"data": "synthetic:softmax,samples=60,features=1000", "hidden": "500"}
 CASES = {
     "asylpg": ("asylpg", {"batch": 4, "lr": 0.02}),
@@ -29,9 +29,9 @@ CASES = {
 }
 
 
-def made(case, **given):
+def configured(case, **changes):
     name, options = CASES[case]
-    return config.configure(name, **HOW | options | given)
+    return config.configure(name, **OPTIONS | options | changes)
 
 
 def facts(result):
@@ -43,7 +43,7 @@ def assert_same(again, first, exact=True):
     assert again.x.tobytes() == first.x.tobytes()
     if exact:
         assert facts(again) == facts(first)
-    else:  # of what is posted, a replay can't miss what was superseded
+    else:  # messages that were superseded in the run are received in the replay
         assert [row[:2] for row in facts(again)] == [row[:2] for row in facts(first)]
 
 
@@ -52,8 +52,8 @@ def recorded(path):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_replay_is_the_run(case, tmp_path):
-    run = made(case)
+def test_a_replay_equals_the_run(case, tmp_path):
+    run = configured(case)
     first = run_local(run, out=tmp_path / "first")
     decisions = recorded(tmp_path / "first")
     assert any(decisions.decisions)
@@ -66,9 +66,9 @@ def test_a_replay_is_the_run(case, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["asylpg", "async-dsgd", "quantimed"])
-def test_a_run_that_met_its_target_is_replayed_to_there(case, tmp_path):
-    loss = run_local(made(case)).rows[2]["loss"]
-    run = made(case, until=f"loss={loss * 1.02}", evaluate_every=3)
+def test_a_run_that_met_its_target_is_replayed_up_to_it(case, tmp_path):
+    loss = run_local(configured(case)).rows[2]["loss"]
+    run = configured(case, until=f"loss={loss * 1.02}", evaluate_every=3)
     first = run_local(run, out=tmp_path / "first")
     assert first.summary["rounds"] < 24
     again = run_local(run, replay=recorded(tmp_path / "first"))
@@ -77,11 +77,11 @@ def test_a_run_that_met_its_target_is_replayed_to_there(case, tmp_path):
 
 @pytest.mark.parametrize("case", ["asylpg", "async-ring", "quantimed"])
 @pytest.mark.parametrize("change", ["less", "more"])
-def test_another_number_of_decisions_is_told(case, change, tmp_path):
-    run = made(case)
+def test_a_log_with_another_number_of_decisions_is_rejected(case, change, tmp_path):
+    run = configured(case)
     run_local(run, out=tmp_path / "first")
-    found = recorded(tmp_path / "first")
-    entries = [list(rank) for rank in found.decisions]
+    decisions = recorded(tmp_path / "first")
+    entries = [list(rank) for rank in decisions.decisions]
     rank = 0 if case == "asylpg" else 1
     entries[rank] = entries[rank][:-5] if change == "less" else entries[rank] * 2
     text = (
@@ -90,47 +90,51 @@ def test_another_number_of_decisions_is_told(case, change, tmp_path):
         else ("replay: .*used up" if change == "less" else "replay: .*left over")
     )
     with pytest.raises(LinkError, match=text):
-        run_local(run, replay=Recorded(entries, found.rounds))
+        run_local(run, replay=Recorded(entries, decisions.rounds))
 
 
-def test_decisions_of_another_number_of_ranks_are_refused(tmp_path):
-    run_local(made("asylpg"), out=tmp_path / "first")
-    with pytest.raises(ConfigError, match="replay: recorded of 3 workers, and this"):
-        run_local(made("asylpg", workers=4), replay=recorded(tmp_path / "first"))
+def test_decisions_of_another_number_of_ranks_are_rejected(tmp_path):
+    run_local(configured("asylpg"), out=tmp_path / "first")
+    with pytest.raises(ConfigError, match="recorded run has 3 workers, and this"):
+        run_local(configured("asylpg", workers=4), replay=recorded(tmp_path / "first"))
 
 
-def test_a_journal():
+def test_a_log_replays_its_decisions_and_records_them_again():
     replay_log = ReplayLog([4, 2])
     assert replay_log.replaying
-    assert [replay_log.take(), replay_log.used_up, replay_log.take()] == [4, False, 2]
-    assert replay_log.used_up
+    assert [
+        replay_log.next_decision(),
+        replay_log.exhausted,
+        replay_log.next_decision(),
+    ] == [4, False, 2]
+    assert replay_log.exhausted
     assert replay_log.entries == [4, 2]
     with pytest.raises(LinkError, match="used up; the recorded run was another one"):
-        replay_log.take()
+        replay_log.next_decision()
     with pytest.raises(LinkError, match="1 recorded decisions of this rank are left"):
         ReplayLog([7]).close()
     fresh = ReplayLog()
     assert not fresh.replaying
-    assert fresh.note(3) == 3
+    assert fresh.record(3) == 3
     assert fresh.entries == [3]
     fresh.close()
 
 
 @pytest.fixture(scope="module")
 def over_mpi(tmp_path_factory):
-    """All cases recorded over MPI, in one job."""
+    """Record all cases over MPI, in one job."""
     folder = tmp_path_factory.mktemp("recorded")
-    runs = {case: made(case) for case in CASES}
-    results = api.run_mpi(list(runs.values()), [folder / case for case in runs])
+    runs = {case: configured(case) for case in CASES}
+    results = mpi.run_mpi(list(runs.values()), [folder / case for case in runs])
     return dict(zip(runs, results, strict=True))
 
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("case", CASES)
-def test_what_mpi_recorded_is_replayed_bit_for_bit(over_mpi, case):
-    there = over_mpi[case]
-    again = run_local(made(case), replay=recorded(there.path))
-    assert_same(again, there, exact=CASES[case][0] != "async-dsgd")
+def test_a_run_over_mpi_is_replayed_bit_for_bit(over_mpi, case):
+    first = over_mpi[case]
+    again = run_local(configured(case), replay=recorded(first.path))
+    assert_same(again, first, exact=CASES[case][0] != "async-dsgd")
 
 
 @pytest.mark.mpi

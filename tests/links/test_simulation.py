@@ -1,4 +1,4 @@
-"""Simulated clocks: whatever the threads do, events are in the order of their time."""
+"""Simulated clocks: events are in the order of simulated time."""
 
 import time
 
@@ -7,20 +7,20 @@ import pytest
 
 from psmpi.base import LinkError
 from psmpi.links.transport import local
-from psmpi.links.transport.simulation import Network, VirtualClock
-from tests.helpers.simulated import burn, message, sender, simulate, taker
+from psmpi.links.transport.simulation import SimulatedNetwork, VirtualClock
+from tests.helpers.simulated import burn, message, receiver, sender, simulate
 
 
 def test_messages_are_served_in_the_order_of_simulated_time():
     moments = {1: (5.0, 6.0), 2: (1.0, 5.5), 3: (2.0, 2.5)}
-    roles = [taker(6, [1, 2, 3]), *(sender(*moments[n]) for n in (1, 2, 3))]
+    roles = [receiver(6, [1, 2, 3]), *(sender(*moments[n]) for n in (1, 2, 3))]
     (served, *_), _ = simulate(*roles)
     expected = sorted((t, node) for node, times in moments.items() for t in times)
     assert served == [(node, t) for t, node in expected]
 
 
-def test_nobody_is_served_before_somebody_who_may_be_earlier():
-    """Node 2's answer to node 1 arrives before what node 3 has long sent."""
+def test_a_message_is_received_only_when_no_earlier_one_can_come():
+    """Node 2's answer to node 1 arrives before the message that node 3 sent first."""
 
     def answers(transport):
         transport.recv(1)
@@ -33,12 +33,14 @@ def test_nobody_is_served_before_somebody_who_may_be_earlier():
     def soon(transport):
         transport.send(0, message(100))  # on its way for 4 s
 
-    network = Network(rate=200.0)
-    (served, *_), _ = simulate(taker(2, [2, 3]), asks, answers, soon, network=network)
+    network = SimulatedNetwork(rate=200.0)
+    (served, *_), _ = simulate(
+        receiver(2, [2, 3]), asks, answers, soon, network=network
+    )
     assert served == [(2, 1 + 2 * 0.64), (3, 4.0)]
 
 
-def test_ties_go_to_who_sent_first():
+def test_of_messages_at_the_same_time_the_first_sent_is_received_first():
     def last(transport):
         transport.recv(1)
         transport.send(0, message())
@@ -47,11 +49,11 @@ def test_ties_go_to_who_sent_first():
         transport.send(0, message())
         transport.send(2, message())
 
-    (served, *_), _ = simulate(taker(2, [2, 1]), first, last)
+    (served, *_), _ = simulate(receiver(2, [2, 1]), first, last)
     assert served == [(1, 0.0), (2, 0.0)]
 
 
-def test_poll_sees_what_has_arrived_and_nothing_else():
+def test_poll_returns_only_messages_that_have_arrived():
     def polls(transport):
         seen = []
         for moment in (0.5, 1.5, 2.0, 3.75):
@@ -60,15 +62,15 @@ def test_poll_sees_what_has_arrived_and_nothing_else():
             while transport.poll(1) is not None:
                 count += 1
             seen.append(count)
-            assert transport.now() == moment  # looking takes no time
+            assert transport.now() == moment  # polling takes no time
         return seen
 
-    network = Network(latency=0.5)
+    network = SimulatedNetwork(latency=0.5)
     (seen, _), _ = simulate(polls, sender(0.1, 0.9, 2.0, 3.5), network=network)
     assert seen == [0, 2, 0, 1]
 
 
-def test_spending_moves_only_the_own_clock():
+def test_spending_time_advances_only_the_node_s_clock():
     def spends(transport):
         transport.spend(2.5)
         transport.spend(0.25)
@@ -78,7 +80,7 @@ def test_spending_moves_only_the_own_clock():
     assert times == [2.75, 0.0]
 
 
-def test_a_message_from_the_past_does_not_turn_back_the_clock():
+def test_receiving_an_old_message_does_not_turn_back_the_clock():
     def late(transport):
         transport.spend(9.0)
         transport.recv(1)
@@ -88,7 +90,7 @@ def test_a_message_from_the_past_does_not_turn_back_the_clock():
     assert moment == 9.0
 
 
-def test_free_messages_take_no_time_and_keep_their_place():
+def test_free_messages_take_no_time_and_stay_in_order():
     def sends(transport):
         transport.send(0, message(100, 0))
         transport.send(0, message(16, 1), free=True)
@@ -105,7 +107,7 @@ def test_free_messages_take_no_time_and_keep_their_place():
         return role
 
     (first, _, second), _ = simulate(
-        takes(2), sends, takes(1), network=Network(rate=100.0)
+        takes(2), sends, takes(1), network=SimulatedNetwork(rate=100.0)
     )
     assert (first, second) == ([8.0, 8.0], [0.0])
 
@@ -125,7 +127,7 @@ def test_two_runs_are_equal(kind):
         return log
 
     def once():
-        return simulate(*[chatter] * 5, network=Network(500.0, 0.1, kind))[0]
+        return simulate(*[chatter] * 5, network=SimulatedNetwork(500.0, 0.1, kind))[0]
 
     first = once()
     assert first == once()
@@ -143,10 +145,10 @@ def test_a_measured_clock_runs_while_its_thread_does():
         transport.exclude_from_clock()
         return worked, slept, transport.now() - start - worked - slept
 
-    ((worked, slept, forgiven), _), _ = simulate(role, role, measured=True)
+    ((worked, slept, excluded), _), _ = simulate(role, role, measured=True)
     assert worked >= 0.05
     assert slept < 0.05
-    assert forgiven < 0.05
+    assert excluded < 0.05
 
 
 def test_an_unmeasured_clock_does_not_run():
@@ -159,15 +161,15 @@ def test_an_unmeasured_clock_does_not_run():
     assert simulate(role, role)[0] == [0.0, 0.0]
 
 
-def test_a_clock_that_was_read_by_another_thread_does_not_turn_back():
+def test_a_clock_that_another_thread_has_read_does_not_turn_back():
     clock = VirtualClock(measured=True)
     burn(0.05)
-    clock.now()  # whoever made the node
+    clock.now()  # by the thread that made the node
     scheduler = local.connect(1)[0]
     assert scheduler.run([clock.now]) >= [0.0]
 
 
-def test_the_others_do_not_pay_for_a_measured_clock():
+def test_cpu_time_of_one_node_does_not_advance_other_clocks():
     def works(transport):
         transport.now()
         burn(0.1)

@@ -1,4 +1,4 @@
-"""The binomial tree: everybody is reached, once, in few steps."""
+"""The binomial tree reaches every node once, in few steps."""
 
 import pytest
 
@@ -13,8 +13,8 @@ def test_children_and_parents_agree(nodes):
 
 
 @pytest.mark.parametrize("nodes", [*range(1, 18), 63, 64, 65])
-def test_tree_is_binomial(nodes):
-    """Each node sends to one child a step: all have the message after log2 steps."""
+def test_the_tree_is_binomial(nodes):
+    """Each node sends to one child per step: after log2 steps all have the message."""
     has = {0: 0}
     for node in range(nodes):
         for step, child in enumerate(tree_children(node, nodes), start=1):
@@ -24,7 +24,7 @@ def test_tree_is_binomial(nodes):
 
 
 @pytest.mark.parametrize(("node", "nodes"), [(-1, 3), (3, 3), (0, 0)])
-def test_node_outside(node, nodes):
+def test_a_node_outside_the_tree_is_rejected(node, nodes):
     with pytest.raises(ValueError, match="node"):
         tree_parent(node, nodes)
     with pytest.raises(ValueError, match="node"):

@@ -1,4 +1,4 @@
-"""The identities of tests/test_invariants.py over MPI, summed up over 1000 rounds."""
+"""The identities of tests/algorithms/test_invariants.py at the end of MPI runs."""
 
 import sys
 from pathlib import Path
@@ -12,10 +12,11 @@ from psmpi.problems import make_problem
 from psmpi.runs import config
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tests.helpers.roles import CountingServer, Diary, WritingWorker
+from tests.helpers.roles import CountingServer, LoggedProblem, LoggingWorker
 
 DATA = "synthetic:quadratic,dim=37,condition=20,heterogeneity=1,noise=0.3"
-SCHEDULE = "warmup0:5+drop:0.1@300,600+drop:7@800"
+ROUNDS = 250
+SCHEDULE = "warmup0:5+drop:0.1@75,150+drop:7@200"
 RUNS = [
     ("dist-ef-sgdm", {"blocks": 8}),
     ("dist-ef-sgdm", {"codec": "topk", "k": 4, "downlink": "update"}),
@@ -27,7 +28,7 @@ RUNS = [
 
 
 def serve(mpi_job, transport, algorithm, problem, plan):
-    """Return x_0 - x, less what the server owes its workers."""
+    """Return x_0 - x minus the server's residual, and the frames received by worker."""
     server = CountingServer(transport, algorithm.wire(plan), plan)
     state = algorithm.server_state(server, problem, plan)
     start = state.x.copy()
@@ -36,33 +37,33 @@ def serve(mpi_job, transport, algorithm, problem, plan):
     server.stop()
     memory = state.down.memory
     owed = getattr(memory, "e", np.zeros(plan.dim))
-    # A step size scales what dist-EF carries, and divides by M what it sums up.
+    # Dist-EF scales its residual by the step size and divides its sum by M.
     owed = owed * (memory.eta if getattr(memory, "rescale", False) else 1)
-    return start - state.x + owed / plan.workers, server.taken
+    return start - state.x + owed / plan.workers, server.received
 
 
 def work(mpi_job, transport, algorithm, problem, plan):
-    """Return how far this worker's gradients went, what it owes, and all it pushed."""
-    worker = WritingWorker(transport, algorithm.wire(plan), plan)
+    """Return this worker's sum of steps, its residual, and the vectors it pushed."""
+    worker = LoggingWorker(transport, algorithm.wire(plan), plan)
     shard = problem.shard(worker.worker, plan.workers)
-    diary = Diary(shard, algorithm.eta(plan))
-    state = algorithm.worker_state(worker, diary, plan)
-    add_to, walked = state.momentum.add_to, np.zeros(plan.dim)
+    logged = LoggedProblem(shard, algorithm.eta(plan))
+    state = algorithm.worker_state(worker, logged, plan)
+    add_to, step_sum = state.momentum.add_to, np.zeros(plan.dim)
     steps = 0
 
     def write(gradient):
-        nonlocal steps, walked
+        nonlocal steps, step_sum
         add_to(gradient)
-        walked += algorithm.eta(plan)(steps) * gradient
+        step_sum += algorithm.eta(plan)(steps) * gradient
         steps += 1
 
     state.momentum.add_to = write
     try:
-        algorithm.worker(worker, diary, plan, state)
+        algorithm.worker(worker, logged, plan, state)
     except Stopped:
         worker.leave()
     scale = state.up.eta if state.up.rescale else 1
-    return walked, scale * state.up.e, worker.pushed, algorithm.eta(plan)
+    return step_sum, scale * state.up.e, worker.pushed, algorithm.eta(plan)
 
 
 def check(mpi_job, name, options):
@@ -73,7 +74,7 @@ def check(mpi_job, name, options):
     problem = make_problem(DATA, dtype=np.float64)
     plan = Plan(
         workers=mpi_job.size - 1,
-        rounds=1000,
+        rounds=ROUNDS,
         dim=problem.dim,
         bounds=problem.bounds,
         dtype=np.float64,
@@ -83,15 +84,15 @@ def check(mpi_job, name, options):
     transport = mpi_job.transport(*longest(algorithm.wire(plan), plan))
     role = work if mpi_job.rank else serve
     mine = role(mpi_job, transport, algorithm, problem, plan)
-    moved, taken = mpi_job.allgather(None if mpi_job.rank else mine)[0]
+    moved, received = mpi_job.allgather(None if mpi_job.rank else mine)[0]
     expected = 0.0
     if mpi_job.rank:
-        walked, owed, pushed, eta = mine
-        # What the server did not take: with local steps in units of the model.
-        late = sum(pushed[taken[mpi_job.rank - 1] :], np.zeros(plan.dim))
+        step_sum, owed, pushed, eta = mine
+        # Frames that the server did not receive; with local steps they are model steps.
+        late = sum(pushed[received[mpi_job.rank - 1] :], np.zeros(plan.dim))
         if name.startswith("dist-ef"):
             late *= eta(plan.rounds)
-        expected = walked - owed - late
+        expected = step_sum - owed - late
     total = sum(mpi_job.allgather(expected)[1:]) / plan.workers
     scale = max(1.0, np.abs(total).max())
     error = np.abs(moved - total).max() / scale

@@ -1,4 +1,4 @@
-"""One rank, or all, misbehaves while the others wait: misdeeds.py WHAT WHO."""
+"""One rank, or all, fail or leave while the others wait: misdeeds.py WHAT WHO."""
 
 import ctypes
 import os

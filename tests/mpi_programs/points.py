@@ -1,4 +1,4 @@
-"""Checks of point-to-point messages, by name: points.py CHECK ..."""
+"""Checks of point-to-point messages: points.py CHECK ..., the functions below."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from psmpi.base import LinkError
-from psmpi.links.envelope import ENVELOPE, NBYTES, outbox, seal
+from psmpi.links.envelope import ENVELOPE, NBYTES, new_buffer, seal
 from psmpi.links.mpi_job import MpiJob
 
 mpi_job = MpiJob()
@@ -18,13 +18,13 @@ WORKERS = range(1, mpi_job.size)
 
 
 def message(nbytes, seed=0):
-    buffer = outbox(nbytes)
+    buffer = new_buffer(nbytes)
     buffer[NBYTES:] = np.arange(seed, seed + nbytes) % 251
     return seal(buffer, nbytes, seed, 1, 2)
 
 
 def segments():
-    """Up, then down, messages of all lengths around segments' ends."""
+    """Send messages up, then down, with lengths around the ends of segments."""
     for segment in (16, 17, 100):
         transport = mpi_job.transport(2000, 3000, segment=segment)
         for nbytes in (0, 1, segment - 16, segment - 15, 5 * segment, 1984):
@@ -45,7 +45,7 @@ def segments():
 
 
 def fairness():
-    """A worker that sends without a pause does not keep the others from being heard."""
+    """A worker that sends without a pause does not delay the others' messages."""
     transport = mpi_job.transport(100, 100)
     if not SERVER:
         for _ in range(10):
@@ -63,7 +63,7 @@ def fairness():
 
 
 def loans():
-    """A received message stays as it is until released, whatever else arrives."""
+    """A received message does not change until it is released."""
     transport = mpi_job.transport(100, 100)
     if SERVER:
         lent = [transport.recv(worker) for worker in WORKERS]
@@ -88,7 +88,7 @@ def loans():
 
 
 def sequence():
-    """Transports follow each other; what one still had posted harms none."""
+    """Transports follow each other; posted receives of one do not affect the next."""
     for number in range(20):
         transport = mpi_job.transport(100 + number, 100)
         if SERVER:
@@ -117,8 +117,8 @@ def too_long():
     transport.close()
 
 
-def lies():
-    """The envelope announces another length than what comes."""
+def wrong_lengths():
+    """The envelope states another length than the message has."""
     for stated, text in (
         (1000, "1016 bytes were announced, the limit is 200"),
         (40, "66 bytes came, 56 were announced"),
@@ -129,9 +129,9 @@ def lies():
             with refused(text):
                 transport.recv(1)
         elif mpi_job.rank == 1:
-            lie = message(50)
-            ENVELOPE.pack_into(lie.data, 0, 0, 1, 2, 0, stated, 0)
-            transport.send(0, lie)
+            wrong = message(50)
+            ENVELOPE.pack_into(wrong.data, 0, 0, 1, 2, 0, stated, 0)
+            transport.send(0, wrong)
         mpi_job.barrier()
         transport.close()
 
@@ -157,7 +157,7 @@ def timeout():
 
 
 def exchanges(nbytes, peers_of):
-    """Rounds of send_all and recv among workers, frames far above the eager limit."""
+    """Exchange frames among workers, far longer than MPI buffers."""
     peers = [] if SERVER else peers_of(mpi_job.rank)
     transport = mpi_job.transport(nbytes + NBYTES, 100, peers=peers)
     for k in range(6):
@@ -193,7 +193,7 @@ def large_exchanges():
 
 
 def superseding():
-    """Who doesn't look misses all but the first few, and then gets the newest."""
+    """A peer that does not receive misses all but the first few, then the newest."""
     nbytes, last = 2 << 20, 40
     peers = [2] if mpi_job.rank == 1 else [1] if mpi_job.rank == 2 else []
     transport = mpi_job.transport(nbytes + NBYTES, 100, peers=peers)
@@ -220,18 +220,18 @@ def superseding():
 
 
 def dropping():
-    """What is given up is not sent, and what stands behind it is."""
+    """A dropped message is not sent, and the next one is."""
     nbytes = 2 << 20
     peers = [3 - mpi_job.rank] if mpi_job.rank in (1, 2) else []
     transport = mpi_job.transport(nbytes + NBYTES, 100, peers=peers)
     if peers:
         for k in range(5):
             transport.post(peers[0], message(nbytes, k))
-        time.sleep(0.2)  # one is there, one on its way, one waits
+        time.sleep(0.2)  # one has arrived, one is under way, one waits
         transport.drop(peers[0])
         transport.post(peers[0], message(0, 99))
         rounds = []
-        while 99 not in rounds:  # both take in: no flush before
+        while 99 not in rounds:  # both must receive before they flush
             got = transport.recv(peers[0])
             rounds.append(ENVELOPE.unpack_from(got.data)[0])
             transport.release()
@@ -242,8 +242,8 @@ def dropping():
     transport.close()
 
 
-def innocent():
-    """A chain of waits: only the one at its end, who gives no sign, is named."""
+def chain_of_waits():
+    """In a chain of waits, only the rank that does not respond is named."""
     transport = mpi_job.transport(100, 100, timeout=1.0)
     if SERVER:
         for _ in range(2):
@@ -253,7 +253,7 @@ def innocent():
         transport.send(2, message(10))
     elif mpi_job.rank < 3:
         start = time.monotonic()
-        transport.recv(0)  # for longer than any timeout: the server waits as well
+        transport.recv(0)  # longer than the timeout, since the server waits as well
         assert time.monotonic() - start > 1.5
     mpi_job.barrier()
     transport.close()
@@ -277,7 +277,7 @@ def huge():
     transport.close()
 
 
-def facts():
+def job_attributes():
     assert len(set(mpi_job.allgather(mpi_job.rank))) == mpi_job.size
     assert mpi_job.allgather("x" * mpi_job.rank) == [
         "x" * n for n in range(mpi_job.size)

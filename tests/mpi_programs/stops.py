@@ -1,4 +1,8 @@
-"""Worker 1 falls silent in the middle of a run: stops.py HOW ALGORITHM OPTIONS."""
+"""A rank stops responding in the middle of a run: stops.py HOW ALGORITHM OPTIONS.
+
+HOW is "stop" (worker 1 gets SIGSTOP), "sleep" (worker 1 sleeps), "server" (the server
+sleeps) or "run" (no rank stops).
+"""
 
 import json
 import os
@@ -6,41 +10,45 @@ import signal
 import sys
 import time
 
+from psmpi.links.deadlines import DeadlineClock
 from psmpi.links.mpi_job import MpiJob
-from psmpi.links.server import Server
-from psmpi.links.worker import Worker
+from psmpi.links.server import ServerEnd
 from psmpi.runs import config, rank
 
 HOW, ALGORITHM, OPTIONS = sys.argv[1:]
 
 
-def fall_silent():
+def stop_responding():
     print("misdeed at", time.time(), flush=True)
     if HOW == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(100)
 
 
-def hold(self, samples, taken, hold=Worker.hold, gradients=[]):  # noqa: B006
+gradients = []
+
+
+def slow_down(self, samples, seconds, original=DeadlineClock.slow_down):
     gradients.append(samples)
     if len(gradients) == 25:
-        fall_silent()
-    hold(self, samples, taken)
+        stop_responding()
+    original(self, samples, seconds)
 
 
-def round_(self, state, begin=Server._begin):
+def begin_round(self, state, original=ServerEnd._begin_round):
     if state.round == 5:
-        fall_silent()
-    begin(self, state)
+        stop_responding()
+    original(self, state)
 
 
 mpi_job = MpiJob()
 print("pid", os.getpid())
 if HOW == "server":
-    Server._begin = round_
+    ServerEnd._begin_round = begin_round
 elif mpi_job.rank == 2 and HOW != "run":
-    Worker.hold = hold
-how = {"workers": 3, "rounds": 100_000, "evaluate_every": 1000, "optimum": False}
-how |= {"data": "synthetic:softmax,samples=80,features=6", "seed": 2}
-rank.take_part(mpi_job, config.configure(ALGORITHM, **how | json.loads(OPTIONS)), None)
+    DeadlineClock.slow_down = slow_down
+options = {"workers": 3, "rounds": 100_000, "evaluate_every": 1000, "optimum": False}
+options |= {"data": "synthetic:softmax,samples=80,features=6", "seed": 2}
+run = config.configure(ALGORITHM, **options | json.loads(OPTIONS))
+rank.take_part(mpi_job, rank.prepare_together(mpi_job, lambda: run), None)
 mpi_job.leave()

@@ -1,4 +1,4 @@
-"""Differences of gradients at two points: what variance reduction steps by."""
+"""Differences of gradients at two points, which variance reduction needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psmpi.base import ConfigError, Problem
 from psmpi.data.dataset import assemble
 from psmpi.links.metering import Meter, MeteredProblem
 from psmpi.problems import Logistic, Mlp, Softmax, make_problem
-from tests.helpers.problem_data import EVERY, MODELS, dataset, gradient, point
+from tests.helpers.problem_data import EVERY, MODELS, REAL, dataset, gradient, point
 
 BATCHES = [np.array([0]), np.array([5, 0, 12, 5]), np.array([3, 11]), np.arange(13)]
 
@@ -27,13 +27,13 @@ def naive(problem, x, reference, batch):
 
 
 def sparse(classes, samples=41, features=50, dtype=np.float64):
-    """CSR data of few entries per row; row 0 has none."""
+    """Return CSR data with few entries per row and none in row 0."""
     draw = np.random.Generator(np.random.Philox(key=7))
     x = draw.standard_normal((samples, features))
     x[draw.random(x.shape) < 0.9] = 0
     x[0] = 0
-    y = np.arange(samples) % classes
-    return assemble("made", "test", (csr_array(x), y), dtype=dtype)
+    y = np.arange(samples) % classes if classes != REAL else np.arange(samples) / 8
+    return assemble("made", "test", (csr_array(x), y), dtype=dtype, kind="auto")
 
 
 MLP = pytest.param(lambda: Mlp(dataset("csr"), hidden=(4,), l2=0), id="mlp")
@@ -42,7 +42,7 @@ MLP = pytest.param(lambda: Mlp(dataset("csr"), hidden=(4,), l2=0), id="mlp")
 @pytest.mark.parametrize("batch", [None, *BATCHES], ids=str)
 @pytest.mark.parametrize("worker", [None, 1])
 @pytest.mark.parametrize("make", [*EVERY, MLP])
-def test_difference_is_that_of_two_gradients(make, worker, batch):
+def test_difference_is_the_difference_of_two_gradients(make, worker, batch):
     problem = make() if worker is None else make().shard(worker, 3)
     if batch is not None:
         batch = batch[batch < problem.samples]
@@ -55,8 +55,8 @@ def test_difference_is_that_of_two_gradients(make, worker, batch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("l2", [0, 0.05])
 @pytest.mark.parametrize(("model", "classes"), MODELS)
-def test_sparse_differences_in_a_row(model, classes, l2, dtype):
-    """One ``out`` throughout, another in between, and a gradient into a third."""
+def test_consecutive_sparse_differences(model, classes, l2, dtype):
+    """Alternate between two arrays ``out``, which the problem clears sparsely."""
     data = sparse(classes, dtype=dtype)
     problem = model(data, l2=l2, partition="all").shard(1, 3)
     x, reference = two_points(problem)
@@ -87,7 +87,7 @@ def reached(data, batch, columns):
 
 
 @pytest.mark.parametrize("between", ["zeros", "all", "dense", "other"])
-def test_an_array_that_was_used_otherwise_is_cleared(between):
+def test_an_array_that_was_overwritten_is_cleared(between):
     problem = Logistic(sparse(2), l2=0)
     x, reference = two_points(problem)
     out, other = np.full_like(x, np.nan), np.full_like(x, np.nan)
@@ -99,7 +99,7 @@ def test_an_array_that_was_used_otherwise_is_cleared(between):
     elif between == "dense":
         with pytest.raises(ConfigError):
             problem.difference(x, reference, out, np.array([99]))
-        out[:] = np.nan  # it was told that this call failed
+        out[:] = np.nan  # after an error the array may hold anything
     else:
         problem.difference(x, reference, other, BATCHES[2])
         out[:] = np.nan
@@ -108,7 +108,7 @@ def test_an_array_that_was_used_otherwise_is_cleared(between):
     np.testing.assert_allclose(out, expected, atol=1e-13)
 
 
-def test_a_problem_without_its_ridge_starts_afresh():
+def test_a_problem_without_its_ridge_remembers_no_array():
     whole = Logistic(sparse(2), l2=0.05)
     x, reference = two_points(whole)
     out = np.full_like(x, np.nan)
@@ -120,7 +120,7 @@ def test_a_problem_without_its_ridge_starts_afresh():
     np.testing.assert_allclose(out, expected, atol=1e-13)
 
 
-def test_the_default_serves_both_dtypes_and_recovers_from_wrong_shapes():
+def test_the_default_takes_both_dtypes_also_after_an_error():
     problem = Softmax(dataset(), l2=0.05)
     x, reference = two_points(problem)
     with pytest.raises(ConfigError, match="out: must match x"):
@@ -150,7 +150,7 @@ def test_vectors_that_do_not_match_are_refused(x, reference, out, message):
 
 
 @pytest.mark.parametrize("l2", [0, 0.05])
-def test_a_metered_difference_is_booked_and_must_be_finite(l2):
+def test_a_metered_difference_is_timed_and_must_be_finite(l2):
     clock = iter(range(100))
     meter = Meter(lambda: float(next(clock)))
     problem = MeteredProblem(Logistic(sparse(2, dtype=np.float32), l2=l2), meter)
@@ -160,7 +160,9 @@ def test_a_metered_difference_is_booked_and_must_be_finite(l2):
     assert (support is None) == bool(l2)
     expected = naive(problem.problem, x, reference, BATCHES[3])
     np.testing.assert_allclose(out, expected, atol=1e-6)
-    assert meter.seconds["compute"] == 3  # between the first of four looks and the last
+    assert (
+        meter.seconds["compute"] == 3
+    )  # between the first and the last of four readings
     x[50] = np.nan
     with pytest.raises(ConfigError, match="batch of samples 3, 11 of the shard"):
         problem.difference(x, reference, out, BATCHES[2])
@@ -170,7 +172,7 @@ def test_a_metered_difference_is_booked_and_must_be_finite(l2):
 
 
 def test_a_million_features_are_never_dense(tmp_path, monkeypatch):
-    """200 rows of a million floats would be 800 MB; here are 16 kB of entries."""
+    """As dense arrays, 200 rows of a million floats would take 800 MB."""
     monkeypatch.setenv("PSMPI_CACHE", str(tmp_path))
     draw = np.random.default_rng(0)
     lines = []

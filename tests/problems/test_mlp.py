@@ -1,4 +1,4 @@
-"""Perceptrons: against a naive one, difference quotients, and as part of a run."""
+"""Perceptrons: compared with a naive one and with difference quotients, and in runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from psmpi.base import ConfigError
 from psmpi.problems import Mlp, Softmax, make_problem, row_blocks
-from psmpi.runs import api, config, setup
+from psmpi.runs import config, local, mpi, setup
 from tests.helpers.problem_data import L2, STORAGE, dataset, gradient, point
 from tests.reference.naive_problems import difference, mlp_layers, mlp_loss, objective
 
@@ -19,17 +19,17 @@ LOSSES = ["softmax", "logistic"]
 DEPTHS = [(4,), (5, 3, 4)]
 
 
-def made(data, hidden=(5, 3, 4), activation="tanh", loss="softmax", **options):
+def perceptron(data, hidden=(5, 3, 4), activation="tanh", loss="softmax", **options):
     return Mlp(data, hidden=hidden, activation=activation, loss=loss, l2=L2, **options)
 
 
 def naive(problem, x, rows, labels, weight):
-    """Return (f, gradient) by the naive formulas; the classes stand for the shape."""
+    """Return (f, gradient) by the naive formulas."""
     sizes = (6, *problem.hidden, problem.data.classes)
-    how = (problem.activation, problem.criterion)
+    functions = (problem.activation, problem.criterion)
 
     def sample(x, row, label, _):
-        return mlp_loss(x, row, label, sizes, *how)
+        return mlp_loss(x, row, label, sizes, *functions)
 
     return objective(sample, x, rows, labels, None, weight, L2)
 
@@ -43,7 +43,7 @@ def naive(problem, x, rows, labels, weight):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("storage", STORAGE)
 def test_gradient_is_the_naive_one(storage, dtype, hidden, activation, loss):
-    problem = made(dataset(storage, dtype=dtype), hidden, activation, loss)
+    problem = perceptron(dataset(storage, dtype=dtype), hidden, activation, loss)
     x = point(problem)
     value, out = gradient(problem, x)
     features, labels = dataset("float").x, problem.data.y
@@ -58,15 +58,17 @@ def test_gradient_is_the_naive_one(storage, dtype, hidden, activation, loss):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("batch", [None, np.tile([40, 0, 13, 13, 7], 5)])
 @pytest.mark.parametrize("storage", STORAGE)
-def test_blocks_don_t_show(storage, batch, dtype, monkeypatch):
-    """41 rows, or 25 of a batch, in blocks of 7."""
+def test_the_result_is_the_same_in_one_block_and_in_several(
+    storage, batch, dtype, monkeypatch
+):
+    """Compare 41 rows, or a batch of 25, in one block and in blocks of 7."""
     data = dataset(storage, dtype=dtype)
-    whole = made(data)
+    whole = perceptron(data)
     x = point(whole)
     value, out = gradient(whole, x, batch)
     monkeypatch.setattr(row_blocks, "BLOCK_BYTES", 1)
     monkeypatch.setattr(row_blocks, "_LEAST_ROWS", 7)
-    parts = made(data)
+    parts = perceptron(data)
     assert parts._train.rows(x.dtype) == 7
     got_value, got = gradient(parts, x, batch)
     tolerance = 1e-13 if dtype == np.float64 else 1e-6
@@ -76,17 +78,17 @@ def test_blocks_don_t_show(storage, batch, dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("storage", ["float", "csr"])
-def test_blocks_are_small_where_layers_are_wide(storage):
-    """What a block becomes has to fit as well: here 3 + 3 + 1000 numbers a row."""
+def test_blocks_are_small_if_layers_are_wide(storage):
+    """Activations have to fit into a block too: here 3 + 3 + 1000 numbers a row."""
     data = dataset(storage, samples=4000)
-    rows = made(data, hidden=(3, 1000))._train.rows(np.dtype(np.float64))
+    rows = perceptron(data, hidden=(3, 1000))._train.rows(np.dtype(np.float64))
     assert rows == row_blocks.BLOCK_BYTES // (1006 * 8)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("storage", STORAGE)
 def test_batch_gradient_is_the_naive_one(storage, loss):
-    shard = made(dataset(storage), loss=loss).shard(1, 3)  # 14 of 41 samples
+    shard = perceptron(dataset(storage), loss=loss).shard(1, 3)  # 14 of 41 samples
     x = point(shard)
     batch = np.array([5, 0, 13, 5])
     value, out = gradient(shard, x, batch)
@@ -102,15 +104,15 @@ def test_batch_gradient_is_the_naive_one(storage, loss):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("hidden", DEPTHS)
 def test_gradient_is_the_difference_quotient(hidden, activation, loss, batch):
-    problem = made(dataset(), hidden, activation, loss).shard(1, 3)
+    problem = perceptron(dataset(), hidden, activation, loss).shard(1, 3)
     x, out = point(problem), np.empty(problem.dim)
     want = difference(lambda at: problem.grad(at, out, batch), x)
     np.testing.assert_allclose(gradient(problem, x, batch)[1], want, atol=1e-8)
 
 
-def test_calls_don_t_remember_each_other():
-    """Buffers are reused: full, batch, loss, other dtype, other point, full again."""
-    problem = made(dataset())
+def test_earlier_calls_don_t_change_a_result():
+    """Use the shared buffers for batches, other dtypes and points in between."""
+    problem = perceptron(dataset())
     x = point(problem)
     value, out = gradient(problem, x)
     gradient(problem, 2 * x, np.array([1, 2]))
@@ -122,24 +124,27 @@ def test_calls_don_t_remember_each_other():
     np.testing.assert_array_equal(again, out)
 
 
-def test_no_ridge_no_ridge():
+def test_the_ridge_adds_its_loss_and_gradient():
     data = dataset()
-    with_, without = made(data), Mlp(data, hidden=(5, 3, 4), activation="tanh", l2=0)
-    x = point(with_)
-    (value, out), (bare, slope) = gradient(with_, x), gradient(without, x)
-    np.testing.assert_allclose(out - slope, L2 * x, rtol=1e-9, atol=1e-15)
-    assert value - bare == pytest.approx(L2 / 2 * float(x @ x))
+    ridged, bare = (
+        perceptron(data),
+        Mlp(data, hidden=(5, 3, 4), activation="tanh", l2=0),
+    )
+    x = point(ridged)
+    (value, out), (bare_value, bare_out) = gradient(ridged, x), gradient(bare, x)
+    np.testing.assert_allclose(out - bare_out, L2 * x, rtol=1e-9, atol=1e-15)
+    assert value - bare_value == pytest.approx(L2 / 2 * float(x @ x))
 
 
 @pytest.mark.parametrize("workers", [1, 5, 41])
 @pytest.mark.parametrize("storage", STORAGE)
 def test_shards_average_to_the_whole(storage, workers):
-    whole = made(dataset(storage))
+    whole = perceptron(dataset(storage))
     x = point(whole)
-    found = [gradient(whole.shard(m, workers), x) for m in range(workers)]
+    results = [gradient(whole.shard(m, workers), x) for m in range(workers)]
     value, full = gradient(whole, x)
-    np.testing.assert_allclose(np.mean([g for _, g in found], 0), full, atol=1e-13)
-    assert np.mean([v for v, _ in found]) == pytest.approx(value, rel=1e-13)
+    np.testing.assert_allclose(np.mean([g for _, g in results], 0), full, atol=1e-13)
+    assert np.mean([v for v, _ in results]) == pytest.approx(value, rel=1e-13)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -159,13 +164,13 @@ def test_huge_scores_neither_overflow_nor_warn(activation, loss):
 
 
 def test_bounds_give_each_tensor_its_own_entry():
-    problem = made(dataset(), hidden=(5, 3))
+    problem = perceptron(dataset(), hidden=(5, 3))
     assert problem.bounds == (0, 30, 35, 50, 53, 62, 65)
     assert problem.dim == 65
 
 
 def test_start_is_glorot_layer_by_layer():
-    problem = made(dataset(), hidden=(50, 30))
+    problem = perceptron(dataset(), hidden=(50, 30))
     x = problem.start(3)
     parts = [x[a:b] for a, b in itertools.pairwise(problem.bounds)]
     for weights, bias, fans in zip(
@@ -180,9 +185,9 @@ def test_start_is_glorot_layer_by_layer():
 @pytest.mark.parametrize(
     ("loss", "classes"), [("softmax", 3), ("logistic", 3), ("logistic", 2)]
 )
-def test_accuracy_counts_right_test_predictions(loss, classes, storage):
+def test_accuracy_is_the_share_of_correct_predictions(loss, classes, storage):
     data = dataset(storage, classes)
-    problem = made(data, loss=loss)
+    problem = perceptron(data, loss=loss)
     x = point(problem, 2)
     sizes = (6, 5, 3, 4, classes)
     rows = dataset("float", classes).x_test
@@ -194,26 +199,26 @@ def test_accuracy_counts_right_test_predictions(loss, classes, storage):
     assert problem.shard(0, 2).accuracy(x) == pytest.approx(want)
 
 
-def test_nothing_is_known_of_its_optimum_and_smoothness():
-    problem = made(dataset())
+def test_optimum_and_smoothness_are_unknown():
+    problem = perceptron(dataset())
     assert problem.optimum() is None
     with pytest.raises(ConfigError, match="Mlp: its smoothness is not known"):
         problem.smoothness()
 
 
-def test_digest_changes_with_what_the_perceptron_is():
+def test_digest_changes_with_layers_activation_and_loss():
     data = dataset()
     digests = [
-        made(data).digest(),
-        made(data, hidden=(5, 4, 3)).digest(),
-        made(data, hidden=(5,)).digest(),
-        made(data, activation="relu").digest(),
-        made(data, loss="logistic").digest(),
-        made(data, init="zeros").digest(),
-        made(data).shard(0, 2).digest(),
+        perceptron(data).digest(),
+        perceptron(data, hidden=(5, 4, 3)).digest(),
+        perceptron(data, hidden=(5,)).digest(),
+        perceptron(data, activation="relu").digest(),
+        perceptron(data, loss="logistic").digest(),
+        perceptron(data, init="zeros").digest(),
+        perceptron(data).shard(0, 2).digest(),
     ]
     assert len(set(digests)) == len(digests)
-    assert made(data).digest() == digests[0]
+    assert perceptron(data).digest() == digests[0]
 
 
 SMALL = dataset()
@@ -222,14 +227,23 @@ SMALL = dataset()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: made(SMALL, hidden=()), r"hidden: .*got \(\); give sizes like"),
-        (lambda: made(SMALL, hidden=(5, 0)), r"at least 1 unit, got \(5, 0\)"),
-        (lambda: made(SMALL, hidden=(2.5,)), r"at least 1 unit, got \(2.5,\)"),
-        (lambda: made(SMALL, activation="rely"), "activation: .*did you mean 'relu'"),
-        (lambda: made(SMALL, loss="logistik"), "loss: .*did you mean 'logistic'"),
-        (lambda: made(SMALL).loss(np.zeros(3)), r"x: must be .* of 84, got \(3,\)"),
-        (lambda: made(SMALL).grad(np.zeros(84), np.zeros(83)), "out: must match"),
-        (lambda: gradient(made(SMALL), np.zeros(84), np.array([41])), "0 .. 40"),
+        (lambda: perceptron(SMALL, hidden=()), r"hidden: .*got \(\); give sizes like"),
+        (lambda: perceptron(SMALL, hidden=(5, 0)), r"at least 1 unit, got \(5, 0\)"),
+        (lambda: perceptron(SMALL, hidden=(2.5,)), r"at least 1 unit, got \(2.5,\)"),
+        (
+            lambda: perceptron(SMALL, activation="rely"),
+            "activation: .*did you mean relu[?]",
+        ),
+        (
+            lambda: perceptron(SMALL, loss="logistik"),
+            "loss: .*did you mean logistic[?]",
+        ),
+        (
+            lambda: perceptron(SMALL).loss(np.zeros(3)),
+            r"x: must be .* of 84, got \(3,\)",
+        ),
+        (lambda: perceptron(SMALL).grad(np.zeros(84), np.zeros(83)), "out: must match"),
+        (lambda: gradient(perceptron(SMALL), np.zeros(84), np.array([41])), "0 .. 40"),
         (lambda: make_problem("digits", loss="logistic"), "hidden: no layers, but"),
         (lambda: make_problem("digits", activation="tanh"), "activation tanh"),
         (lambda: make_problem("synthetic:quadratic", hidden=(4,)), "has no layers"),
@@ -253,22 +267,22 @@ RUN = {
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_run_lowers_the_loss_and_knows_no_residual(loss):
-    made = config.configure("sgd", **RUN, hidden="8,4", loss=loss, activation="tanh")
-    result = api.run_local(made)
+def test_a_run_lowers_the_loss_and_reports_no_residual(loss):
+    run = config.configure("sgd", **RUN, hidden="8,4", loss=loss, activation="tanh")
+    result = local.run_local(run)
     assert result.x.size == 6 * 8 + 8 + 8 * 4 + 4 + 4 * 3 + 3
     assert result.rows[-1]["loss"] < 0.9 * result.rows[0]["loss"]
     assert {row["residual"] for row in result.rows} == {None}
 
 
 def test_a_target_that_needs_the_optimum_is_refused():
-    made = config.configure("sgd", **RUN, hidden="8,4", until="residual=1e-3")
+    run = config.configure("sgd", **RUN, hidden="8,4", until="residual=1e-3")
     with pytest.raises(ConfigError, match="needs the least loss, which is not known"):
-        api.run_local(made)
+        local.run_local(run)
 
 
 @pytest.mark.parametrize(
-    ("given", "sizes"),
+    ("hidden", "sizes"),
     [
         ("8,4", (8, 4)),
         (" 8, 4", (8, 4)),
@@ -280,22 +294,22 @@ def test_a_target_that_needs_the_optimum_is_refused():
         ((), ()),
     ],
 )
-def test_sizes_can_be_given_in_many_ways(given, sizes):
-    made = config.configure("sgd", **RUN, hidden=given)
-    assert made.run_options.hidden == sizes
-    problem = setup.prepare(made).problem
+def test_sizes_can_be_given_in_many_ways(hidden, sizes):
+    run = config.configure("sgd", **RUN, hidden=hidden)
+    assert run.run_options.hidden == sizes
+    problem = setup.prepare(run).problem
     assert getattr(problem, "hidden", ()) == sizes
     assert isinstance(problem, Mlp if sizes else Softmax)
 
 
-def test_all_choices_reach_the_ranks():
-    made = config.configure(
+def test_all_options_of_perceptrons_reach_the_ranks():
+    run = config.configure(
         "sgd", **RUN, hidden="8,4", activation="sigmoid", loss="logistic"
     )
-    (entry,) = json.loads(json.dumps(api.job_file([made], [None])))
-    again = config.configure(entry["algorithm"], name=entry["name"], **entry["given"])
-    assert again.run_options == made.run_options
+    (entry,) = json.loads(json.dumps(mpi.job_file([run], [None])))
+    again = config.configure(entry["algorithm"], name=entry["name"], **entry["options"])
+    assert again.run_options == run.run_options
     problem = setup.prepare(again).problem
     assert (problem.hidden, problem.activation) == ((8, 4), "sigmoid")
     assert problem.criterion == "logistic"
-    assert setup.prepare(made).digest() == setup.prepare(again).digest()
+    assert setup.prepare(run).digests() == setup.prepare(again).digests()

@@ -1,4 +1,4 @@
-"""What is in the objective besides the samples' losses, and shards that hold it all."""
+"""The l1 term, the ridge, and shards that hold all samples."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_l1_is_in_losses_and_in_no_gradient(make, batch):
         assert problem.loss(x) == pytest.approx(plain.loss(x) + more)
 
 
-def test_an_optimum_is_not_known_with_l1():
+def test_the_optimum_is_unknown_with_l1():
     assert Softmax(dataset(), l2=L2, l1=L1).optimum() is None
 
 
-def test_a_digest_is_another_with_l1_and_the_old_one_without():
+def test_the_digest_changes_with_l1_and_stays_without():
     x, y = np.eye(4), np.array([0, 1, 0, 1])
     data = assemble("eye", "test", (x, y), dtype=np.float64)
     assert (
@@ -70,23 +70,23 @@ def test_l1_is_checked(l1):
 
 
 def proximal():
-    """A job of an algorithm that has a proximal step."""
+    """Return a run of an algorithm that has a proximal step."""
 
     class Proximal(Gd):
         proximal = True
 
-    how = config.RunOptions(l1=L1, until=("residual=1",))
-    return SimpleNamespace(algorithm="gd", how=how, build=Proximal)
+    options = config.RunOptions(l1=L1, until=("residual=1",))
+    return SimpleNamespace(algorithm="gd", run_options=options, build=Proximal)
 
 
 def test_l1_reaches_the_problem_of_a_proximal_algorithm():
-    job = setup.prepare(proximal())
-    assert job.problem.l1 == L1
-    assert job.problem.shard(1, 4).l1 == L1
+    prepared = setup.prepare(proximal())
+    assert prepared.problem.l1 == L1
+    assert prepared.problem.shard(1, 4).l1 == L1
     with pytest.raises(
         ConfigError, match="residual=1 needs the least loss, which is n"
     ):
-        setup.find_optimum(job)
+        setup.find_optimum(prepared)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_l1_reaches_the_problem_of_a_proximal_algorithm():
         ),
     ],
 )
-def test_l1_that_nobody_minimises_is_refused(run, problem, message):
+def test_l1_that_the_run_would_ignore_is_refused(run, problem, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         setup.prepare(run, problem)
 
@@ -154,7 +154,7 @@ class Ridged(Quadratic):
     l2 = 0.5
 
 
-def test_problems_without_a_ridge_are_their_own():
+def test_a_problem_without_a_ridge_returns_itself():
     plain = Quadratic(dim=3)
     assert plain.without_ridge() is plain
     assert (Problem.l1, Problem.l2, plain.l1, plain.l2) == (0, 0, 0, 0)
@@ -162,7 +162,7 @@ def test_problems_without_a_ridge_are_their_own():
         Ridged(dim=3).without_ridge()
 
 
-def test_a_metered_problem_has_both_and_keeps_its_meter():
+def test_a_metered_problem_without_its_ridge_stays_metered():
     clock = iter(range(100))
     own = Meter(lambda: float(next(clock)))
     metered = MeteredProblem(Softmax(dataset(), l2=L2, l1=L1), own)
@@ -174,13 +174,13 @@ def test_a_metered_problem_has_both_and_keeps_its_meter():
     assert own.seconds["compute"] == 1
 
 
-# -- partition all -----------------------------------------------------------------
+# -- the partition all -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize("storage", STORAGE)
 @pytest.mark.parametrize(("model", "classes"), MODELS)
-def test_every_worker_has_all_of_f(model, classes, storage, workers):
+def test_every_worker_s_objective_is_f(model, classes, storage, workers):
     whole = model(dataset(storage, classes), l2=L2, l1=L1, partition="all")
     x = point(whole)
     value, full = gradient(whole, x)
@@ -190,11 +190,11 @@ def test_every_worker_has_all_of_f(model, classes, storage, workers):
         part = whole.shard(m, workers)
         assert part.data is whole.data  # no copy
         assert part.samples == 41
-        found, out = gradient(part, x)
-        assert found == part.loss(x) == value
+        part_value, out = gradient(part, x)
+        assert part_value == part.loss(x) == value
         np.testing.assert_array_equal(out, full)
-        found, out = gradient(part, x, batch)
-        assert found == batch_value
+        part_value, out = gradient(part, x, batch)
+        assert part_value == batch_value
         np.testing.assert_array_equal(out, batch_full)
         assert part.smoothness() == pytest.approx(whole.smoothness())
 
@@ -213,19 +213,19 @@ def test_own_parts_add_up_to_the_full_gradient(workers):
 
 
 @pytest.mark.parametrize("make", EVERY)
-def test_elsewhere_the_own_part_is_all_of_the_shard(make):
+def test_other_partitions_have_no_own_part(make):
     assert make().own_part() is None
     assert make().shard(1, 3).own_part() is None
     assert Softmax(dataset(), partition="all").own_part() is None
 
 
-def test_digests_of_all_tell_workers_apart():
+def test_digests_of_the_partition_all_differ_by_worker():
     whole = Softmax(dataset(), partition="all")
     digests = [whole.digest(), Softmax(dataset()).digest()]
     digests += [whole.shard(m, 2).digest() for m in range(2)]
     assert len(set(digests)) == 4
 
 
-def test_all_still_needs_a_sample_for_each_worker():
+def test_the_partition_all_needs_a_sample_for_each_worker():
     with pytest.raises(ConfigError, match="41 samples can't be split over 42"):
         Softmax(dataset(), partition="all").shard(0, 42)

@@ -1,4 +1,4 @@
-"""Slow, obvious formulas that psmpi.problems is held to: one sample at a time."""
+"""Slow, obvious formulas to compare psmpi.problems with: one sample at a time."""
 
 from __future__ import annotations
 
@@ -36,14 +36,32 @@ def logistic_loss(x, features, label, classes=2):
     return loss, slope * np.append(features, 1.0)
 
 
+def squared_loss(x, features, target, _=None):
+    """Return (loss, gradient) of one sample, float64; x is weights then bias.
+
+    ``target`` is a number, or a list with one number for each output.
+    """
+    targets = np.atleast_1d(target)
+    d, outputs = len(features), len(targets)
+    loss, gradient = 0.0, np.zeros(len(x))
+    for c in range(outputs):
+        score = sum(x[j * outputs + c] * features[j] for j in range(d))
+        error = score + x[d * outputs + c] - targets[c]
+        loss += error * error / 2
+        for j in range(d):
+            gradient[j * outputs + c] = error * features[j]
+        gradient[d * outputs + c] = error
+    return loss, gradient
+
+
 def tensors(x, sizes):
     """Return [(weights as rows of outputs, bias), ...] of a perceptron's vector."""
-    found, x = [], list(x)
+    pairs, x = [], list(x)
     for inputs, outputs in itertools.pairwise(sizes):
         weights = [[x.pop(0) for _ in range(outputs)] for _ in range(inputs)]
-        found.append((weights, [x.pop(0) for _ in range(outputs)]))
+        pairs.append((weights, [x.pop(0) for _ in range(outputs)]))
     assert not x
-    return found
+    return pairs
 
 
 ACT = {  # activation -> (value, slope) at z
@@ -71,7 +89,7 @@ def mlp_layers(x, features, sizes, activation):
 
 
 def mlp_loss(x, features, label, sizes, activation, loss):
-    """Return (loss, gradient) of one sample, float64; by hand, layer by layer."""
+    """Return (loss, gradient) of one sample, float64, computed layer by layer."""
     layers = tensors(x, sizes)
     sums, inputs = mlp_layers(x, features, sizes, activation)
     scores = sums[-1]

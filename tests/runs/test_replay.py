@@ -1,14 +1,22 @@
 """Runs again from their records: the same bits, or a word on what has changed."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import psmpi
 from psmpi.__main__ import main
+from psmpi.algorithms.asylpg import AsyLpg
 from psmpi.base import ConfigError, LinkError, PsmpiError
-from psmpi.runs import api, config, setup
+from psmpi.problems import Quadratic
+from psmpi.runs import config, replay_versions
+from psmpi.runs.local import run_local
 
 HOW = {"workers": 3, "rounds": 30, "evaluate_every": 5, "seed": 2}
 TIMED = [
@@ -34,7 +42,7 @@ def record(tmp_path, data):
         given = {"data": f"npz:{data}", "speeds": "uniform:10,90", "batch": 4}
         made = config.configure(algorithm, **HOW | given | options)
         out = tmp_path / algorithm
-        return api.run_local(made, out=out), out
+        return run_local(made, out=out), out
 
     return record
 
@@ -51,7 +59,7 @@ def test_a_replay_has_the_same_bits(record, algorithm, options):
 def test_the_order_matters_to_what_is_replayed(record):
     # Or the test before would say nothing.
     there, out = record(**dict(TIMED)["asylpg"])
-    plain = api.run_local(config.configure("asylpg", **_given(out) | {"speeds": ""}))
+    plain = run_local(config.configure("asylpg", **_given(out) | {"speeds": ""}))
     assert plain.x.tobytes() != there.x.tobytes()
 
 
@@ -86,11 +94,81 @@ def test_changed_data_is_named(record, data):
         psmpi.replay(out)
 
 
-def test_changed_code_is_named(record, monkeypatch):
+@pytest.mark.parametrize(
+    ("cls", "name", "text"),
+    [
+        (replay_versions, "REPLAY_FORMAT", "version 1 of the replay format, and this"),
+        (AsyLpg, "version", "version 1 of the algorithm asylpg, and this psmpi has v"),
+    ],
+)
+def test_a_raised_version_is_named(record, monkeypatch, cls, name, text):
     _, out = record()
-    monkeypatch.setattr(setup, "code_digest", lambda: "feed")
-    with pytest.raises(ConfigError, match=r"the code of .* has changed.* is feed"):
+    monkeypatch.setattr(cls, name, 2)
+    with pytest.raises(ConfigError, match=text):
         psmpi.replay(out)
+
+
+def renamed(text):
+    text = text.replace("algorithms.laq", "algorithms.lazy_quantised")
+    return text.replace('"laq:', '"lazy_quantised:')
+
+
+REPLAY = "import psmpi, sys; print(psmpi.__file__); psmpi.replay(sys.argv[1])"
+
+
+def test_a_module_can_be_renamed_and_reworded(tmp_path):
+    """The declared versions decide what a replay needs, not files and their names."""
+    run = config.configure("laq", workers=2, rounds=6, data="synthetic:softmax")
+    run_local(run, out=tmp_path / "run")
+    ignored = shutil.ignore_patterns("__pycache__")
+    package = tmp_path / "other" / "psmpi"
+    shutil.copytree(Path(psmpi.__file__).parent, package, ignore=ignored)
+    (package / "algorithms/laq.py").rename(package / "algorithms/lazy_quantised.py")
+    for path in package.rglob("*.py"):
+        path.write_text("# A new comment.\n" + renamed(path.read_text()))
+    done = subprocess.run(
+        [sys.executable, "-c", REPLAY, str(tmp_path / "run")],
+        env={**os.environ, "PYTHONPATH": str(package.parent)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(str(package))
+
+
+def test_records_older_than_declared_versions_are_compared_by_their_bits(
+    record, caplog
+):
+    there, out = record()
+    manifest = json.loads((out / "manifest.json").read_text())
+    del manifest["replay"]
+    manifest["digests"] |= {"code": "feed", "configuration": "feed"}
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert psmpi.replay(out).x.tobytes() == there.x.tobytes()
+    assert "is older than the declared versions" in caplog.text
+
+
+def test_a_run_of_an_object_is_replayed_with_the_object(tmp_path):
+    problem = Quadratic(dim=9, condition=4.0)
+    how = {"workers": 2, "rounds": 5, "local": True}
+    result = psmpi.run("gd", problem=problem, out=tmp_path / "x", **how)
+    manifest = json.loads((tmp_path / "x/manifest.json").read_text())
+    assert manifest["config"]["data"] is result.summary["data"] is None
+    described = {"class": "psmpi.problems.quadratic.Quadratic", "dim": 9}
+    assert manifest["config"]["problem"].items() >= described.items()
+    with pytest.raises(ConfigError, match=r"was made from an object of psmpi\.problem"):
+        psmpi.replay(tmp_path / "x")
+    again = psmpi.replay(tmp_path / "x", problem=problem)
+    assert again.x.tobytes() == result.x.tobytes()
+    with pytest.raises(ConfigError, match=r"the data of .* has changed"):
+        psmpi.replay(tmp_path / "x", problem=Quadratic(dim=9, condition=5.0))
+
+
+def test_an_object_for_a_run_of_named_data_is_refused(record):
+    _, out = record("sgd")
+    with pytest.raises(ConfigError, match="replay it without an object"):
+        psmpi.replay(out, problem=Quadratic())
 
 
 def test_a_changed_configuration_is_named(record):

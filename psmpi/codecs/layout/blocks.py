@@ -1,4 +1,4 @@
-"""Codecs that treat a vector block by block: tensors of a model, or fixed sizes."""
+"""Blocks of a vector: the tensors of a model, or blocks of a fixed size."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from psmpi.base import Codec, ConfigError, Indices
+from psmpi.base import Codec, ConfigError, Indices, checks
 from psmpi.codecs import validation
 
 
 @dataclass(frozen=True)
 class Blockwise(Codec):
-    """Where the blocks of a vector begin and end.
+    """Base of codecs that treat every block of a vector by itself.
 
     Parameters
     ----------
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -34,7 +34,7 @@ class Blockwise(Codec):
                 raise ConfigError(
                     f"{self.id}: block and bounds exclude each other; give one"
                 )
-            block = validation.integer(self.id, "block", self.block, 1, None)
+            block = checks.integer(self.id, "block", self.block, 1, None)
             object.__setattr__(self, "block", block)
         if self.bounds is not None:
             object.__setattr__(self, "bounds", validation.bounds(self.id, self.bounds))
@@ -44,17 +44,20 @@ class Blockwise(Codec):
 
         Raises ConfigError for bounds that don't cover the vector.
         """
-        dim = validation.length(self.id, dim)
+        dim = checks.length(self.id, dim)
         if self.bounds is not None and self.bounds[-1] != dim:
             raise ConfigError(
                 f"{self.id}: bounds cover {self.bounds[-1]} entries, the vector has "
                 f"{dim}; end them with {dim}"
             )
-        return _bounds(self.block, self.bounds, dim)
+        return block_bounds(self.block, self.bounds, dim)
 
 
-@functools.lru_cache(maxsize=64)  # asked for by every message
-def _bounds(block: int | None, bounds: tuple[int, ...] | None, dim: int) -> Indices:
+@functools.lru_cache(maxsize=64)  # needed by every message
+def block_bounds(
+    block: int | None, bounds: tuple[int, ...] | None, dim: int
+) -> Indices:
+    """Return the B + 1 bounds that the options ``block`` and ``bounds`` mean, int64."""
     if bounds is not None:
         return np.array(bounds, np.int64)
     starts = np.arange(0, dim, block or max(dim, 1), dtype=np.int64)

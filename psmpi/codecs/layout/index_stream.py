@@ -1,4 +1,4 @@
-"""Which entries a sparse frame holds: the shortest of three codes, behind a header.
+"""The indices of a sparse frame: a header, and the shortest of three index codes.
 
 =================  =====================================================================
 bytes of header    content
@@ -9,12 +9,13 @@ bytes of header    content
                    set in all bytes but the last (LEB128)
 =================  =====================================================================
 
-The index stream stands last in a frame and reaches to its end; whatever the codec sends
-per index (values, signs) stands between. A gap g, the number of unused indices before
-an index, is g >> parameter zeros, a one, and the lower ``parameter`` bits of g; bits
-are filled in from the least significant end. At random indices and k / dim <= 1 % the
-stream is on average 0.4 to 2.4 % above log2 C(dim, k); header and padding come on top,
-which is 7 % in all for 40 of 7850 and more than that for fewer indices.
+The index stream is the last part of a frame and extends to its end. What the codec
+sends per index (values, signs) is between the header and the stream. A gap g is the
+number of unused indices before an index. It is coded as g >> parameter zeros, a one,
+and the lower ``parameter`` bits of g, from the least significant bit on. For random
+indices and k / dim <= 1 % the stream is on average 0.4 to 2.4 % longer than
+log2 C(dim, k) bits. With header and padding this is 7 % for 40 of 7850 indices, and
+more for fewer indices.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def width(dim: int) -> int:
 
 
 def header_nbytes(count: int) -> int:
-    """Return the bytes of the header of ``count`` indices: two below 128, at most 6."""
+    """Return the bytes of the header for ``count`` indices, 2 to 6."""
     return 1 + max(1, (count.bit_length() + 6) // 7)
 
 
@@ -48,14 +49,14 @@ def max_nbytes(count: int, dim: int) -> int:
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of a sparse frame say."""
+    """The header of a sparse frame."""
 
     mode: int
     count: int
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the header, where a codec's own part begins."""
+        """Bytes of the header."""
         return header_nbytes(self.count)
 
     def write(self, frame: Frame) -> None:
@@ -74,7 +75,7 @@ def plan(indices: Chosen, dim: int) -> tuple[Header, int]:
 
 
 def write(header: Header, indices: Chosen, dim: int, stream: Frame) -> None:
-    """Write the stream that ``plan`` measured; ``stream`` has exactly its bytes."""
+    """Write the index stream; ``stream`` has as many bytes as ``plan`` returned."""
     write_indices(indices, dim, header.mode, stream)
 
 
@@ -102,8 +103,8 @@ def read_header(codec: str, frame: Frame, dim: int, most: int) -> Header:
 def read(codec: str, header: Header, stream: Frame, dim: int) -> Chosen:
     """Return the ascending indices of a stream, or raise FrameError.
 
-    The caller has compared ``header.count`` with the frame's size where every index
-    has a value, so that a damaged count can't ask for more memory than the frame's.
+    If every index has a value, the caller has compared ``header.count`` with the
+    frame's size, so that a damaged count can't ask for more memory than the frame has.
     """
     indices = np.empty(header.count, np.uint32)
     if not read_indices(stream, dim, header.mode, indices):

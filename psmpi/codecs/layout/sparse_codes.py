@@ -1,14 +1,14 @@
-"""Frames of few entries with a short code each, and one scale per block.
+"""Sparse frames with a short code per entry and one scale per block.
 
-With B blocks, ``count`` entries of w bits (one for the sign, the upper one, the others
-for a level) and F blocks that have entries:
+The vector has B blocks. The frame has ``count`` entries, in F of the blocks. The code
+of an entry has w bits: a level, and the sign as the most significant bit.
 
 =============================  =======================================================
 bytes                          content
 =============================  =======================================================
-0 .. h - 1                     header: mode and count, see ``indices``
-ceil(B / 8), absent if B = 1   flags: bit b says that block b has entries, the least
-or count = 0                   significant first, zero padding
+0 .. h - 1                     header: mode and count, see ``index_stream``
+ceil(B / 8), absent if B = 1   flags: bit b is 1 if block b has entries; the least
+or count = 0                   significant bit first, zero padding
 4 F                            scales of these blocks, float32, above 0
 ceil(w count / 8)              codes by ascending index: the level in the lower bits,
                                then the sign, 1 = negative; the least significant bit
@@ -16,7 +16,7 @@ ceil(w count / 8)              codes by ascending index: the level in the lower 
 the rest                       index stream, zero padding
 =============================  =======================================================
 
-A block without entries costs one bit, and decodes to nothing.
+A block without entries takes one bit and decodes to zeros.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Frame, Indices, Vector
+from psmpi.base import Frame, Indices, Vector, checks
+from psmpi.base.arrays import buffer
 from psmpi.codecs import validation
 from psmpi.codecs.layout import index_stream
 from psmpi.codecs.layout.blocks import Blockwise
@@ -42,13 +43,13 @@ Codes = NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class GroupedCodec(Blockwise):
-    """Everything about such a codec but the choice of entries, scales and codes."""
+    """Base of these codecs; a codec adds the choice of entries, scales and codes."""
 
     is_sparse: ClassVar[bool] = True
 
     @property
     def width(self) -> int:
-        """Bits of a code: a sign alone, unless the codec has levels."""
+        """Bits of a code: one, the sign, unless the codec has levels."""
         return 1
 
     @abc.abstractmethod
@@ -56,12 +57,11 @@ class GroupedCodec(Blockwise):
         """Return the largest number of entries of a frame."""
 
     def units(self, scales: Scales, dim: int) -> NDArray[np.float64]:
-        """Return what a level of 1 stands for in blocks with these scales."""
+        """Return the value of level 1 in blocks with these scales."""
         return scales.astype(np.float64)
 
-    def max_nbytes(self, dim: int) -> int:
-        """Return the bytes of a frame with all entries that the codec may send."""
-        dim = validation.length(self.id, dim, validation.MAX_SPARSE_DIM)
+    def _max_nbytes(self, dim: int) -> int:
+        checks.length(self.id, dim, validation.MAX_SPARSE_DIM)
         most, blocks = self.most(dim), self.blocks(dim).size - 1
         flags = (blocks + 7) // 8 if blocks > 1 else 0
         codes = (self.width * most + 7) // 8
@@ -69,19 +69,14 @@ class GroupedCodec(Blockwise):
             index_stream.max_nbytes(most, dim) + flags + 4 * min(blocks, most) + codes
         )
 
-    def paper_bits(self, frame: Frame, dim: int) -> int:
+    def _paper_bits(self, frame: Frame, dim: int) -> int:
         """Return 32 B + nnz * (width + ceil(log2 dim))."""
         header = index_stream.read_header(self.id, frame, dim, self.most(dim))
         scales = 32 * (self.blocks(dim).size - 1)
         return scales + header.count * (self.width + index_stream.width(dim))
 
-    def decode_add(self, frame: Frame, out: Vector, scale: float = 1.0) -> None:
+    def _decode_add(self, frame: Frame, out: Vector, scale: float) -> None:
         """Add ``scale`` times the entries to ``out``, in O(k + B)."""
-        frame, out = (
-            validation.received(self.id, frame),
-            validation.target(self.id, out),
-        )
-        scale = validation.factor(self.id, scale)
         bounds = self.blocks(out.size)
         header = index_stream.read_header(self.id, frame, out.size, self.most(out.size))
         flags, at = self._flags(frame, header, bounds.size - 1)
@@ -111,7 +106,7 @@ class GroupedCodec(Blockwise):
     def _flags(
         self, frame: Frame, header: index_stream.Header, blocks: int
     ) -> tuple[NDArray[np.bool_], int]:
-        """Return which blocks have entries, and where their scales begin."""
+        """Return a flag per block, and the byte where the scales begin."""
         at = header.nbytes
         if blocks <= 1 or not header.count:
             return np.full(blocks, header.count > 0), at
@@ -133,7 +128,8 @@ class GroupedCodec(Blockwise):
     ) -> Frame:
         """Return the frame of ``codes`` at the ascending indices ``chosen``.
 
-        ``starts`` are those of ``chosen``; ``scales`` are of all blocks.
+        Entries ``starts[b]`` to ``starts[b + 1] - 1`` are those of block b. ``scales``
+        has one scale for every block, also for blocks without entries.
         """
         header, stream = index_stream.plan(chosen, dim)
         filled = starts[:-1] < starts[1:]
@@ -144,7 +140,7 @@ class GroupedCodec(Blockwise):
         first = header.nbytes + sum(part.size for part in parts)
         last = first + (self.width * chosen.size + 7) // 8
         size = last + stream
-        frame = np.empty(size, np.uint8) if out is None else out
+        frame = buffer(out, size)
         header.write(frame)
         frame[header.nbytes : first] = np.concatenate(parts)
         pack(codes, np.uint64(self.width), frame, first)

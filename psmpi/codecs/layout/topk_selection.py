@@ -1,4 +1,4 @@
-"""The choice of the k largest entries of every block, which several codecs send."""
+"""The choice of the k largest entries of every block, which several codecs share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from psmpi.base import Indices, Vector
 from psmpi.codecs import validation
-from psmpi.codecs.layout.blocks import Blockwise
+from psmpi.codecs.layout.blocks import Blockwise, block_bounds
 from psmpi.codecs.layout.index_stream import Chosen
 from psmpi.codecs.layout.sparse_values import LEAST
 from psmpi.kernels.select import top_k_blocks
@@ -17,15 +17,15 @@ from psmpi.kernels.select import top_k_blocks
 
 @dataclass(frozen=True)
 class Largest(Blockwise):
-    """Which entries are chosen; what is sent of them is the codec's.
+    """Base of codecs that send something of the k largest entries of every block.
 
     Parameters
     ----------
-    k : float or int
+    k : float or int, default 0.01
         Entries per block: below 1 a fraction of the block's length, rounded up; else a
-        count, of which a shorter block gives all that it has.
+        count, and blocks shorter than that are sent whole.
     block : int, optional
-        Entries per block; the last block may be shorter. Without it, and without
+        Entries per block; the last block may be shorter. Without ``block`` and
         ``bounds``, the vector is one block.
     bounds : tuple of int, optional
         Block b is x[bounds[b]:bounds[b + 1]], as ``Problem.bounds`` gives the tensors
@@ -39,15 +39,15 @@ class Largest(Blockwise):
         object.__setattr__(self, "k", validation.amount(self.id, self.k))
 
     def counts(self, dim: int) -> Indices:
-        """Return the k of every block, int64; a count above all lengths is refused."""
-        return _counts(self, dim)[0]
+        """Return the k of every block, int64; refuse a count above all lengths."""
+        return self._counts(dim)[0]
 
     def most(self, dim: int) -> int:
         """Return the largest number of entries of a frame."""
-        return _counts(self, dim)[1]
+        return self._counts(dim)[1]
 
     def shares(self, dim: int) -> np.ndarray:
-        """Return k / length of every block: the least part of ||x_b||^2 in v_b."""
+        """Return k / length of every block: ||Top_k(x_b)||^2 >= share ||x_b||^2."""
         return self.counts(dim) / np.diff(self.blocks(dim))
 
     def choose(self, x: Vector) -> Chosen:
@@ -60,8 +60,20 @@ class Largest(Blockwise):
             x, self.blocks(x.size), self.counts(x.size), LEAST[x.itemsize]
         )
 
+    def _counts(self, dim: int) -> tuple[Indices, int]:
+        """Return the k of every block, and their sum."""
+        self.blocks(dim)  # refuses bounds that don't cover the vector
+        return _cached_counts(self.id, self.k, self.block, self.bounds, dim)
 
-@functools.lru_cache(maxsize=64)  # asked for several times by every message
-def _counts(codec: Largest, dim: int) -> tuple[Indices, int]:
-    counts = validation.counts(codec.id, codec.k, np.diff(codec.blocks(dim)))
+
+@functools.lru_cache(maxsize=64)  # needed several times by every message
+def _cached_counts(
+    id: str,
+    k: float,
+    block: int | None,
+    bounds: tuple[int, ...] | None,
+    dim: int,
+) -> tuple[Indices, int]:
+    # Cached by fields: a metered codec in the cache would keep its outbox alive.
+    counts = validation.counts(id, k, np.diff(block_bounds(block, bounds, dim)))
     return counts, int(counts.sum())

@@ -1,7 +1,8 @@
 """Transports: whole messages between numbered nodes, over MPI or inside one process.
 
-``base`` says what a transport promises. ``mpi`` with its queues, polling and heartbeat
-is the one over MPI; ``local`` with its scheduler and simulated clocks is the one inside
-a process. ``tree`` says who forwards a broadcast to whom. May import ``base``,
-``errors``, ``processes`` and the envelope of ``psmpi.links``; knows no frame's meaning.
+``base`` defines the interface. ``mpi``, with ``mpi_broadcast``, ``mpi_queues``,
+``polling`` and ``heartbeat``, implements it over MPI; ``local``, with ``scheduler`` and
+``simulation``, inside one process. ``tree`` determines which node forwards a broadcast
+to which. May import ``base``, ``errors``, ``processes`` and the envelope of
+``psmpi.links``; a transport does not interpret frames.
 """

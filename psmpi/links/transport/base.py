@@ -1,4 +1,4 @@
-"""What a link needs of the thing below it: whole messages between numbered nodes."""
+"""The interface of transports: whole messages between numbered nodes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from psmpi.base import Frame
 class Transport(abc.ABC):
     """Moves messages (uint8 arrays) between node 0, the server, and nodes 1 .. M.
 
-    Messages of one pair arrive in the order in which they were sent. A received message
-    is lent: a view of the transport's buffer, valid until ``release``. Every byte that
-    is handed over is counted in ``sent_bytes``, every message in ``sent_messages``;
-    ``bcast_overhead`` is what a broadcast costs per receiver besides the message.
+    Messages from one node to another arrive in the order of sending. A received message
+    is lent: a view of the transport's buffer, valid until ``release``. ``sent_bytes``
+    and ``sent_messages`` count what this node sends; ``bcast_overhead`` is the number
+    of bytes that a broadcast sends to each receiver in addition to the message.
     """
 
     node: int
     nodes: int
-    virtual: bool = False  # whether its clock is simulated
-    superseded: int = 0  # messages that were posted and never sent
+    virtual: bool = False  # whether the clock is simulated
+    superseded: int = 0  # messages that were posted, then replaced and never sent
     sent_bytes: int = 0
     sent_messages: int = 0
     received_bytes: int = 0
@@ -28,14 +28,14 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def send(self, node: int, message: Frame, *, free: bool = False) -> None:
-        """Hand a message over; returns when ``message`` may be overwritten.
+        """Send a message; return when ``message`` may be overwritten.
 
-        ``free``: on a simulated network it takes no time.
+        With ``free`` it takes no time on a simulated network.
         """
 
     @abc.abstractmethod
     def send_all(self, nodes: Sequence[int], message: Frame) -> None:
-        """Hand a message over to several nodes at once."""
+        """Send a message to several nodes at once."""
 
     @abc.abstractmethod
     def recv(self, node: int) -> Frame:
@@ -43,42 +43,43 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def recv_any(self, nodes: Sequence[int]) -> tuple[int, Frame]:
-        """Wait for a message of any of ``nodes``; none is served twice before another.
+        """Wait for a message of any of ``nodes``; return its sender and the message.
 
-        What "before" means is the transport's: by turns, or in the order of arrival.
+        No node is served twice while another one waits: nodes are served in turn, or in
+        the order of arrival, depending on the transport.
         """
 
     @abc.abstractmethod
     def post(self, node: int, message: Frame) -> bool:
-        """Hand a message over without waiting; ``message`` may be overwritten.
+        """Send a message without waiting; ``message`` may be overwritten afterwards.
 
-        Where the one before is still under way, this one waits, and takes the place of
-        another that does: the receiver misses what is superseded. Returns whether one
-        was.
+        While the previous posted message is under way, this one waits. If another one
+        is waiting already, this one supersedes it: the receiver never gets the other.
+        Returns whether it did.
         """
 
     @abc.abstractmethod
     def drop(self, node: int) -> bool:
-        """Give up the posted message that waits; return whether there was one."""
+        """Drop the posted message that waits; return whether there was one."""
 
     @abc.abstractmethod
     def flush(self) -> None:
-        """Wait until all that was posted is gone."""
+        """Wait until all posted messages are sent."""
 
     @abc.abstractmethod
     def poll(self, node: int) -> Frame | None:
-        """Return the next message of ``node`` if it is there, without waiting."""
+        """Return the next message of ``node`` if it has arrived, else None."""
 
     @abc.abstractmethod
     def bcast(self, message: Frame | None) -> Frame:
-        """Send ``message`` from node 0 to all, along the tree; the others give None.
+        """Send ``message`` from node 0 to all nodes; the other nodes pass None.
 
         Returns the message on every node. The receivers need not know its size.
         """
 
     @abc.abstractmethod
     def release(self) -> None:
-        """End the loan of all messages received so far."""
+        """End the loan of all messages that were received so far."""
 
     @abc.abstractmethod
     def now(self) -> float:
@@ -90,9 +91,9 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def exclude_from_clock(self) -> None:
-        """Keep what has been done since the last look at a simulated clock off it."""
+        """Exclude the CPU time since the last reading from a simulated clock."""
 
 
 def name(node: int) -> str:
-    """Return what people call a node."""
+    """Return a node's name for messages."""
     return f"worker {node - 1}" if node else "the server"

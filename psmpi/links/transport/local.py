@@ -1,7 +1,7 @@
-"""The transport inside one process: queues instead of MPI, and a scheduler of threads.
+"""The transport inside one process: queues between threads instead of MPI.
 
-It is there for tests, notebooks, replay and figures with tens of workers, and stricter
-than MPI: a frame that is used after its loan has ended reads 0xFF bytes.
+It is for tests, notebooks, replay and figures with tens of workers. It is stricter than
+MPI: a frame that is used after its loan has ended reads 0xFF bytes.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from psmpi.base import Frame, LinkError
 from psmpi.links.transport.base import Transport, name
 from psmpi.links.transport.scheduler import Scheduler, When
-from psmpi.links.transport.simulation import Clock, Network, VirtualClock
+from psmpi.links.transport.simulation import Clock, SimulatedNetwork, VirtualClock
 from psmpi.links.transport.tree import tree_children, tree_parent
 
 _POISON = 0xFF
 
 
 @dataclass(frozen=True)
-class _Parcel:
-    """A message that sets off at ``begin`` and arrives at ``when``.
+class _Transfer:
+    """A message on its way from ``begin`` to ``when``, in seconds.
 
-    ``number`` says how many were sent before it.
+    ``number`` is the count of messages that were sent before it.
     """
 
     begin: float
@@ -32,11 +32,11 @@ class _Parcel:
     message: Frame
 
 
-class _Office:
-    """What the nodes of one process share."""
+class _Shared:
+    """What the nodes of one process share: scheduler, network and the list of nodes."""
 
     def __init__(
-        self, scheduler: Scheduler, network: Network | None, tree: bool
+        self, scheduler: Scheduler, network: SimulatedNetwork | None, tree: bool
     ) -> None:
         self.scheduler, self.network, self.tree = scheduler, network, tree
         self.nodes: list[LocalTransport] = []
@@ -49,16 +49,16 @@ class _Office:
             if not free:
                 begin = self.network.departure(source, target, when)
                 when = self.network.arrival(source, target, message.size, when)
-        parcel = _Parcel(begin, when, self.sent, message.copy())
+        transfer = _Transfer(begin, when, self.sent, message.copy())
         self.sent += 1
-        self.nodes[target]._inboxes[source].append(parcel)
+        self.nodes[target]._received[source].append(transfer)
 
     def supersede(self, source: int, target: int, message: Frame) -> bool:
-        """Put ``message`` in the place of one as long that has yet to set off."""
-        inbox = self.nodes[target]._inboxes[source]
-        if self.network is None or not inbox:
+        """Replace the last message by ``message`` if its transfer has not begun."""
+        queue = self.nodes[target]._received[source]
+        if self.network is None or not queue:
             return False
-        last, now = inbox[-1], self.nodes[source].now()
+        last, now = queue[-1], self.nodes[source].now()
         if last.begin <= now or last.message.size != message.size:
             return False
         last.message[:] = message
@@ -66,32 +66,32 @@ class _Office:
 
 
 class LocalTransport(Transport):
-    """One node's end; make all of them with ``connect``."""
+    """One node's end; ``connect`` creates all of them."""
 
-    def __init__(self, node: int, nodes: int, office: _Office, clock: Clock) -> None:
+    def __init__(self, node: int, nodes: int, shared: _Shared, clock: Clock) -> None:
         self.node = node
         self.nodes = nodes
         self.virtual = clock.virtual
-        self._office = office
+        self._shared = shared
         self._clock = clock
-        self._inboxes: list[deque[_Parcel]] = [deque() for _ in range(nodes)]
+        self._received: list[deque[_Transfer]] = [deque() for _ in range(nodes)]
         self._lent: list[Frame] = []
-        self._turn = -1.0  # time at which nobody was earlier
+        self._turn = -1.0  # the time of the last turn: no node was earlier
 
     def send(self, node: int, message: Frame, *, free: bool = False) -> None:
-        self._my_turn()  # who sends earlier gets a line that they share earlier
-        self._office.deliver(self.node, node, message, free)
+        self._wait_for_turn()  # a shared line is used in the order of sending
+        self._shared.deliver(self.node, node, message, free)
         self.sent_bytes += message.size
         self.sent_messages += 1
-        self._office.scheduler.pause(self.node)
+        self._shared.scheduler.pause(self.node)
 
     def send_all(self, nodes: Sequence[int], message: Frame) -> None:
         for node in nodes:
             self.send(node, message)
 
     def post(self, node: int, message: Frame) -> bool:
-        self._my_turn()
-        superseded = self._office.supersede(self.node, node, message)
+        self._wait_for_turn()
+        superseded = self._shared.supersede(self.node, node, message)
         self.superseded += superseded
         if not superseded:
             self.send(node, message)
@@ -101,19 +101,19 @@ class LocalTransport(Transport):
         return False
 
     def flush(self) -> None:
-        pass  # what was sent is there
+        pass  # a sent message is in its receiver's queue at once
 
     def recv(self, node: int) -> Frame:
-        inbox = self._inboxes[node]
-        self._wait(f"for {name(node)}", lambda: inbox[0].when if inbox else None)
-        return self._lend(inbox.popleft())
+        queue = self._received[node]
+        self._wait(f"for {name(node)}", lambda: queue[0].when if queue else None)
+        return self._lend(queue.popleft())
 
     def recv_any(self, nodes: Sequence[int]) -> tuple[int, Frame]:
         def head() -> tuple[float, int, int] | None:
             waiting = (
-                (self._inboxes[node][0].when, self._inboxes[node][0].number, node)
+                (self._received[node][0].when, self._received[node][0].number, node)
                 for node in nodes
-                if self._inboxes[node]
+                if self._received[node]
             )
             return min(waiting, default=None)
 
@@ -124,21 +124,21 @@ class LocalTransport(Transport):
         self._wait(f"for any of {', '.join(map(name, nodes))}", when)
         first = head()
         assert first is not None
-        return first[2], self._lend(self._inboxes[first[2]].popleft())
+        return first[2], self._lend(self._received[first[2]].popleft())
 
     def poll(self, node: int) -> Frame | None:
-        if self.virtual:  # Who is earlier goes first: what they send may be in time.
-            self._my_turn()
-        else:  # Who only ever looks would keep everybody from going on.
-            self._office.scheduler.pass_on(self.node)
-        inbox = self._inboxes[node]
-        if not inbox or inbox[0].when > self._clock.latest:
+        if self.virtual:  # Earlier nodes go first: their messages may arrive in time.
+            self._wait_for_turn()
+        else:  # A node that polls in a loop must not keep the others from running.
+            self._shared.scheduler.yield_turn(self.node)
+        queue = self._received[node]
+        if not queue or queue[0].when > self._clock.latest:
             return None
-        return self._lend(inbox.popleft())
+        return self._lend(queue.popleft())
 
     def bcast(self, message: Frame | None) -> Frame:
         parent, children = 0, list(range(1, self.nodes)) if self.node == 0 else []
-        if self._office.tree:
+        if self._shared.tree:
             parent = tree_parent(self.node, self.nodes) or 0
             children = tree_children(self.node, self.nodes)
         if self.node:
@@ -164,49 +164,49 @@ class LocalTransport(Transport):
     def exclude_from_clock(self) -> None:
         self._clock.exclude_from_clock()
 
-    def _my_turn(self) -> None:
-        """On a simulated clock, let those go first whose time is earlier."""
+    def _wait_for_turn(self) -> None:
+        """On a simulated clock, let nodes go first whose time is earlier."""
         if self.virtual and self._clock.now() > self._turn:
             self._wait("for its turn", lambda: 0.0)
 
     def _wait(self, reason: str, when: When) -> None:
-        """Wait until ``when()``, or until the clock's own time if that is later."""
-        self._clock.now()  # in this thread, whose time it is
+        """Wait until ``when()``, or until this node's time if that is later."""
+        self._clock.now()  # the clock measures the thread that reads it
 
         def ready() -> float | None:
             moment = when()
             return None if moment is None else max(moment, self._clock.latest)
 
-        self._office.scheduler.wait(self.node, reason, ready)
-        self._clock.exclude_from_clock()  # the scheduler's work is none of this node's
+        self._shared.scheduler.wait(self.node, reason, ready)
+        self._clock.exclude_from_clock()  # the time of the scheduler
         self._turn = self._clock.latest
 
-    def _lend(self, parcel: _Parcel) -> Frame:
+    def _lend(self, transfer: _Transfer) -> Frame:
         if isinstance(self._clock, VirtualClock):
-            self._clock.skip_to(parcel.when)
-        self.received_bytes += parcel.message.size
-        self._lent.append(parcel.message)
-        return parcel.message
+            self._clock.skip_to(transfer.when)
+        self.received_bytes += transfer.message.size
+        self._lent.append(transfer.message)
+        return transfer.message
 
 
 def connect(
     nodes: int,
     seed: int | None = None,
     *,
-    network: Network | None = None,
+    network: SimulatedNetwork | None = None,
     measured: bool = True,
     tree: bool = False,
 ) -> tuple[Scheduler, list[LocalTransport]]:
     """Return a scheduler and the transports of ``nodes`` nodes that share it.
 
     ``seed`` chooses a schedule (see ``Scheduler``). With a ``network`` all clocks are
-    simulated; ``measured``: computing takes the time that it takes here, else only what
-    nodes ``spend``. ``tree``: broadcasts go along the tree.
+    simulated: with ``measured`` computing takes the CPU time that it takes here, else
+    only the time that nodes ``spend``. With ``tree`` broadcasts go along the tree.
     """
     names = ["the server", *(f"worker {m}" for m in range(nodes - 1))]
     scheduler = Scheduler(names, seed, timed=network is not None)
-    office = _Office(scheduler, network, tree)
+    shared = _Shared(scheduler, network, tree)
     for node in range(nodes):
         clock = Clock() if network is None else VirtualClock(measured)
-        office.nodes.append(LocalTransport(node, nodes, office, clock))
-    return scheduler, office.nodes
+        shared.nodes.append(LocalTransport(node, nodes, shared, clock))
+    return scheduler, shared.nodes

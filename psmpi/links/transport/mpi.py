@@ -1,4 +1,4 @@
-"""The link between processes: messages over MPI, segment by segment."""
+"""The transport between processes: messages over MPI, segment by segment."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-
 from psmpi.base import Frame, LinkError
 from psmpi.links.transport.base import Transport, name
 from psmpi.links.transport.heartbeat import Heartbeat
+from psmpi.links.transport.mpi_broadcast import CollectiveBroadcast, SegmentedBroadcast
 from psmpi.links.transport.mpi_library import MPI
-from psmpi.links.transport.mpi_queues import AHEAD, Incoming, Outgoing, Whole, parts
+from psmpi.links.transport.mpi_queues import ReceiveQueue, SendQueue, parts
 from psmpi.links.transport.polling import wait
 from psmpi.links.transport.settings import Settings
-from psmpi.links.transport.tree import tree_children, tree_parent
 
 _BUFFERED = 256 << 10  # bytes up to which a message is copied instead of waited for
-_PENDING = 64  # such messages on their way
+_PENDING = 64  # such messages that may be under way
 
 
 class MpiTransport(Transport):
     """The transport of an MPI job; ``MpiJob.transport`` makes it, on all ranks at once.
 
-    A rank is a node. ``sent_bytes`` holds what this node hands to MPI: in a tree, inner
-    nodes count what they forward. With ``broadcast="mpi"`` MPI forwards unseen, so one
-    copy per worker, with the eight bytes of its size, is booked at the server.
+    A rank is a node. ``sent_bytes`` counts what this node passes to MPI: in a tree,
+    inner nodes count what they forward. With ``broadcast="mpi"`` the messages that MPI
+    forwards can't be observed, so the server counts one copy per worker, with the eight
+    bytes of its size.
     """
 
     def __init__(
@@ -42,113 +41,111 @@ class MpiTransport(Transport):
         self._points, self._tree = points, tree
         self._settings = settings
         self._heartbeat = heartbeat
-        heard = [0, *peers] if self.node else range(1, self.nodes)
-        self._inboxes = {
-            node: Incoming(
+        senders = [0, *peers] if self.node else range(1, self.nodes)
+        self._received = {
+            node: ReceiveQueue(
                 points,
                 node,
                 settings.max_up if node else settings.max_down,
                 settings.segment,
             )
-            for node in heard
+            for node in senders
         }
-        self._outboxes = {node: Outgoing() for node in peers}
+        self._posted = {node: SendQueue() for node in peers}
+        self._sending: list[tuple[int, MPI.Request]] = []  # by send, not by post
+        self._last_served = 0  # node that recv_any served last
+        self._lent: list[ReceiveQueue] = []
+        self._broadcast: SegmentedBroadcast | CollectiveBroadcast
         if settings.broadcast == "mpi":
-            self.bcast_overhead = np.int64().nbytes  # the size goes ahead
-        self._flying: list[tuple[int, MPI.Request]] = []  # what was sent
-        self._turn = 0  # the node that was served last by recv_any
-        self._lent: list[Incoming] = []
-        self._parent: Incoming | None = None
-        parent: int | None = 0 if self.node else None
-        self._children = [] if self.node else list(range(1, self.nodes))
-        self._tree_segment = settings.segment
-        if settings.broadcast == "tree":
-            parent = tree_parent(self.node, self.nodes)
-            self._children = tree_children(self.node, self.nodes)
-            self._tree_segment = settings.tree_segment
-        if parent is not None and settings.broadcast != "mpi":
-            self._parent = Incoming(tree, parent, settings.max_down, self._tree_segment)
+            self._broadcast = CollectiveBroadcast(tree, settings, self._wait)
+        else:
+            self._broadcast = SegmentedBroadcast(tree, settings, self._wait)
+        self.bcast_overhead = self._broadcast.overhead
 
     def send(self, node: int, message: Frame, *, free: bool = False) -> None:
         self.send_all([node], message)
 
     def send_all(self, nodes: Sequence[int], message: Frame) -> None:
-        # Open MPI takes a message of more than 256 bytes for sent when its receiver has
-        # looked, which one that computes does late: a copy need not be waited for.
+        # Open MPI completes a send of more than 256 bytes only when the receiver calls
+        # MPI, which is late if the receiver computes: a copy need not be waited for.
         buffered = message.size <= _BUFFERED
         message = message.copy() if buffered else message
         for node in nodes:
-            self._flying += self._isend(node, message)
-        self._land(_PENDING if buffered else 0, message.size)
+            self._sending += self._isend(node, message)
+        self._wait_for_sends(_PENDING if buffered else 0, message.size)
 
     def post(self, node: int, message: Frame) -> bool:
-        box = self._outboxes[node]
-        superseded = box.put(message)
+        queue = self._posted[node]
+        superseded = queue.put(message)
         self.superseded += superseded
-        self._launch(node, box)
+        self._send_posted(node, queue)
         return superseded
 
     def drop(self, node: int) -> bool:
-        dropped = self._outboxes[node].drop()
+        dropped = self._posted[node].drop()
         self.superseded += dropped
         return dropped
 
     def flush(self) -> None:
-        def late() -> list[int]:
-            return [node for node, box in self._outboxes.items() if not box.done()]
+        def unsent() -> list[int]:
+            return [
+                node for node, queue in self._posted.items() if not queue.is_empty()
+            ]
 
-        self._land(0)
-        self._wait(lambda: not late(), "sending to its peers", late)
+        self._wait_for_sends(0)
+        self._wait(lambda: not unsent(), "sending to its peers", unsent)
 
     def recv(self, node: int) -> Frame:
-        if node not in self._inboxes:
+        if node not in self._received:
             raise LinkError(f"{name(self.node)}: has no way to hear {name(node)}")
-        if self._inboxes[node].lent:
+        if self._received[node].lent:
             raise LinkError(f"{name(node)}: its last message was not released")
-        return self._receive(self._inboxes[node])
+        return self._receive(self._received[node])
 
     def recv_any(self, nodes: Sequence[int]) -> tuple[int, Frame]:
-        # Beginning after the node that was served last: whoever waits is served before
-        # any other node comes twice.
-        order = sorted(nodes, key=lambda node: (node <= self._turn, node))
-        heard = [self._inboxes[node] for node in order]
-        heard = [inbox for inbox in heard if not inbox.lent]
-        if not heard:
+        # In order from the node after the one that was served last, so that no node is
+        # served twice while another one waits.
+        order = sorted(nodes, key=lambda node: (node <= self._last_served, node))
+        queues = [self._received[node] for node in order]
+        queues = [queue for queue in queues if not queue.lent]
+        if not queues:
             raise LinkError("no node can be heard: all their messages are lent")
-        found: list[Incoming] = []
+        ready: list[ReceiveQueue] = []
 
-        def look() -> bool:
-            found.extend(itertools.islice(filter(Incoming.begun, heard), 1))
-            return bool(found)
+        def any_has_begun() -> bool:
+            ready.extend(itertools.islice(filter(ReceiveQueue.has_begun, queues), 1))
+            return bool(ready)
 
-        names = ", ".join(name(inbox.peer) for inbox in heard)
-        peers = [inbox.peer for inbox in heard]
-        self._wait(look, f"receiving from any of {names}", lambda: peers)
-        self._turn = found[0].peer
-        return self._turn, self._receive(found[0])
+        peers = [queue.peer for queue in queues]
+        activity = f"receiving from any of {', '.join(map(name, peers))}"
+        self._wait(any_has_begun, activity, lambda: peers)
+        self._last_served = ready[0].peer
+        return self._last_served, self._receive(ready[0])
 
     def poll(self, node: int) -> Frame | None:
-        self._launch_all()
+        self._send_all_posted()
         if self._heartbeat is not None:
-            self._heartbeat.look()
-        inbox = self._inboxes[node]
-        if inbox.lent or not inbox.begun():
+            self._heartbeat.answer()
+        queue = self._received[node]
+        if queue.lent or not queue.has_begun():
             return None
-        return self._receive(inbox)
+        return self._receive(queue)
 
     def bcast(self, message: Frame | None) -> Frame:
         if (message is None) != bool(self.node):
             raise LinkError(f"bcast: node {self.node} is not the one to give a message")
         if message is not None:
             self._check(message, self._settings.max_down)
-        if self._settings.broadcast == "mpi":
-            return self._bcast_by_mpi(message)
-        if message is not None:
-            self._forward(Whole(message))
+            self._broadcast.send(message)
+            nbytes = message.size + self._broadcast.overhead
+            self._count(nbytes, self._broadcast.copies)
             return message
-        if self._parent is None:
-            raise LinkError(f"bcast: node {self.node} has nobody to hear from")
-        return self._receive(self._parent)
+        received = self._broadcast.receive()
+        if isinstance(received, ReceiveQueue):
+            self._count(received.total, self._broadcast.copies)
+            return self._lend(received)
+        self.received_bytes += received.size + self._broadcast.overhead
+        return received
 
     def release(self) -> None:
         while self._lent:
@@ -161,143 +158,93 @@ class MpiTransport(Transport):
         time.sleep(seconds)
 
     def exclude_from_clock(self) -> None:
-        pass  # this clock can't be stopped
+        pass  # a real clock can't be stopped
 
     def close(self) -> None:
-        """Withdraw posted receives and give the communicators back; on all ranks."""
-        self._land(0)
-        for inbox in [*self._inboxes.values(), self._parent]:
-            if inbox is not None:
-                inbox.cancel()
+        """Cancel posted receives and free the communicators; called on all ranks."""
+        self._wait_for_sends(0)
+        for queue in self._received.values():
+            queue.cancel()
+        self._broadcast.close()
         if self._heartbeat is not None:
             self._heartbeat.close()
         self._points.Free()
         self._tree.Free()
 
-    def _land(self, left: int, nbytes: int = 0) -> None:
-        """Wait until no more than ``left`` requests are not done of what was sent."""
+    def _receive(self, queue: ReceiveQueue) -> Frame:
+        activity = f"receiving from {name(queue.peer)}"
+        peers = [queue.peer]
+        self._wait(queue.has_begun, activity, lambda: peers)
+        self._wait(queue.advance, activity, lambda: peers, queue.total)
+        return self._lend(queue)
 
-        def landed() -> bool:
-            # Peers that send to each other: the segments of long messages come in.
-            for inbox in self._inboxes.values():
-                if not left and not inbox.lent:
-                    inbox.advance()
-            self._flying = [pair for pair in self._flying if not pair[1].Test()]
-            return len(self._flying) <= left
-
-        def late() -> list[int]:
-            return [node for node, _ in self._flying]
-
-        self._wait(landed, "sending", late, nbytes)
-
-    def _receive(self, inbox: Incoming) -> Frame:
-        what = f"receiving from {name(inbox.peer)}"
-        whom = [inbox.peer]
-        self._wait(inbox.begun, what, lambda: whom)
-        if inbox is self._parent:
-            self._forward(inbox)
-        else:
-            self._wait(inbox.advance, what, lambda: whom, inbox.total)
-        inbox.lent = True
-        self._lent.append(inbox)
-        self.received_bytes += inbox.total
-        return inbox.buffer[: inbox.total]
-
-    def _forward(self, source: Incoming | Whole) -> None:
-        """Pass a message on to the children, its segments as they come in."""
-        flying: list[tuple[int, MPI.Request]] = []
-        sent = 0
-
-        def advance() -> bool:
-            nonlocal sent, flying
-            complete = source.advance()
-            flying = [
-                (child, request) for child, request in flying if not request.Test()
-            ]
-            while sent < source.filled and len(flying) < AHEAD * len(self._children):
-                end = min(sent + self._tree_segment, source.filled)
-                part = [source.buffer[sent:end], MPI.BYTE]
-                flying += [
-                    (child, self._tree.Isend(part, child, 0))
-                    for child in self._children
-                ]
-                sent = end
-            return complete and not flying and (sent == end_of_message or leaf)
-
-        def late() -> list[int]:
-            return (
-                [source.peer]
-                if source.filled < source.total
-                else [c for c, _ in flying]
-            )
-
-        leaf = not self._children
-        end_of_message = source.total
-        self._wait(advance, "broadcasting", late, source.total)
-        self._book(source.total, len(self._children))
-
-    def _bcast_by_mpi(self, message: Frame | None) -> Frame:
-        size = np.array([0 if message is None else message.size], np.int64)
-        # Who forwards to whom is MPI's secret.
-        whom = [0] if self.node else range(1, self.nodes)
-        request = self._tree.Ibcast([size, MPI.INT64_T])
-        self._wait(request.Test, "broadcasting", lambda: whom)
-        total = int(size[0])
-        whole: Frame = np.empty(total, np.uint8) if message is None else message
-        for part in parts(whole, self._settings.segment):
-            request = self._tree.Ibcast([part, MPI.BYTE])
-            self._wait(request.Test, "broadcasting", lambda: whom, total)
-        if message is None:
-            self.received_bytes += total + self.bcast_overhead
-        else:
-            self._book(total + self.bcast_overhead, self.nodes - 1)
-        return whole
+    def _lend(self, queue: ReceiveQueue) -> Frame:
+        queue.lent = True
+        self._lent.append(queue)
+        self.received_bytes += queue.total
+        return queue.buffer[: queue.total]
 
     def _isend(self, node: int, message: Frame) -> list[tuple[int, MPI.Request]]:
-        up = not node or node in self._outboxes
+        up = not node or node in self._posted
         self._check(message, self._settings.max_up if up else self._settings.max_down)
-        self._book(message.size, 1)
+        self._count(message.size, 1)
         return [
             (node, self._points.Isend([part, MPI.BYTE], node, 0))
             for part in parts(message, self._settings.segment)
         ]
 
-    def _launch(self, node: int, box: Outgoing) -> None:
-        """Send what waits for a node, if the message before it is gone."""
-        if box.waiting is not None and box.idle():
-            message = box.launch()
-            box.flying = [request for _, request in self._isend(node, message)]
+    def _send_posted(self, node: int, queue: SendQueue) -> None:
+        """Send the message that waits for a node, if the one before it is sent."""
+        if queue.waiting is not None and queue.is_idle():
+            message = queue.next_message()
+            queue.requests = [request for _, request in self._isend(node, message)]
 
-    def _launch_all(self) -> None:
-        for node, box in self._outboxes.items():
-            self._launch(node, box)
+    def _send_all_posted(self) -> None:
+        for node, queue in self._posted.items():
+            self._send_posted(node, queue)
 
-    def _book(self, nbytes: int, copies: int) -> None:
-        self.sent_bytes += nbytes * copies
-        self.sent_messages += copies
+    def _wait_for_sends(self, pending: int, nbytes: int = 0) -> None:
+        """Wait until no more than ``pending`` sends are incomplete."""
+
+        def few_pending() -> bool:
+            # Two peers that send to each other: both must receive while they send.
+            for queue in self._received.values():
+                if not pending and not queue.lent:
+                    queue.advance()
+            self._sending = [pair for pair in self._sending if not pair[1].Test()]
+            return len(self._sending) <= pending
+
+        def receivers() -> list[int]:
+            return [node for node, _ in self._sending]
+
+        self._wait(few_pending, "sending", receivers, nbytes)
 
     def _wait(
         self,
         ready: Callable[[], bool],
-        what: str,
-        whom: Callable[[], Iterable[int]],
+        activity: str,
+        nodes: Callable[[], Iterable[int]],
         nbytes: int = 0,
     ) -> None:
-        """Wait until ``ready()``; ``whom()`` are the nodes that it is for, or up to."""
-        if any(box.waiting is not None for box in self._outboxes.values()):
-            first, then = self._launch_all, ready
+        """Wait until ``ready()``; ``nodes()`` are the nodes that this depends on."""
+        if any(queue.waiting is not None for queue in self._posted.values()):
+            only_ready = ready
 
             def ready() -> bool:
-                first()
-                return then()
+                self._send_all_posted()
+                return only_ready()
 
         try:
             if self._heartbeat is None:
                 wait(ready, nbytes=nbytes)
             else:
-                self._heartbeat.wait(ready, what, whom, nbytes)
+                self._heartbeat.wait(ready, activity, nodes, nbytes)
         except MPI.Exception as error:
-            raise LinkError(f"{what}: {error.Get_error_string()}") from error
+            raise LinkError(f"{activity}: {error.Get_error_string()}") from error
+
+    def _count(self, nbytes: int, copies: int) -> None:
+        self.sent_bytes += nbytes * copies
+        self.sent_messages += copies
 
     def _check(self, message: Frame, limit: int) -> None:
         if message.size > limit:

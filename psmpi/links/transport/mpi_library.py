@@ -1,8 +1,8 @@
-"""The one door to mpi4py; everybody else has ``MPI`` from here.
+"""The only module that imports mpi4py; all others import ``MPI`` from here.
 
-On the training path there is nothing but Isend, Irecv and Test (``Ibcast`` where it is
-asked for): no collectives, probes or Waitall, which under oversubscription or after a
-failure are the calls that stall.
+During training psmpi calls nothing but Isend, Irecv and Test (and ``Ibcast`` with
+``--broadcast mpi``): no collectives, probes or Waitall, since these are the calls that
+stall under oversubscription or after a failure.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import mpi4py
 
 from psmpi.base import ConfigError
 
-mpi4py.rc.initialize = False  # the guard has to be up before MPI starts its threads,
-mpi4py.rc.finalize = False  # and a rank that failed must not wait in MPI_Finalize
+mpi4py.rc.initialize = False  # failfast must be installed before MPI makes threads
+mpi4py.rc.finalize = False  # a rank that failed must not wait in MPI_Finalize
 try:
     from mpi4py import MPI as MPI
 except (ImportError, RuntimeError) as error:

@@ -1,8 +1,9 @@
-"""The one way in which psmpi waits for MPI: spin, yield, sleep.
+"""Waiting for MPI requests: spin, then yield the core, then sleep.
 
-Blocking MPI calls burn a core and, with more ranks than cores, take it away from ranks
-that compute; Python's signal handlers don't run during them either. So requests are
-tested: a short message is met while spinning, a long wait costs little of a core.
+Blocking MPI calls occupy a core and, with more ranks than cores, take it away from
+ranks that compute; Python's signal handlers don't run during them either. Therefore
+requests are tested: a short message arrives while spinning, and a long wait uses little
+CPU time. All waiting for MPI in psmpi goes through ``wait``.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ _SPINS = 30
 _YIELDS = 50
 _LARGE = 256 << 10  # bytes from which a transfer needs both ends to keep polling
 _RATE = 1e9  # bytes per second that a large transfer is at least expected to make
-_NAP = 200e-6  # longest sleep, in seconds,
-_LONG_NAP = 1e-3  # and the longest once nothing has come for _PATIENCE seconds
-_PATIENCE = 20e-3
+_SLEEP = 200e-6  # longest sleep, in seconds
+_LONG_SLEEP = 1e-3  # longest sleep after _LONG_WAIT seconds
+_LONG_WAIT = 20e-3
 
 
 def wait(ready: Callable[[], bool], *, nbytes: int = 0) -> None:
-    """Return once ``ready()`` is true; the job ends when a peer dies.
+    """Return once ``ready()`` is true.
 
-    ``nbytes``: size of a transfer known to be under way; a large one is polled for the
-    time it should take before sleeping.
+    ``nbytes`` is the size of a transfer that is known to be under way: a large one is
+    polled without sleeping for the time that it should take.
     """
     for _ in range(_SPINS):
         if ready():
@@ -35,11 +36,11 @@ def wait(ready: Callable[[], bool], *, nbytes: int = 0) -> None:
         if ready():
             return
     polling = nbytes / _RATE if nbytes >= _LARGE else 0.0
-    nap = 0.0
+    sleep = 0.0
     while not ready():
         waited = time.monotonic() - start
         if waited < polling:
             os.sched_yield()
             continue
-        time.sleep(nap)
-        nap = min(nap + 10e-6, _NAP) if waited < _PATIENCE else _LONG_NAP
+        time.sleep(sleep)
+        sleep = min(sleep + 10e-6, _SLEEP) if waited < _LONG_WAIT else _LONG_SLEEP

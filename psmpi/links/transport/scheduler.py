@@ -1,13 +1,13 @@
-"""One thread per rank, of which only one runs at a time, so a run is deterministic.
+"""Runs one thread per rank, one at a time, so that a run is deterministic.
 
-A rank runs until it must wait; then the next rank that can go on gets its turn. With a
-``seed``, every send and receive is a place where another rank may get its turn, so that
-tests can run the same program under many schedules. When nobody can go on, that is
-a deadlock, and each rank says what it waits for.
+A rank runs until it must wait; then the next rank that is ready gets its turn. With a
+``seed``, another rank may also get its turn at every send and receive, so that tests
+can run the same program under many schedules. When no rank is ready there is a
+deadlock, and the error lists what each rank waits for.
 
-On simulated clocks (``timed``) the rank that can go on at the earliest time is next,
-and every wait is handed in: so nothing is done that an earlier message of another rank
-could still change.
+On simulated clocks (``timed``) the rank that is ready at the earliest simulated time is
+next, and a rank waits even if it is ready, so that no rank acts before a message that
+another one sends at an earlier time.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from psmpi.base import LinkError
 When = Callable[[], float | None]
 
 
-class _Given(Exception):
-    """Another rank has failed; raised in the others to unwind their threads."""
+class _OtherRankFailed(Exception):
+    """Unwinds the thread of a rank after another one has failed."""
 
 
 class Scheduler:
     """Runs one function per rank, one at a time.
 
-    ``names`` are for messages; ``seed`` None gives the plainest schedule. A wait is
-    over at the time that its function returns, in seconds; None: nobody knows yet.
+    ``names`` are for error messages. With ``seed`` None ranks take turns in order. A
+    rank that waits gives a function that returns the time in seconds at which the rank
+    is ready, or None if that is not known yet.
     """
 
     def __init__(
@@ -46,10 +47,10 @@ class Scheduler:
         self._error: BaseException | None = None
 
     def run(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
-        """Run all functions to their ends; return their results in order.
+        """Run all functions to the end; return their results in order.
 
-        The first exception in any of them ends all and is raised here, with a note that
-        names its rank.
+        The first exception in any of them ends all ranks and is raised here, with a
+        note that names its rank.
         """
         results: list[Any] = [None] * len(functions)
         threads = [
@@ -64,7 +65,7 @@ class Scheduler:
         try:
             for thread in threads:
                 thread.join()
-        except BaseException as interrupt:  # Ctrl-C: unwind the ranks before leaving
+        except BaseException as interrupt:  # Ctrl-C: unwind all ranks before raising
             self._fail(interrupt)
             for thread in threads:
                 thread.join()
@@ -74,26 +75,23 @@ class Scheduler:
         return results
 
     def wait(self, rank: int, reason: str, when: When) -> None:
-        """Let others run until ``when()`` has come; ``reason``: "x waits ..."."""
+        """Let other ranks run until this one is ready; ``reason`` is for deadlocks."""
         self.pause(rank)
         if not self._timed and when() is not None:
             return
         self._waits[rank] = reason, when
-        self._pass_on(rank)
+        self.yield_turn(rank)
         self._waits[rank] = None
 
-    def pass_on(self, rank: int) -> None:
-        """Let others that can go on have a turn first."""
-        self._pass_on(rank)
-
     def pause(self, rank: int) -> None:
-        """Under a seeded schedule, perhaps let others run first."""
+        """With a seed, let other ranks run first in half of the cases."""
         if self._error is not None:
-            raise _Given
+            raise _OtherRankFailed
         if self._random is not None and self._random.random() < 0.5:
-            self._pass_on(rank)
+            self.yield_turn(rank)
 
-    def _pass_on(self, rank: int) -> None:
+    def yield_turn(self, rank: int) -> None:
+        """Let the next rank that is ready run; return at this rank's next turn."""
         after = self._next(rank)
         if after is None:
             raise LinkError(f"deadlock: {self._diagnosis()}")
@@ -101,10 +99,10 @@ class Scheduler:
             self._turns[after].release()
             self._turns[rank].acquire()
         if self._error is not None:
-            raise _Given
+            raise _OtherRankFailed
 
     def _next(self, rank: int) -> int | None:
-        """Return who can go on first: the nearest after ``rank``, or one at random."""
+        """Return the rank that is ready first: the next in order, or a random one."""
         order = [(rank + 1 + i) % len(self._names) for i in range(len(self._names))]
         if self._random is not None:
             self._random.shuffle(order)
@@ -137,16 +135,16 @@ class Scheduler:
         try:
             if self._error is None:
                 results[rank] = function()
-        except _Given:
+        except _OtherRankFailed:
             pass
-        except BaseException as error:  # also SystemExit: no rank leaves unnoticed
+        except BaseException as error:  # also SystemExit: it would end only this rank
             error.add_note(f"in {self._names[rank]}, in process")
             self._fail(error)
         self._ended[rank] = True
         if self._error is None:
-            self._hand_over(rank)
+            self._start_next(rank)
 
-    def _hand_over(self, rank: int) -> None:
+    def _start_next(self, rank: int) -> None:
         if all(self._ended):
             return
         after = self._next(rank)

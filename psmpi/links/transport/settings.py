@@ -1,4 +1,4 @@
-"""What all ends of a link over MPI agree on before the first message."""
+"""The settings of an MPI transport, on which all nodes must agree."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from psmpi.base import ConfigError
 from psmpi.links.envelope import NBYTES
 
 Broadcast = Literal["tree", "linear", "mpi"]
-SEGMENT = 1 << 30  # bytes: MPI counts are ints, messages are not
-# Below, Python's cost per segment shows; above, the tree's lag.
+SEGMENT = 1 << 30  # bytes; longer messages are split, since MPI counts are C ints
+# Smaller segments cost Python time, larger ones add latency on every tree level.
 TREE_SEGMENT = 512 << 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all nodes of a transport must agree on. Sizes in bytes, time in seconds."""
+    """Settings on which all nodes must agree. Sizes in bytes, time in seconds."""
 
     max_up: int  # longest message to the server, envelope included
-    max_down: int  # and from it
+    max_down: int  # longest message from the server
     broadcast: Broadcast = "tree"
     segment: int = SEGMENT
     tree_segment: int = TREE_SEGMENT
-    timeout: float | None = None  # without a sign of life; None: for ever
+    timeout: float | None = None  # for a heartbeat; None: wait for ever
 
     def __post_init__(self) -> None:
         if self.broadcast not in get_args(Broadcast):

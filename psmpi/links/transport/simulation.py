@@ -1,9 +1,9 @@
-"""Clocks: the computer's, and a simulated one with a network of a set speed.
+"""Clocks, real and simulated, and a simulated network.
 
-On a simulated clock every node of a process has a time of its own. It moves by what is
-spent (a gradient of b samples at V samples per second takes b / V), by the CPU time of
-the node's own thread where nothing else says how long work takes, and to the arrival of
-the messages that it waits for.
+With simulated clocks every node has a time of its own. Its clock advances by the time
+that the node spends (a gradient of b samples at V samples per second takes b / V), or
+by the CPU time of the node's thread where speeds are not given; and to the arrival time
+of each message that the node waits for.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Literal
 
 
 class Clock:
-    """The computer's clock."""
+    """The real clock of this computer."""
 
     virtual = False
-    latest = 0.0  # what a simulated one showed last
+    latest = 0.0  # the last reading of a simulated clock
 
     def now(self) -> float:
-        """Return seconds from some start."""
+        """Return the seconds since some fixed moment."""
         return time.perf_counter()
 
     def spend(self, seconds: float) -> None:
@@ -29,19 +29,22 @@ class Clock:
         time.sleep(seconds)
 
     def exclude_from_clock(self) -> None:
-        """Don't count what this node has done since it last looked at the clock."""
+        """Exclude the CPU time since the last reading from a simulated clock."""
 
 
 class VirtualClock(Clock):
-    """One node's simulated clock; ``measured``: it also runs while its thread does."""
+    """One node's simulated clock.
+
+    With ``measured`` it also advances by the CPU time of the node's thread.
+    """
 
     virtual = True
 
     def __init__(self, measured: bool) -> None:
         self.latest = 0.0
         self._measured = measured
-        self._thread = 0  # the node's, once it has looked at the clock,
-        self._mark = 0.0  # and its CPU time then, in seconds
+        self._thread = 0  # the thread of the last reading
+        self._mark = 0.0  # the thread's CPU time at the last reading, in seconds
 
     def now(self) -> float:
         if self._measured:
@@ -55,7 +58,7 @@ class VirtualClock(Clock):
         self.latest = self.now() + seconds
 
     def skip_to(self, moment: float) -> None:
-        """Wait until ``moment``, if that is still to come."""
+        """Advance the clock to ``moment``, if that is later."""
         self.latest = max(self.now(), moment)
 
     def exclude_from_clock(self) -> None:
@@ -64,13 +67,13 @@ class VirtualClock(Clock):
 
 
 @dataclass
-class Network:
-    """How long messages take: ``latency`` seconds and 8 nbytes / ``rate``.
+class SimulatedNetwork:
+    """How long messages take: ``latency`` plus 8 nbytes / ``rate`` seconds.
 
-    ``kind``: with "pair", every ordered pair of nodes has a line of its own, on which
-    messages follow each other; with "node", a node's messages also share its one line
-    out, and what it is sent its one line in, so that a server is what it is to many
-    workers. ``rate`` in bits per second.
+    With ``kind`` "pair" every ordered pair of nodes has a line of its own, carrying one
+    message at a time. With "node" every node has one line out and one line in,
+    shared by all its messages, so that the server is a bottleneck for many workers.
+    ``rate`` is in bits per second.
     """
 
     rate: float = float("inf")
@@ -79,13 +82,13 @@ class Network:
     _free: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     def departure(self, source: int, target: int, now: float) -> float:
-        """Return when a message that is handed over now sets off."""
+        """Return when the transfer of a message that is sent now begins."""
         return max(now, self._free.get(self._lines(source, target)[0], 0.0))
 
     def arrival(self, source: int, target: int, nbytes: int, now: float) -> float:
-        """Return when a message that is handed over now will be there."""
+        """Return when a message that is sent now arrives."""
         done = begin = now
-        # Cut through: the line in may begin with the line out.
+        # Cut-through: the line in may start as soon as the line out does.
         for line in self._lines(source, target):
             begin = max(begin, self._free.get(line, 0.0))
             self._free[line] = begin + 8 * nbytes / self.rate

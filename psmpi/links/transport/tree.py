@@ -1,4 +1,4 @@
-"""Who talks to whom, as pure functions of node numbers."""
+"""The binomial broadcast tree: parents and children of nodes."""
 
 from __future__ import annotations
 

@@ -1,101 +1,26 @@
-"""Values of a frame: written, checked, added back at few indices or all; coins."""
+"""Random choice of entries: equal chances, or chances in proportion to magnitudes.
+
+A coin is the random number that decides whether one entry is kept. It depends on the
+key and the entry's index alone.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from psmpi.base import Frame, Indices, Vector
+from psmpi.kernels.floats import FLOAT32_LIMIT, largest
 from psmpi.kernels.hash import draw_words, start, uniform
-from psmpi.kernels.jit import (
-    U0,
-    U1,
-    as_float,
-    kernel,
-    load,
-    real,
-    signed,
-    store,
-    trailing_zeros,
-)
+from psmpi.kernels.jit import U0, U1, kernel, load, real, signed, store, trailing_zeros
 from psmpi.kernels.reduce import LANES, sum_abs
-
-ZERO, INFINITE = np.uint32(0), np.uint32(0x7F800000)
-SIZE = np.uint32(0x7FFFFFFF)
-ZERO64, INFINITE64 = np.uint64(0), np.uint64(0x7FF0000000000000)
-SIZE64 = np.uint64(0x7FFFFFFFFFFFFFFF)
-FLOAT32_LIMIT = (2 - 2.0**-24) * 2.0**127  # from here on, float32 rounds to infinity
-
-
-@kernel
-def values_ok(frame: Frame, at: int, count: int, wide: bool, least: np.uint32) -> bool:
-    """Return whether all bit patterns of |value| are ``least`` or more, and finite.
-
-    The values are float64 (``wide``) or float32.
-    """
-    if wide:
-        high, deep = ZERO64, INFINITE64
-        for j in range(count):
-            bits = load(frame, at + 8 * j, np.uint64) & SIZE64
-            high, deep = max(high, bits), min(deep, bits)
-        return bool(high < INFINITE64 and deep >= np.uint64(least))
-    top, low = ZERO, INFINITE
-    for j in range(count):
-        size = load(frame, at + 4 * j, np.uint32) & SIZE
-        top, low = max(top, size), min(low, size)
-    return bool(top < INFINITE and low >= least)
-
-
-@kernel
-def largest(frame: Frame, at: int, count: int) -> float:
-    """Return the largest |value|; infinite or NaN if any value is."""
-    top = ZERO
-    for j in range(count):
-        top = max(top, np.uint32(load(frame, at + 4 * j, np.uint32) & SIZE))
-    return real(as_float(np.uint32(top)))  # Numba widens what & gives to 64 bits
-
-
-@kernel
-def scatter_add(
-    frame: Frame, at: int, wide: bool, indices: np.ndarray, out: Vector, scale: float
-) -> None:
-    """Add ``scale`` times the values to ``out[indices]``; all is checked."""
-    if wide:
-        for j in range(indices.size):
-            out[indices[j]] += scale * load(frame, at + 8 * j, np.float64)
-        return
-    for j in range(indices.size):
-        value = real(load(frame, at + 4 * j, np.float32))
-        out[indices[j]] += scale * value
-
-
-@kernel
-def dense_write(x: Vector, wide: bool, frame: Frame) -> None:
-    """Write all entries of ``x`` as float64 (``wide``) or float32."""
-    if wide:
-        for i in range(x.size):
-            store(frame, 8 * i, real(x[i]))
-    else:
-        for i in range(x.size):
-            store(frame, 4 * i, np.float32(x[i]))
-
-
-@kernel
-def dense_add(frame: Frame, wide: bool, out: Vector, scale: float) -> bool:
-    """Add ``scale`` times the frame to ``out``; False, nothing added, if not finite."""
-    if not values_ok(frame, signed(0), out.size, wide, ZERO):
-        return False
-    if wide:
-        for i in range(out.size):
-            out[i] += scale * load(frame, 8 * i, np.float64)
-    else:
-        for i in range(out.size):
-            out[i] += scale * real(load(frame, 4 * i, np.float32))
-    return True
 
 
 @kernel
 def coin_mask(key: np.uint64, limit: np.uint64, dim: int) -> np.ndarray:
-    """Return words of 64 coins: bit i % 64 of word i // 64 is word(i) < ``limit``."""
+    """Return bits for ``dim`` entries, 1 for those kept, in words of 64 bits.
+
+    Entry i is kept if its random word is below ``limit``.
+    """
     stream = start(key)
     coins = np.empty(64, np.uint32)
     words = np.empty((dim + 63) // 64, np.uint64)
@@ -112,7 +37,7 @@ def coin_mask(key: np.uint64, limit: np.uint64, dim: int) -> np.ndarray:
 
 @kernel
 def coin_gather(x: Vector, key: np.uint64, limit: np.uint64, frame: Frame) -> int:
-    """Write the key, then the entries whose coin fell; return the number of bytes."""
+    """Write the key, then the entries that are kept; return the number of bytes."""
     store(frame, 0, key)
     at = 8
     words = coin_mask(key, limit, x.size)
@@ -127,10 +52,10 @@ def coin_gather(x: Vector, key: np.uint64, limit: np.uint64, frame: Frame) -> in
 
 @kernel
 def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
-    """Add ``scale`` times the values to the entries whose coin fell.
+    """Add ``scale`` times the values to the entries that are kept.
 
-    Returns False, with nothing added, if there aren't as many values as entries, or if
-    one isn't finite or, divided by the probability, overflows float32.
+    Adds nothing and returns False if there are not as many values as kept entries, or
+    if a value isn't finite or, divided by the probability, overflows float32.
     """
     inverse = 2.0**32 / real(limit)
     scale *= inverse
@@ -158,7 +83,7 @@ def coin_add(frame: Frame, limit: np.uint64, out: Vector, scale: float) -> bool:
 
 @kernel
 def below_one(x: Vector, rate: float) -> tuple[float, int]:
-    """Return the sum of the |x_i| with rate |x_i| < 1, and the number of the others."""
+    """Return the sum of all |x_i| with rate |x_i| < 1, and the number of the others."""
     lanes = np.zeros(LANES)
     others = 0
     body = x.size - x.size % LANES
@@ -184,8 +109,9 @@ def saturating_rate(x: Vector, k: int, passes: int) -> float:
     """Return lambda with sum_i min(1, lambda |x_i|) = k; infinite for <= k non-zeros.
 
     Wangni et al. (2018), algorithm 3: entries with lambda |x_i| >= 1 count 1 each, the
-    others share what is left of k in proportion to |x_i|; repeat until none joins.
-    Rises to the solution in a few passes; stopping early keeps a little less than k.
+    others share the rest of k in proportion to |x_i|; repeat until no entry joins the
+    former. Lambda rises to the solution, usually in a few passes; if it stops early, a
+    little less than k entries are kept on average.
     """
     nonzeros = 0
     for i in range(x.size):
@@ -206,10 +132,10 @@ def saturating_rate(x: Vector, k: int, passes: int) -> float:
 def weighted_coins(
     x: Vector, rate: float, key: np.uint64, found: np.ndarray, values: np.ndarray
 ) -> int:
-    """Keep entry i with chance p_i = min(1, rate |x_i|), as value x_i / p_i.
+    """Keep entry i with probability p_i = min(1, rate |x_i|), as value x_i / p_i.
 
-    Returns how many were written to ``found`` and ``values``; values that float32 takes
-    for 0 are not kept.
+    Returns the number of indices in ``found`` and of ``values``. Values that are 0 as
+    float32 are not kept.
     """
     stream = start(key)
     count = 0
@@ -227,7 +153,7 @@ def weighted_coins(
 
 @kernel
 def is_kept(value: float, scale: float, stream: np.uint64, index: int) -> bool:
-    """Return whether entry ``index`` is sent as ``scale``: chance |value| / scale."""
+    """Return whether an entry is kept, which has the probability |value| / scale."""
     return bool(uniform(stream, np.uint64(index)) < abs(value) / scale)
 
 
@@ -235,13 +161,13 @@ def is_kept(value: float, scale: float, stream: np.uint64, index: int) -> bool:
 def sign_coins(x: Vector, scale: float, key: np.uint64, found: np.ndarray) -> int:
     """Write the ascending indices (uint32) that ``is_kept`` keeps; return their number.
 
-    One more entry than there are indices is written to ``found``.
+    ``found`` has room for one more: an index is written before it is kept.
     """
     stream = start(key)
     count = 0
     for i in range(x.size):
         found[count] = np.uint32(i)
-        count += signed(is_kept(real(x[i]), scale, stream, i))  # takes no branch
+        count += signed(is_kept(real(x[i]), scale, stream, i))  # no branch
     return count
 
 
@@ -249,9 +175,9 @@ def sign_coins(x: Vector, scale: float, key: np.uint64, found: np.ndarray) -> in
 def sign_coins_at(
     support: Indices, values: Vector, scale: float, key: np.uint64, found: np.ndarray
 ) -> int:
-    """Do the same for ``values`` at the ascending indices ``support``.
+    """Do as ``sign_coins`` for the vector with ``values`` at ``support``, 0 elsewhere.
 
-    Writes places in ``support``.
+    ``found`` gets the places in ``support`` of the entries that are kept.
     """
     stream = start(key)
     count = 0

@@ -1,0 +1,140 @@
+"""Frames between workers: in step with the rounds, or posted without waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from psmpi.base import Frame, LinkError, WorkerPeers
+from psmpi.links import envelope
+from psmpi.links.context import LinkContext
+from psmpi.links.envelope import BYE, DATA
+from psmpi.links.messages import FrameBuffer, require
+
+
+class _Size(NamedTuple):
+    """What one message counts for in the meter."""
+
+    uploads: int
+    paper_bits: int
+    wire_bytes: int
+
+
+class PeerExchange(WorkerPeers):
+    """A worker's connections to its peers; ``numbers`` are the peers' numbers.
+
+    With ``Wire.relay`` frames go through the server.
+    """
+
+    def __init__(self, context: LinkContext, worker: int, buffer: FrameBuffer) -> None:
+        self.numbers = context.wire.peers[worker] if context.wire.peers else ()
+        self._context = context
+        self._worker = worker
+        self._buffer = buffer
+        self._ended: set[int] = set()  # peers whose BYE has arrived
+        self._posted: dict[int, _Size] = {}  # the last message posted to each peer
+
+    def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
+        context, relay = self._context, self._context.wire.relay
+        message, size = self._message(frame)
+        nodes = [0] if relay else [peer + 1 for peer in self.numbers]
+        with context.meter.phase("send"):
+            context.transport.send_all(nodes, message)
+        self._count(size, len(nodes))
+        for peer in self.numbers:
+            context.transport.release()
+            with context.meter.phase("wait"):
+                received = context.transport.recv(0 if relay else peer + 1)
+            unsealed = self._unseal(received, peer)
+            if unsealed.round != context.round:
+                raise LinkError(
+                    f"worker {peer}: its message is of round {unsealed.round}, worker "
+                    f"{self._worker} is in round {context.round}"
+                )
+            yield peer, require(unsealed, DATA, f"worker {peer}", "a frame")
+
+    def post(self, frame: Frame) -> None:
+        message, size = self._message(frame)
+        with self._context.meter.phase("send"):
+            for peer in self.numbers:
+                if self._context.transport.post(peer + 1, message):
+                    self._count(self._posted[peer], -1)
+                self._posted[peer] = size
+        self._count(size, len(self.numbers))
+
+    def latest(self) -> Iterator[tuple[int, Frame]]:
+        log = self._context.replay_log
+        for peer in self.numbers:
+            if log.replaying:
+                yield from self._replay(peer, log.next_decision())
+                continue
+            newest = -1
+            for round_, frame in self._arrived(peer):
+                newest = round_
+                yield peer, frame
+            log.record(newest)
+
+    def leave(self) -> None:
+        """Say BYE to all peers, and receive their messages up to their BYE."""
+        if self._context.wire.relay:
+            return
+        # A long message that is under way needs its receiver, which may be waiting for
+        # one of this worker's. So the BYE is posted behind it, and messages are
+        # received meanwhile.
+        transport, meter = self._context.transport, self._context.meter
+        bye = envelope.seal(envelope.new_buffer(0), 0, self._context.round, BYE, 0)
+        for peer in self.numbers:
+            if transport.drop(peer + 1):
+                self._count(self._posted[peer], -1)
+            transport.post(peer + 1, bye)
+        meter.wire_bytes_up += bye.size * len(self.numbers)
+        for peer in self.numbers:
+            while peer not in self._ended:
+                transport.release()
+                if self._unseal(transport.recv(peer + 1), peer).kind == BYE:
+                    self._ended.add(peer)
+        transport.flush()
+
+    def _message(self, frame: Frame) -> tuple[Frame, _Size]:
+        self._context.transport.release()
+        bits = self._buffer.paper_bits(frame)
+        message = self._buffer.message(self._context.round, frame)
+        return message, _Size(1, bits, message.size)
+
+    def _arrived(self, peer: int) -> Iterator[tuple[int, Frame]]:
+        """Yield the rounds and frames that have arrived from a peer."""
+        while True:
+            self._context.transport.release()
+            message = self._context.transport.poll(peer + 1)
+            if message is None:
+                return
+            unsealed = self._unseal(message, peer)
+            if unsealed.kind == BYE:
+                self._ended.add(peer)
+                return
+            frame = require(unsealed, DATA, f"worker {peer}", "a frame")
+            yield unsealed.round, frame
+
+    def _replay(self, peer: int, newest: int) -> Iterator[tuple[int, Frame]]:
+        """Yield a peer's frames up to the one of round ``newest``, as recorded."""
+        received = -1
+        while received < newest:
+            self._context.transport.release()
+            unsealed = self._unseal(self._context.transport.recv(peer + 1), peer)
+            if unsealed.kind == BYE:
+                raise LinkError(
+                    f"replay: worker {peer} has ended without a frame of round "
+                    f"{newest}; the recorded run was another one"
+                )
+            received = unsealed.round
+            yield peer, require(unsealed, DATA, f"worker {peer}", "a frame")
+
+    def _unseal(self, message: Frame, peer: int) -> envelope.Unsealed:
+        return envelope.unseal(message, self._context.wire.up.wire_id, f"worker {peer}")
+
+    def _count(self, size: _Size, copies: int) -> None:
+        """Count ``copies`` more messages of this size; fewer if negative."""
+        meter = self._context.meter
+        meter.uploads += size.uploads * copies
+        meter.paper_bits_up += size.paper_bits * copies
+        meter.wire_bytes_up += size.wire_bytes * copies

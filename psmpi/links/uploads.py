@@ -1,0 +1,62 @@
+"""What the server receives from workers: counted, and replayed in recorded order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from psmpi.base import Frame
+from psmpi.links import envelope
+from psmpi.links.context import LinkContext
+from psmpi.links.envelope import DATA, REPORT
+from psmpi.links.messages import paper_bits
+
+
+class UploadReceiver:
+    """Receives workers' messages at the server and counts them.
+
+    Reports of models are counted as observation, everything else as upload.
+    """
+
+    def __init__(self, context: LinkContext) -> None:
+        self.upload_bytes = 0  # received, without reports
+        self._context = context
+
+    def receive(self, worker: int) -> envelope.Unsealed:
+        """Wait for the next message of one worker."""
+        with self._context.meter.phase("wait"):
+            message = self._context.transport.recv(worker + 1)
+        return self.unseal(worker, message)
+
+    def receive_any(
+        self, workers: Sequence[int], *, recorded: bool = True
+    ) -> tuple[int, envelope.Unsealed]:
+        """Wait for the next message of any of ``workers``.
+
+        Which worker comes next is recorded in the replay log. In a replay it is the
+        recorded worker, unless the choice was not recorded (``recorded`` is False).
+        """
+        transport, log = self._context.transport, self._context.replay_log
+        with self._context.meter.phase("wait"):
+            if recorded and log.replaying:
+                worker = log.next_decision()
+                message = transport.recv(worker + 1)
+            else:
+                nodes = [worker + 1 for worker in workers]
+                node, message = transport.recv_any(nodes)
+                worker = log.record(node - 1) if recorded else node - 1
+        return worker, self.unseal(worker, message)
+
+    def unseal(self, worker: int, message: Frame) -> envelope.Unsealed:
+        """Check a message, count it and return its parts."""
+        codec, meter = self._context.wire.up, self._context.meter
+        unsealed = envelope.unseal(message, codec.wire_id, f"worker {worker}")
+        if unsealed.kind == REPORT:
+            meter.wire_bytes_observed += message.size
+            return unsealed
+        meter.wire_bytes_up += message.size
+        self.upload_bytes += message.size
+        if unsealed.kind == DATA:
+            dim = self._context.plan.dim
+            meter.paper_bits_up += paper_bits(codec, unsealed.frame, dim)
+            meter.uploads += 1
+        return unsealed

@@ -1,0 +1,154 @@
+"""Runs all ranks of a run in this process, as threads of which one runs at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import threadpoolctl
+
+from psmpi.base import ConfigError, Problem
+from psmpi.links.replay_log import ReplayLog
+from psmpi.links.transport import local
+from psmpi.links.transport.scheduler import Scheduler
+from psmpi.runs import (
+    config,
+    effective,
+    replay_versions,
+    roles,
+    setup,
+    status,
+    summary,
+    warmup,
+)
+from psmpi.runs.record import RunWriter
+from psmpi.runs.recorded import Recorded
+from psmpi.runs.schema import Row
+from psmpi.runs.setup import PreparedRun
+from psmpi.runs.summary import Result
+
+OnRow = Callable[[Row], None]
+
+
+def run_local(
+    run: config.RunConfig,
+    *,
+    problem: Problem | None = None,
+    out: str | os.PathLike[str] | None = None,
+    on_row: OnRow | None = None,
+    on_status: status.OnStatus | None = None,
+    schedule: int | None = None,
+    replay: Recorded | None = None,
+) -> Result:
+    """Run server and workers as threads of this process, one at a time.
+
+    Synchronous algorithms compute the same bits as over MPI. ``schedule`` seeds the
+    order in which ranks take turns, which has no effect on these. ``replay``: the
+    decisions of another run, for all that depended on time.
+    """
+    with (
+        status.forwarded(on_status),
+        threadpoolctl.threadpool_limits(run.run_options.threads),
+    ):
+        prepared = setup.prepare(run, problem)
+        return run_prepared(
+            prepared, out=out, on_row=on_row, schedule=schedule, replay=replay
+        )
+
+
+def run_prepared(
+    prepared: PreparedRun,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    on_row: OnRow | None = None,
+    schedule: int | None = None,
+    replay: Recorded | None = None,
+) -> Result:
+    """Run a run that has been prepared; see ``run_local``."""
+    warmup.compile_all()
+    warmup.load(prepared)
+    optimum = setup.find_optimum(prepared)
+    # These refuse what can't be run, so that it leaves no directory behind.
+    parts = [setup.shard(prepared, m) for m in range(prepared.plan.workers)]
+    server_log, *logs = _replay_logs(replay, prepared.plan.workers)
+    simulated = replay is None and _simulates(prepared)
+    scheduler, transports = _connect(prepared, schedule, simulated)
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if out is not None:
+            writer = stack.enter_context(new_writer(prepared, out))
+        setup.caution(prepared)
+        status.LOG.info("training")
+        serve = partial(
+            roles.serve,
+            prepared,
+            transports[0],
+            roles.Record(writer, on_row),
+            optimum,
+            server_log,
+            None if replay is None else replay.rounds,
+        )
+        work = [
+            partial(roles.work, prepared, transport, part, log)
+            for transport, part, log in zip(transports[1:], parts, logs, strict=True)
+        ]
+        served, *ends = scheduler.run([serve, *work])
+        links = [served.link, *ends]
+        ranks = [
+            (summary.rank_report(rank, transport, end), end.replay_log.entries)
+            for rank, (transport, end) in enumerate(zip(transports, links, strict=True))
+        ]
+        clock = "simulated" if simulated else "real"
+        return summary.conclude(prepared, writer, served, ranks, clock=clock)
+
+
+def _simulates(prepared: PreparedRun) -> bool:
+    """Return whether a run has a simulated clock, unless it repeats another run."""
+    return prepared.run.run_options.simulates or prepared.algorithm.timed()
+
+
+def _connect(
+    prepared: PreparedRun, schedule: int | None, simulated: bool
+) -> tuple[Scheduler, list[local.LocalTransport]]:
+    options = prepared.run.run_options
+    return local.connect(
+        options.workers + 1,
+        seed=schedule,
+        network=setup.network(options) if simulated else None,
+        measured=not options.speeds,
+        tree=options.broadcast == "tree",
+    )
+
+
+def new_writer(
+    prepared: PreparedRun,
+    out: str | os.PathLike[str],
+    hosts: Sequence[str] | None = None,
+    mpi: str | None = None,
+) -> RunWriter:
+    """Create the run's directory with its manifest."""
+    return RunWriter(
+        out,
+        prepared.config(),
+        hosts=[socket.gethostname()] if hosts is None else hosts,
+        digests={**prepared.digests(), "code": replay_versions.digest(prepared)},
+        mpi=mpi,
+        replay=replay_versions.declared(prepared),
+        given=list(prepared.run.given),
+        effective=effective.effective(prepared),
+    )
+
+
+def _replay_logs(replay: Recorded | None, workers: int) -> list[ReplayLog | None]:
+    """Return each rank's recorded decisions, the server's first."""
+    if replay is None:
+        return [None] * (workers + 1)
+    if len(replay.decisions) != workers + 1:
+        raise ConfigError(
+            f"replay: the recorded run has {len(replay.decisions) - 1} workers, and "
+            f"this run has {workers}"
+        )
+    return [ReplayLog(entries) for entries in replay.decisions]
