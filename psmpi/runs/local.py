@@ -127,7 +127,7 @@ def new_writer(
         out,
         prepared.config(),
         hosts=[socket.gethostname()] if hosts is None else hosts,
-        digests=prepared.digests(),
+        digests={**prepared.digests(), "code": replay_versions.digest(prepared)},
         mpi=mpi,
         replay=replay_versions.declared(prepared),
         given=list(prepared.run.given),

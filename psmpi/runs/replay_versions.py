@@ -8,6 +8,8 @@ and reworded freely.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +32,12 @@ def declared(prepared: PreparedRun) -> dict[str, int]:
         f"algorithm {prepared.run.algorithm}": prepared.algorithm.version,
         **{f"codec {codec.id}": codec.wire_id for codec in (wire.up, wire.down)},
     }
+
+
+def digest(prepared: PreparedRun) -> str:
+    """Return a hex digest of the declared versions."""
+    text = json.dumps(declared(prepared), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def require_equal(
