@@ -19,13 +19,13 @@ _BORDER = re.compile(r"=+( +=+)+$")
 
 
 def escape(lines: list[str]) -> list[str]:
-    """Return the lines of a docstring with | and * escaped, except in code.
+    r"""Return the lines of a docstring with | and * escaped, except in code.
 
     Code is what stands in double backticks, in an indented block behind a line that
     ends with two colons, and from a prompt ``>>>`` to the next empty line.
 
     >>> escape(["min |x*| of ``a | b``"])
-    ['min \\\\|x\\\\*\\\\| of ``a | b``']
+    ['min \\|x\\*\\| of ``a | b``']
     """
     escaped = []
     code_indent: int | None = None  # of the line that began a literal block

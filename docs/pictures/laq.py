@@ -1,7 +1,7 @@
 """Draws laq.svg, the picture of the README, from the rows of recorded runs.
 
-``psmpi compare laq --out DIR`` makes the runs, ``python docs/pictures/laq.py DIR`` keeps
-their rows in laq.json and draws; without DIR it draws again from laq.json.
+``psmpi compare laq --out DIR`` makes the runs, ``python docs/pictures/laq.py DIR``
+keeps their rows in laq.json and draws; without DIR it draws again from laq.json.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def _axes() -> str:
         y = _y(10.0**power)
         parts.append(
             f'<line class="axis" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{LEFT - 10}" y="{y + 4:.1f}" text-anchor="end">{POWERS[power]}</text>'
+            f'<text x="{LEFT - 10}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{POWERS[power]}</text>"
         )
     parts.append(
         f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">'

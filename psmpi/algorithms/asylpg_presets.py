@@ -6,30 +6,23 @@ AsyLPG's own variants, and asynchronous SVRG with floats both ways, up, or down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from psmpi.algorithms.asylpg import AsyLpg
+from psmpi.parts.presets import preset
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(mu=None, bits_down=None, max_bits=16, recentre=False)
 class ExactModels:
     """Put before its base, it leaves a method nothing but floats for its models."""
-
-    mu: float | None = field(default=None, init=False)
-    bits_down: int | None = field(default=None, init=False)
-    max_bits: int = field(default=16, init=False)
-    recentre: bool = field(default=False, init=False)
 
     exact_models: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(codec=None, bits=None)
 class ExactGradients:
     """Put before its base, it leaves a method nothing but floats for its gradients."""
-
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
 
     default_codec: ClassVar[str] = "dense"
     default_bits: ClassVar[int | None] = None

@@ -27,13 +27,14 @@ The last two were made for all-to-all broadcasts; here the server sends on the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from psmpi.algorithms.sgd import Sgd
 from psmpi.base import Codec, ConfigError, Plan, Vector, Wire
 from psmpi.parts.downlink import require_contraction
 from psmpi.parts.memory import DecayedFeedback, Memory
+from psmpi.parts.presets import preset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class FeedbackSgd(Sgd):
         return self.feedback(codec, x)
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(momentum=0.0)
 class DistEfSgd(FeedbackSgd):
     """dist-EF-SGD: one bit an entry in both directions, with error feedback at both.
 
@@ -64,7 +65,6 @@ class DistEfSgd(FeedbackSgd):
 
     id: ClassVar[str] = "dist-ef-sgd"
     rescale: bool = True
-    momentum: float = field(default=0.0, init=False)
     default_codec: ClassVar[str] = "sign"
     default_blocks: ClassVar[str] = "layers"
     default_downlink: ClassVar[str] = "feedback"
@@ -85,15 +85,14 @@ class DistEfSgdm(DistEfSgd):
     momentum: float = 0.9
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(rescale=False)
 class DoubleSqueeze(DistEfSgd):
     """DoubleSqueeze: error feedback at workers and server, without rescaling."""
 
     id: ClassVar[str] = "doublesqueeze"
-    rescale: bool = field(default=False, init=False)
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(momentum=0.0)
 class EcqSgd(FeedbackSgd):
     """ECQ-SGD: quantised gradients plus alpha times an error that fades by beta.
 
@@ -112,7 +111,6 @@ class EcqSgd(FeedbackSgd):
     id: ClassVar[str] = "ecq-sgd"
     feedback_weight: float = 0.2
     feedback_decay: float = 0.9
-    momentum: float = field(default=0.0, init=False)
     default_codec: ClassVar[str] = "stochastic"
 
     def __post_init__(self) -> None:
@@ -145,7 +143,7 @@ class EcqSgd(FeedbackSgd):
         return DecayedFeedback(codec, x.size, x.dtype, alpha, beta)
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(codec=None, scaled=None, bits=None, k=None, momentum=0.0)
 class AdaCompSgd(FeedbackSgd):
     """AdaComp: of every bin of entries the large ones, as a sign and a layer's scale.
 
@@ -160,11 +158,6 @@ class AdaCompSgd(FeedbackSgd):
 
     id: ClassVar[str] = "adacomp"
     bin: int = 500
-    codec: str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    momentum: float = field(default=0.0, init=False)
     default_codec: ClassVar[str] = "adacomp"
     default_blocks: ClassVar[str] = "layers"
     default_downlink: ClassVar[str] = "update"

@@ -18,7 +18,7 @@ A worker that has not sent its model in this round is asked for it by None.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +37,7 @@ from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts.memory import expected
 from psmpi.parts.options import Addressed
+from psmpi.parts.presets import preset
 
 _KEEP: Frame = np.empty(0, np.uint8)
 
@@ -67,7 +68,7 @@ class AveragingServerState:
     round: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(reduce="sum")
 class DynamicAveraging(Addressed):
     """Dynamic averaging: local steps, models averaged only when they have drifted.
 
@@ -84,7 +85,6 @@ class DynamicAveraging(Addressed):
     local_steps: int = 10
     delta: float = 0.1
     batch: int | None = 50
-    reduce: str = field(default="sum", init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -46,6 +46,7 @@ from psmpi.base import (
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts import topology
 from psmpi.parts.options import planned_codec
+from psmpi.parts.presets import preset
 from psmpi.parts.topology import Graph
 
 
@@ -276,15 +277,11 @@ class Gossip(Algorithm):
                 link.peers.relay()
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(mixing=1.0, rule="constant", codec=None, bits=None)
 class Dsgd(Gossip):
     """DSGD: exact models, mixed with weight 1, batches of one size."""
 
     id: ClassVar[str] = "dsgd"
-    mixing: float = field(default=1.0, init=False)
-    rule: str = field(default="constant", init=False)
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,12 +291,11 @@ class DPsgd(Dsgd):
     id: ClassVar[str] = "d-psgd"
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(relay=False)
 class AsyncDsgd(Dsgd):
     """Asynchronous DSGD: everybody uses what its neighbours have sent last."""
 
     id: ClassVar[str] = "async-dsgd"
-    relay: bool = field(default=False, init=False)
     free: ClassVar[bool] = True
 
     def timed(self) -> bool:

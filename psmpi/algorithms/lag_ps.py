@@ -18,7 +18,7 @@ which starts from gradients of ones and asks nobody for D rounds, all are asked 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -29,6 +29,7 @@ from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts.memory import Direct, Innovation, expected
 from psmpi.parts.options import Addressed, ServerState, WorkerState
+from psmpi.parts.presets import preset
 from psmpi.parts.triggers import Window, ratio
 
 
@@ -42,7 +43,7 @@ class LagPsServerState(ServerState):
     previous: Vector
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(batch=None)
 class LagPs(Addressed):
     """LAG-PS: the server asks only workers whose gradient has changed, as floats.
 
@@ -58,7 +59,6 @@ class LagPs(Addressed):
     id: ClassVar[str] = "lag-ps"
     lazy_window: int = 10
     lazy_weight: float = 0.8
-    batch: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

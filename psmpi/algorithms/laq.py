@@ -16,7 +16,7 @@ minibatches, and random selection is LAQ that skips by a coin instead of the inn
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,6 +36,7 @@ from psmpi.kernels.vector import add_scaled
 from psmpi.parts import triggers
 from psmpi.parts.memory import Innovation
 from psmpi.parts.options import Descent, FixedCodec, ServerState, WorkerState
+from psmpi.parts.presets import preset
 from psmpi.parts.triggers import LazyTrigger, Trigger, Window
 
 
@@ -173,7 +174,7 @@ class Laq(Qgd):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(error_weight=0.0)
 class LagWk(FixedCodec, Laq):
     """LAG-WK: lazily aggregated floats (Chen, Giannakis, Sun, Yin, NeurIPS 2018).
 
@@ -182,7 +183,6 @@ class LagWk(FixedCodec, Laq):
 
     id: ClassVar[str] = "lag-wk"
     default_codec: ClassVar[str] = "dense"
-    error_weight: float | None = field(default=0.0, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ SGD, TopK-SGD or MEM-SGD (Stich, Cordonnier, Jaggi, NeurIPS 2018), EF-signSGD
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -48,6 +48,7 @@ from psmpi.parts.downlink import Downlink, Replicated, add_up, require_contracti
 from psmpi.parts.memory import ErrorFeedback
 from psmpi.parts.momentum import Nesterov
 from psmpi.parts.options import FixedCodec
+from psmpi.parts.presets import preset
 from psmpi.parts.schedules import SyncTimes
 
 
@@ -76,7 +77,7 @@ class LocalServerState:
     round: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(reduce="mean")
 class QsparseLocalSgd(Replicated):
     """Qsparse-local-SGD: H local steps, then the compressed net progress.
 
@@ -94,7 +95,6 @@ class QsparseLocalSgd(Replicated):
     batch: int | None = 8
     local_steps: int = 8
     schedule: str = "sync"
-    reduce: str = field(default="mean", init=False)
     default_codec: ClassVar[str] = "signtopk"
     default_downlink: ClassVar[str] = "update"
 
@@ -207,12 +207,9 @@ class QsparseLocalSgd(Replicated):
                 s.down.step(link, s.x, s.sum, 1 / R, key=key, to=to)
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(local_steps=1, schedule="sync")
 class OneStep(QsparseLocalSgd):
     """Qsparse-local-SGD without local steps."""
-
-    local_steps: int = field(default=1, init=False)
-    schedule: str = field(default="sync", init=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ Khirirat, Feyzmahdavian, Johansson (2018) quantise full gradients.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +28,7 @@ from psmpi.parts.downlink import Downlink, Replicated, add_up
 from psmpi.parts.memory import Direct, Memory
 from psmpi.parts.momentum import Nesterov, WeightDecay
 from psmpi.parts.options import FixedCodec
+from psmpi.parts.presets import preset
 
 
 @dataclass(kw_only=True)
@@ -127,12 +128,11 @@ class Sgd(Replicated):
             s.down.step(link, s.x, s.sum, alpha(k), key=key, eta=eta(k))
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(batch=None)
 class Gd(FixedCodec, Sgd):
     """GD: every worker uploads its full gradient every round, as floats."""
 
     id: ClassVar[str] = "gd"
-    batch: int | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +158,7 @@ class Ssgd(Sgd):
     default_codec: ClassVar[str] = "bernoulli"
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(codec=None, scaled=None, bits=None, k=None)
 class TernGrad(Sgd):
     """TernGrad: uploads of three values, a scale for each tensor.
 
@@ -171,10 +171,6 @@ class TernGrad(Sgd):
 
     id: ClassVar[str] = "terngrad"
     clip: float = 2.5
-    codec: str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "ternary"
     default_blocks: ClassVar[str] = "layers"
 
@@ -182,7 +178,7 @@ class TernGrad(Sgd):
         return super().codec_options() | {"clip": self.clip}
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(batch=None)
 class CompressedGd(Sgd):
     """Compressed GD (Khirirat et al. 2018): full gradients, unbiased quantisation.
 
@@ -190,5 +186,4 @@ class CompressedGd(Sgd):
     """
 
     id: ClassVar[str] = "compressed-gd"
-    batch: int | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "stochastic"

@@ -16,7 +16,7 @@ packed planes, 64 entries at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +36,7 @@ from psmpi.parts.downlink import Replicated
 from psmpi.parts.memory import expected
 from psmpi.parts.momentum import MovingAverage, WeightDecay
 from psmpi.parts.options import FixedCodec
+from psmpi.parts.presets import preset
 
 
 @dataclass(kw_only=True)
@@ -59,18 +60,13 @@ class VotingServerState:
     round: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(momentum=0.0, reduce="mean", downlink=None, down_codec=None, bits_down=None)
 class SignSgd(FixedCodec, Replicated):
     """signSGD: signs of minibatch gradients up, their majority down."""
 
     id: ClassVar[str] = "signsgd"
     lr: float = 0.001
     batch: int | None = 50
-    momentum: float = field(default=0.0, init=False)
-    reduce: str = field(default="mean", init=False)
-    downlink: str | None = field(default=None, init=False)
-    down_codec: str | None = field(default=None, init=False)
-    bits_down: int | None = field(default=None, init=False)
     default_codec: ClassVar[str] = "plane"
 
     def wire(self, plan: Plan) -> Wire:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from psmpi.base import (
 )
 from psmpi.parts import schedules
 from psmpi.parts.memory import Direct, Innovation, Memory
+from psmpi.parts.presets import preset
 from psmpi.parts.schedules import Schedule
 
 
@@ -209,23 +210,14 @@ class Descent(Algorithm):
         return {"block": size}
 
 
-@dataclass(frozen=True, kw_only=True)
+@preset(codec=None, bits=None, k=None, blocks=None, scaled=None)
 class FixedCodec:
     """Put before its base, it leaves a method no choice of the codec of uploads."""
 
-    codec: str | None = field(default=None, init=False)
-    bits: int | None = field(default=None, init=False)
-    k: float | None = field(default=None, init=False)
-    blocks: int | str | None = field(default=None, init=False)
-    scaled: bool | None = field(default=None, init=False)
 
-
-@dataclass(frozen=True, kw_only=True)
+@preset(down_codec=None, bits_down=None)
 class Addressed(FixedCodec, Descent):
     """Floats both ways, and a server that speaks to one worker at a time."""
-
-    down_codec: str | None = field(default=None, init=False)
-    bits_down: int | None = field(default=None, init=False)
 
     def wire(self, plan: Plan) -> Wire:
         wire = super().wire(plan)

@@ -22,6 +22,7 @@ from psmpi.runs.roles import Served
 from psmpi.runs.setup import PreparedRun
 
 Summary = dict[str, Any]
+_NOISE = 0.1  # of the first loss: a rise that is not called divergence
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def summarise(
 
 
 def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
-    """Return a warning if the loss has risen, though it is still a finite number."""
+    """Return a warning if the loss has risen by more than noise, but is finite."""
     first, last = rows[0], rows[-1]
-    if last["round"] == 0 or not last["loss"] > first["loss"]:
+    if not last["loss"] - first["loss"] > _NOISE * abs(first["loss"]):
         return []
     advice = "lower --lr"
     workers = prepared.plan.workers

@@ -88,7 +88,7 @@ def test_a_slowdown_of_a_worker_that_does_not_exist_is_rejected(worker):
         ({"link_rate": -1.0}, "link-rate: must be a number of at least 0, got -1.0"),
         ({"link_latency": math.inf}, "link-latency: must be"),
         ({"timeout": math.nan}, "timeout: must be"),
-        ({"link_sharing": "bus"}, "link_sharing: must be one of pair, node"),
+        ({"link_sharing": "bus"}, "link-sharing: must be one of pair, node"),
     ],
 )
 def test_a_run_rejects_invalid_options(option, text):
