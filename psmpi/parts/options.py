@@ -21,7 +21,14 @@ from psmpi.base import (
     Wire,
 )
 from psmpi.parts import schedules
-from psmpi.parts.memory import Direct, Innovation, Memory
+from psmpi.parts.memory import (
+    Accumulate,
+    Direct,
+    Innovation,
+    Memory,
+    Overwrite,
+    Receiver,
+)
 from psmpi.parts.presets import preset
 from psmpi.parts.schedules import Schedule
 
@@ -152,9 +159,16 @@ class Descent(Algorithm):
         return problem.batch(key, self.batch)
 
     def down_memory(self, codec: Codec, x: Vector, plan: Plan) -> Memory:
-        """Return the convention of a downlink of models; both ends start at ``x``."""
+        """Return the server's memory of the models it sends, of which ``x`` is first.
+
+        An exact codec sends whole models, a lossy one the change since the last.
+        """
         exact = self.exact_down(plan)
         return Direct(codec) if exact else Innovation(codec, x.copy())
+
+    def down_receiver(self, codec: Codec, plan: Plan) -> Receiver:
+        """Return a worker's end of ``down_memory``."""
+        return Overwrite(codec) if self.exact_down(plan) else Accumulate(codec)
 
     def exact_down(self, plan: Plan) -> bool:
         """Return whether the codec of the downlink loses nothing of a model."""
@@ -236,10 +250,10 @@ class ServerState:
 
 @dataclass(kw_only=True)
 class WorkerState:
-    """A worker between rounds: its copy of the model, its side of both directions."""
+    """A worker between rounds: its copy of the model, its end of both directions."""
 
     x: Vector
     gradient: Vector
     up: Memory
-    down: Memory
+    down: Receiver
     round: int = 0

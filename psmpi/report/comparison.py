@@ -8,8 +8,8 @@ from typing import Any
 
 from psmpi.report.metrics import NONE, clock, names, totals, uncompressed
 from psmpi.report.units import bits, seconds, share, size
-from psmpi.runs.record import Json
 from psmpi.runs.recorded import RecordedRun
+from psmpi.runs.schema import Json
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from psmpi.report.metrics import clock
-from psmpi.runs.record import Json
 from psmpi.runs.recorded import RecordedRun
+from psmpi.runs.schema import Json
 
 Point = tuple[float, float]
 Curve = list[Point]

@@ -18,8 +18,8 @@ from psmpi.base import ConfigError
 from psmpi.report.curves import plots
 from psmpi.report.files import refuse_existing, write_new
 from psmpi.report.metrics import names, totals
-from psmpi.runs.record import ROW_KEYS, ROW_NULLABLE
 from psmpi.runs.recorded import RecordedRun
+from psmpi.runs.schema import ROW_KEYS, ROW_NULLABLE
 
 FORMATS = ("png", "pdf", "svg")
 DOTS_PER_INCH = 200

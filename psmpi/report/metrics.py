@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from psmpi.report.units import accuracy, bits, four, seconds, share, size, times
-from psmpi.runs.record import Json, dense_bits
+from psmpi.runs.record import dense_bits
 from psmpi.runs.recorded import RecordedRun
+from psmpi.runs.schema import Json
 
 #: The measured phases of a worker's time; the remainder is the loop and Python itself.
 PARTS = ("compute", "encode", "send", "wait", "decode")

@@ -13,8 +13,8 @@ from psmpi.report.metrics import COLUMNS, NONE, PARTS, names, totals
 from psmpi.report.settings import Setting, provenance, settings
 from psmpi.report.sheets import Sheet, SheetColumn, grid
 from psmpi.report.units import seconds, size
-from psmpi.runs.record import Json
 from psmpi.runs.recorded import RecordedRun
+from psmpi.runs.schema import Json
 
 PIPED_WIDTH = 200  # one line for each run, for grep and for log files
 OVERVIEW = ("rounds", "loss", "residual", "accuracy", "paper up", "paper down", "time")

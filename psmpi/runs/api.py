@@ -17,9 +17,9 @@ from typing import Any
 from psmpi.base import ConfigError, Problem
 from psmpi.processes import mpiexec
 from psmpi.runs import config, launch_checks, status
-from psmpi.runs.evaluation import Row
 from psmpi.runs.local import run_local
 from psmpi.runs.mpi import run_mpi
+from psmpi.runs.schema import Row
 from psmpi.runs.summary import Result
 
 
@@ -88,7 +88,12 @@ def run(
         from psmpi.runs import rank
 
         return rank.run_on_all_ranks(
-            algorithm, options, out=out, problem=problem, on_row=on_row
+            algorithm,
+            options,
+            out=out,
+            problem=problem,
+            on_row=on_row,
+            on_status=on_status,
         )
     if problem is not None:
         raise ConfigError(

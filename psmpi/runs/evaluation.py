@@ -1,37 +1,26 @@
-"""Looks at the server's iterates: metrics, rows of the record, targets reached."""
+"""Evaluates the server's models: rows of the record, and targets that are reached."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from psmpi.base import Problem, PsmpiError, Vector
 from psmpi.links.metering import Meter
-from psmpi.runs.config import BUDGETS, RunOptions, Target
-
-Row = dict[str, Any]
-_BOOKED = (
-    "round",
-    "uploads",
-    "paper_bits_up",
-    "paper_bits_down",
-    "wire_bytes_up",
-    "wire_bytes_down",
-    "seconds",
-    "loss",
-    "accuracy",
-)
+from psmpi.runs.options import RunOptions
+from psmpi.runs.schema import ReachedTarget, Row
+from psmpi.runs.targets import BUDGETS, Target
 
 
 class Diverged(PsmpiError):
-    """The loss is not finite any more."""
+    """The loss, or a vector that was to be sent, is not finite any more."""
 
 
 class Evaluation:
-    """Turns iterates into rows, and says when the run has what was asked of it.
+    """Turns models into rows, and says when a run has reached its targets.
 
     ``problem`` is the whole one, ``optimum`` its least loss or None; ``on_row`` gets
     each row as it is made, and its model.
@@ -47,7 +36,7 @@ class Evaluation:
         on_row: Callable[[Row, Vector], None],
     ) -> None:
         self.rows: list[Row] = []
-        self.reached: dict[str, Row] = {}
+        self.reached: dict[str, ReachedTarget] = {}
         self._problem = problem
         self._targets = options.targets
         self._optimum = optimum
@@ -68,11 +57,15 @@ class Evaluation:
     ) -> bool:
         """Evaluate ``x``, record a row, and return whether the run may end here.
 
-        ``more()`` is what the row has besides.
+        ``more()`` returns further keys of the row. Raises ``Diverged`` if the loss is
+        not finite.
         """
-        quiet = np.errstate(over="ignore", invalid="ignore")  # told as Diverged
-        with self._meter.phase("evaluate"), quiet:
-            row = {**self._row(round_, x), **more()}
+        # Overflows are reported once, as Diverged.
+        with (
+            self._meter.phase("evaluate"),
+            np.errstate(over="ignore", invalid="ignore"),
+        ):
+            row = cast(Row, {**self._row(round_, x), **more()})
             self.rows.append(row)
             self._on_row(row, x)
         if not math.isfinite(row["loss"]):
@@ -81,11 +74,11 @@ class Evaluation:
             )
         for target in self._targets:
             if str(target) not in self.reached and target.met(_value(row, target)):
-                self.reached[str(target)] = {name: row[name] for name in _BOOKED}
+                self.reached[str(target)] = _reached(row)
         return self._done()
 
     def unmet(self) -> list[Target]:
-        """Return the targets that were not reached; budgets are none."""
+        """Return the targets that were not reached; budgets are no targets."""
         return [
             target
             for target in self._targets
@@ -96,8 +89,8 @@ class Evaluation:
         spent = any(
             t.metric in BUDGETS and str(t) in self.reached for t in self._targets
         )
-        goals = any(t.metric not in BUDGETS for t in self._targets)
-        return spent or (goals and not self.unmet())
+        has_targets = any(t.metric not in BUDGETS for t in self._targets)
+        return spent or (has_targets and not self.unmet())
 
     def _row(self, round_: int, x: Vector) -> Row:
         meter = self._meter
@@ -122,14 +115,29 @@ class Evaluation:
         }
 
 
+def _reached(row: Row) -> ReachedTarget:
+    return {
+        "round": row["round"],
+        "uploads": row["uploads"],
+        "paper_bits_up": row["paper_bits_up"],
+        "paper_bits_down": row["paper_bits_down"],
+        "wire_bytes_up": row["wire_bytes_up"],
+        "wire_bytes_down": row["wire_bytes_down"],
+        "seconds": row["seconds"],
+        "loss": row["loss"],
+        "accuracy": row["accuracy"],
+    }
+
+
 def _value(row: Row, target: Target) -> float | None:
+    """Return the value of the target's metric in a row."""
     match target.metric:
         case "error":
             return None if row["accuracy"] is None else 1 - row["accuracy"]
         case "gradient-norm":
-            value = row["gradient_norm"]
+            return row["gradient_norm"]
         case "bits":
-            value = row["paper_bits_up"]
+            return row["paper_bits_up"]
         case name:
-            value = row[name]
-    return None if value is None else float(value)
+            value: float | None = row[name]  # type: ignore[literal-required]
+            return value

@@ -13,6 +13,7 @@ import threadpoolctl
 from psmpi.base import ConfigError, Problem
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
+from psmpi.links.transport.scheduler import Scheduler
 from psmpi.runs import (
     config,
     effective,
@@ -23,9 +24,9 @@ from psmpi.runs import (
     summary,
     warmup,
 )
-from psmpi.runs.evaluation import Row
 from psmpi.runs.record import RunWriter
 from psmpi.runs.recorded import Recorded
+from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
 
@@ -44,9 +45,9 @@ def run_local(
 ) -> Result:
     """Run server and workers as threads of this process, one at a time.
 
-    Synchronous algorithms give the same bits as over MPI. ``schedule`` seeds the order
-    in which ranks get their turn, which must not matter to these. ``replay``: decide
-    all that depended on time as another run did.
+    Synchronous algorithms compute the same bits as over MPI. ``schedule`` seeds the
+    order in which ranks take turns, which has no effect on these. ``replay``: the
+    decisions of another run, for all that depended on time.
     """
     with (
         status.forwarded(on_status),
@@ -66,54 +67,60 @@ def run_prepared(
     schedule: int | None = None,
     replay: Recorded | None = None,
 ) -> Result:
-    """Run a run that has been made ready; see ``run_local``."""
-    options, workers = prepared.run.run_options, prepared.plan.workers
+    """Run a run that has been prepared; see ``run_local``."""
     warmup.compile_all()
     warmup.load(prepared)
     optimum = setup.find_optimum(prepared)
-    shards = [setup.shard(prepared, m) for m in range(workers)]
-    replay_logs = _replay_logs(replay, workers)
-    simulated = replay is None and (options.simulates or prepared.algorithm.timed())
-    scheduler, transports = local.connect(
-        workers + 1,
+    # These refuse what can't be run, so that it leaves no directory behind.
+    parts = [setup.shard(prepared, m) for m in range(prepared.plan.workers)]
+    server_log, *logs = _replay_logs(replay, prepared.plan.workers)
+    simulated = replay is None and _simulates(prepared)
+    scheduler, transports = _connect(prepared, schedule, simulated)
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if out is not None:
+            writer = stack.enter_context(new_writer(prepared, out))
+        setup.caution(prepared)
+        status.LOG.info("training")
+        serve = partial(
+            roles.serve,
+            prepared,
+            transports[0],
+            roles.Record(writer, on_row),
+            optimum,
+            server_log,
+            None if replay is None else replay.rounds,
+        )
+        work = [
+            partial(roles.work, prepared, transport, part, log)
+            for transport, part, log in zip(transports[1:], parts, logs, strict=True)
+        ]
+        served, *ends = scheduler.run([serve, *work])
+        links = [served.link, *ends]
+        ranks = [
+            (summary.rank_report(rank, transport, end), end.replay_log.entries)
+            for rank, (transport, end) in enumerate(zip(transports, links, strict=True))
+        ]
+        clock = "simulated" if simulated else "real"
+        return summary.conclude(prepared, writer, served, ranks, clock=clock)
+
+
+def _simulates(prepared: PreparedRun) -> bool:
+    """Return whether a run has a simulated clock, unless it repeats another run."""
+    return prepared.run.run_options.simulates or prepared.algorithm.timed()
+
+
+def _connect(
+    prepared: PreparedRun, schedule: int | None, simulated: bool
+) -> tuple[Scheduler, list[local.LocalTransport]]:
+    options = prepared.run.run_options
+    return local.connect(
+        options.workers + 1,
         seed=schedule,
         network=setup.network(options) if simulated else None,
         measured=not options.speeds,
         tree=options.broadcast == "tree",
     )
-    with contextlib.ExitStack() as stack:
-        writer = None
-        if out is not None:
-            writer = stack.enter_context(new_writer(prepared, out))
-        record = roles.Record(writer, on_row)
-        setup.caution(prepared)
-        status.LOG.info("training")
-        first, *others = transports
-        stop_at = None if replay is None else replay.rounds
-        serve = partial(
-            roles.serve, prepared, first, record, optimum, replay_logs[0], stop_at
-        )
-        work = [
-            partial(roles.work, prepared, transport, part, replay_log)
-            for transport, part, replay_log in zip(
-                others, shards, replay_logs[1:], strict=True
-            )
-        ]
-        served, *ends = scheduler.run([serve, *work])
-        links = [served.link, *ends]
-        reports = [
-            summary.rank_report(rank, transport, end)
-            for rank, (transport, end) in enumerate(zip(transports, links, strict=True))
-        ]
-        clock = "simulated" if simulated else "real"
-        totals = summary.summarise(prepared, served, reports, clock=clock)
-        setup.warn(summary.divergence(prepared, served.evaluation.rows))
-        if writer is not None:
-            decisions = [end.replay_log.entries for end in links]
-            summary.finish(prepared, writer, served, totals, decisions)
-    path = None if writer is None else writer.path
-    unmet = tuple(totals["unmet"])
-    return Result(totals, served.evaluation.rows, served.state.x, path, unmet)
 
 
 def new_writer(
@@ -141,7 +148,7 @@ def _replay_logs(replay: Recorded | None, workers: int) -> list[ReplayLog | None
         return [None] * (workers + 1)
     if len(replay.decisions) != workers + 1:
         raise ConfigError(
-            f"replay: recorded of {len(replay.decisions) - 1} workers, and "
+            f"replay: the recorded run has {len(replay.decisions) - 1} workers, and "
             f"this run has {workers}"
         )
     return [ReplayLog(entries) for entries in replay.decisions]

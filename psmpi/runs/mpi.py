@@ -1,4 +1,4 @@
-"""Starts runs as an MPI job of their own, follows their records, collects results."""
+"""Starts runs as an MPI job, follows their records, and collects their results."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.processes import mpiexec
 from psmpi.runs import config, setup, status
-from psmpi.runs.evaluation import Row
 from psmpi.runs.record import MODEL
 from psmpi.runs.recorded import follow, read_run
+from psmpi.runs.schema import Row, Summary
 from psmpi.runs.summary import Result
 
 OnRow = Callable[[config.RunConfig, Row], None]
 
 
 class RankFailed(PsmpiError):
-    """A rank failed; it has said why."""
+    """A rank failed, and has printed the reason."""
 
     reported = True
 
 
 class Refused(ConfigError):
-    """The ranks found the configuration wrong; one has said what is."""
+    """The ranks found the configuration wrong, and one has printed the reason."""
 
     reported = True
 
@@ -43,10 +43,11 @@ def run_mpi(
     on_row: OnRow | None = None,
     on_status: status.OnStatus | None = None,
 ) -> list[Result]:
-    """Start mpiexec on ``runs``, one after the other in one job, and wait for it.
+    """Do ``runs``, one after the other, in one MPI job, and wait for its end.
 
-    All runs have the same number of workers. Raises ``PsmpiError`` if a rank failed;
-    what it had to say is on stderr by then.
+    All runs have the same number of workers and threads; run number i is recorded in
+    ``outs[i]``. Raises ``PsmpiError`` if a rank failed, which has printed the reason on
+    stderr by then, and ``Interrupted`` if a signal ended the job.
     """
     for out in outs:
         if out.exists():
@@ -56,37 +57,50 @@ def run_mpi(
             )
     for run in runs:
         setup.refuse_simulation(run.run_options)
-    workers, threads = runs[0].run_options.workers, runs[0].run_options.threads
-    new_rows = [follow(out) for out in outs]
+    options = runs[0].run_options
     if on_status is not None:
-        on_status(f"starting {workers + 1} ranks")
-
+        on_status(f"starting {options.workers + 1} ranks")
     with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
         job, status_file = Path(folder) / "job.json", Path(folder) / "status"
         job.write_text(json.dumps(job_file(runs, outs)))
-        new_lines = status.reader(status_file)
-
-        def tick() -> None:
-            for line in next(new_lines):
-                if on_status is not None:
-                    on_status(line)
-            for run, rows in zip(runs, new_rows, strict=True):
-                for row in next(rows):
-                    if on_row is not None:
-                        on_row(run, row)
-
-        code = mpiexec.launch(
-            [sys.executable, "-m", "psmpi.runs.rank", str(job), str(status_file)],
-            workers + 1,
-            hosts=hosts,
-            threads=threads,
-            on_tick=tick,
-        )
-        tick()
+        tick = _watcher(runs, outs, status_file, on_row, on_status)
+        try:
+            code = mpiexec.launch(
+                [sys.executable, "-m", "psmpi.runs.rank", str(job), str(status_file)],
+                options.workers + 1,
+                hosts=hosts,
+                threads=options.threads,
+                on_tick=tick,
+            )
+        finally:
+            tick()  # the last rows, also of a job that was interrupted
     if code != 0:
         kind = Refused if code == ConfigError.exit_status else RankFailed
         raise kind(f"the MPI job ended with status {code}")
     return [read_result(out) for out in outs]
+
+
+def _watcher(
+    runs: Sequence[config.RunConfig],
+    outs: Sequence[Path],
+    status_file: Path,
+    on_row: OnRow | None,
+    on_status: status.OnStatus | None,
+) -> Callable[[], None]:
+    """Return a function that passes on the rows and lines since its last call."""
+    new_lines = status.reader(status_file)
+    new_rows = [follow(out) for out in outs]
+
+    def tick() -> None:
+        for line in next(new_lines):
+            if on_status is not None:
+                on_status(line)
+        for run, rows in zip(runs, new_rows, strict=True):
+            for row in next(rows):
+                if on_row is not None:
+                    on_row(run, cast(Row, row))
+
+    return tick
 
 
 def job_file(
@@ -113,10 +127,6 @@ def read_result(out: Path) -> Result:
     recorded = read_run(out)
     if recorded.summary is None:
         raise PsmpiError(f"{out}: the run ended without a summary")
-    return Result(
-        recorded.summary,
-        recorded.rows,
-        np.load(out / MODEL),
-        out,
-        tuple(recorded.summary["unmet"]),
-    )
+    totals = cast(Summary, recorded.summary)
+    rows = cast(list[Row], recorded.rows)
+    return Result(totals, rows, np.load(out / MODEL), out, tuple(totals["unmet"]))

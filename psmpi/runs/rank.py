@@ -1,17 +1,17 @@
-"""What one rank of an MPI job does of a run, whoever has started the job.
+"""One rank's part of a run in an MPI job, for all three ways to start a job.
 
 ``python -m psmpi.runs.rank JOB.json STATUS`` is the program of a job that psmpi has
-started: the file holds the runs, one after the other in one MPI session. ``join`` is
-for the command line under mpiexec or srun, ``run_on_all_ranks`` for a script there.
-Rank 0 serves, records and reports; the others work.
+started; the file holds the runs, which share one MPI session. ``join`` is for the
+command line under mpiexec or srun, ``run_on_all_ranks`` for a script there. Rank 0 is
+the server, and records the run; the other ranks are workers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +25,9 @@ from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
 from psmpi.runs import config, roles, setup, status, summary, warmup
-from psmpi.runs.evaluation import Row
+from psmpi.runs.agreement import prepare_together
 from psmpi.runs.local import new_writer
-from psmpi.runs.record import versions
+from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
 
@@ -42,49 +42,47 @@ def take_part(
 ) -> Result | None:
     """Do this rank's part of one run; the server's rank returns the result.
 
-    ``on_row`` gets each row on the server's rank, besides the run directory.
+    On the server's rank the run is recorded in ``out``, and ``on_row`` gets each row.
     """
     with threadpoolctl.threadpool_limits(prepared.run.run_options.threads):
         _warm_up(mpi_job, prepared)
         if mpi_job.rank == 0:
-            optimum = setup.find_optimum(prepared)
-            transport = _transport(mpi_job, prepared)
-            return _serve(mpi_job, prepared, transport, optimum, out, on_row)
-        part = setup.shard(prepared, mpi_job.rank - 1)
-        transport = _transport(mpi_job, prepared)
-        worker = roles.work(prepared, transport, part)
-        report = summary.rank_report(mpi_job.rank, transport, worker)
-        mpi_job.allgather((report, worker.replay_log.entries))
-        transport.close()
+            return _serve(mpi_job, prepared, out, on_row)
+        _work(mpi_job, prepared)
         return None
 
 
 def _serve(
     mpi_job: MpiJob,
     prepared: PreparedRun,
-    transport: MpiTransport,
-    optimum: float | None,
     out: str | os.PathLike[str] | None,
     on_row: OnRow | None,
 ) -> Result:
-    writer = None
-    if out is not None:
-        writer = new_writer(prepared, out, mpi_job.hosts, mpi_job.library)
-    setup.caution(prepared)
-    status.LOG.info("training")
-    record = roles.Record(writer, on_row)
-    served = roles.serve(prepared, transport, record, optimum)
-    report = summary.rank_report(0, transport, served.link)
-    ranks = mpi_job.allgather((report, served.link.replay_log.entries))
+    optimum = setup.find_optimum(prepared)  # the workers wait for this
+    transport = _transport(mpi_job, prepared)
+    with contextlib.ExitStack() as stack:
+        writer = None
+        if out is not None:
+            writer = stack.enter_context(
+                new_writer(prepared, out, mpi_job.hosts, mpi_job.library)
+            )
+        setup.caution(prepared)
+        status.LOG.info("training")
+        record = roles.Record(writer, on_row)
+        served = roles.serve(prepared, transport, record, optimum)
+        report = summary.rank_report(0, transport, served.link)
+        ranks = mpi_job.allgather((report, served.link.replay_log.entries))
+        transport.close()
+        return summary.conclude(prepared, writer, served, ranks)
+
+
+def _work(mpi_job: MpiJob, prepared: PreparedRun) -> None:
+    part = setup.shard(prepared, mpi_job.rank - 1)
+    transport = _transport(mpi_job, prepared)
+    worker = roles.work(prepared, transport, part)
+    report = summary.rank_report(mpi_job.rank, transport, worker)
+    mpi_job.allgather((report, worker.replay_log.entries))
     transport.close()
-    totals = summary.summarise(prepared, served, [entry for entry, _ in ranks])
-    setup.warn(summary.divergence(prepared, served.evaluation.rows))
-    if writer is not None:
-        decisions = [replay_log for _, replay_log in ranks]
-        summary.finish(prepared, writer, served, totals, decisions)
-    path = None if writer is None else writer.path
-    unmet = tuple(totals["unmet"])
-    return Result(totals, served.evaluation.rows, served.state.x, path, unmet)
 
 
 def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
@@ -102,71 +100,8 @@ def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
     )
 
 
-def prepare_together(
-    mpi_job: MpiJob,
-    configure: Callable[[], config.RunConfig],
-    problem: Problem | None = None,
-) -> PreparedRun | PsmpiError:
-    """Prepare a run on every rank, and compare before anybody waits for a message.
-
-    Returns what is wrong instead, the same on all ranks, if anything is.
-    """
-    prepared, failure = None, None
-    try:
-        run = configure()
-        workers = run.run_options.workers
-        if mpi_job.size != workers + 1:
-            raise ConfigError(
-                f"workers: {workers} workers and a server are {workers + 1} ranks, but "
-                f"MPI started {mpi_job.size}"
-            )
-        setup.refuse_simulation(run.run_options)
-        prepared = setup.prepare(run, problem)
-        if mpi_job.rank > 0:
-            setup.shard(prepared, mpi_job.rank - 1)
-    except PsmpiError as error:
-        failure = error
-    facts: dict[str, Any] = {
-        **versions(mpi_job.library),
-        "python": platform.python_version().rpartition(".")[0],
-        "byteorder": sys.byteorder,
-        **({} if prepared is None else prepared.facts()),
-    }
-    everybody = mpi_job.allgather((mpi_job.hostname, failure, facts))
-    trouble = _compare(everybody)
-    if trouble is not None:
-        return trouble
-    assert prepared is not None
-    return prepared
-
-
-def _compare(
-    everybody: Sequence[tuple[str, PsmpiError | None, dict[str, Any]]],
-) -> PsmpiError | None:
-    """Return the first failure or difference among ranks as one line, or None."""
-    failed = {r: e for r, (_, e, _) in enumerate(everybody) if e is not None}
-    if failed:
-        rank, error = next(iter(failed.items()))
-        if len(failed) == len(everybody):
-            return error
-        host = everybody[rank][0]
-        return type(error)(f"rank {rank} on {host}: {error}")
-    first = everybody[0][2]
-    for rank, (host, _, facts) in enumerate(everybody):
-        for name in {**first, **facts}:  # in their order: causes before consequences
-            mine, theirs = first.get(name), facts.get(name)
-            if mine == theirs:
-                continue
-            text = f"{name} is {theirs!r} on rank {rank} ({host}), {mine!r} on rank 0"
-            if name in ("numpy", "numba", "mpi4py", "mpi"):
-                setup.warn([text])
-            else:
-                return ConfigError(f"ranks disagree: {text}")
-    return None
-
-
 def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
-    """Compile kernels once per node, before the clock starts; the rest load them."""
+    """Compile kernels once per node, and load them, before the clock starts."""
     if mpi_job.first_on_node:
         warmup.compile_all()
     mpi_job.barrier()
@@ -174,7 +109,7 @@ def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
 
 
 def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
-    """Return the run, or end this job of psmpi's own: rank 0 says what is wrong."""
+    """Return the run; end the job if it can't be run, and say on rank 0 why."""
     if isinstance(prepared, PreparedRun):
         return prepared
     if mpi_job.rank != 0:
@@ -189,13 +124,20 @@ def run_on_all_ranks(
     out: str | os.PathLike[str] | None = None,
     problem: Problem | None = None,
     on_row: OnRow | None = None,
+    on_status: status.OnStatus | None = None,
 ) -> Result:
     """Run one run as a rank of a script that mpiexec has started on all ranks.
 
-    All ranks return the same result. ``ConfigError`` is raised on all of them.
+    All ranks return the same result. ``on_row`` and ``on_status`` are called on the
+    server's rank alone; a ``ConfigError`` is raised on all ranks.
     """
     mpi_job = MpiJob.current()
-    with mpi_job.run():
+    if mpi_job.size < 2:
+        raise ConfigError(
+            f"workers: MPI started {mpi_job.size} rank; a server and at least one "
+            "worker are 2"
+        )
+    with mpi_job.run(), status.forwarded(on_status if mpi_job.rank == 0 else None):
         prepared = prepare_together(
             mpi_job,
             lambda: config.configure(
@@ -218,15 +160,15 @@ def join(
 ) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself.
 
-    Both functions are called on the server's rank: ``on_row`` with each row,
-    ``on_end`` with the run's directory, to show the result.
+    Both functions are called on the server's rank: ``on_row`` with each row, and
+    ``on_end`` with the run's directory, after the last one.
     """
     mpi_job = MpiJob()
     try:
         prepared = _require(mpi_job, prepare_together(mpi_job, lambda: run))
         result = take_part(mpi_job, prepared, out, on_row)
     except Exception:
-        # To the guard, which ends the job; the command line would just leave it.
+        # The guard ends the job; the command line would leave the other ranks waiting.
         sys.excepthook(*sys.exc_info())
         raise
     code = 0

@@ -1,10 +1,11 @@
-"""The run directory: what a run was, how it went, and what it came to.
+"""Writes the run directory: what a run was, its progress, and its result.
 
-``manifest.json`` is written first: configuration, versions, hosts, digest.
+``manifest.json`` is written first: configuration, digests, hosts, machine, versions.
 ``rows.jsonl`` grows by one line per evaluated round, flushed at once, so that another
-process can follow it. ``summary.json`` appears, whole, when the run has ended; without
-it the run is still going on or was killed. All three are strict JSON: a number that is
-not finite is null.
+process can follow it; ``model.npy`` is the model of the last row, or of one shortly
+before. ``summary.json`` appears, whole, when the run has ended; without it the run is
+still going on or was interrupted. These files are strict JSON: a number that is not
+finite is null. ``decisions.npz`` has what each rank decided by time, for a replay.
 
 *Dense bits* are what the uncompressed method would have sent for the same number of
 gradient steps: 32 bits per entry, whatever the run's dtype. With a server that is
@@ -33,35 +34,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psmpi import __version__
 from psmpi.base import ConfigError, PsmpiError, Vector
+from psmpi.runs.schema import ROW_KEYS, ROW_NULLABLE, SUMMARY_KEYS, Json
 
-FORMAT = 1  # of the directory; a reader refuses what is newer than itself
+FORMAT = 1  # of the directory; readers refuse any other
 MANIFEST, ROWS, SUMMARY = "manifest.json", "rows.jsonl", "summary.json"
-MODEL = "model.npy"  # the final model, shape (dim,)
-DECISIONS = "decisions.npz"  # what depended on time, by rank: int64, in order of making
-
-#: What every row has, and what is null in a row that comes without it.
-ROW_KEYS = (
-    *("round", "loss", "uploads", "paper_bits_up", "paper_bits_down"),
-    *("wire_bytes_up", "wire_bytes_down", "seconds"),
-)
-ROW_NULLABLE = ("residual", "accuracy", "gradient_norm")
-#: What a run hands to ``RunWriter.finish``; the dense bits are added there.
-SUMMARY_KEYS = (
-    *("algorithm", "workers", "rounds", "uploads", "paper_bits_up", "paper_bits_down"),
-    *("wire_bytes_up", "wire_bytes_down", "seconds", "loss", "residual", "accuracy"),
-    *("reached", "ranks", "dim", "data", "options", "dtype", "seed"),
-)
+MODEL = "model.npy"  # the last model, shape (dim,)
+DECISIONS = "decisions.npz"  # what each rank decided by time: int64, in their order
 
 _MODEL_SHARE = 50  # times as long as writing a model took, until the next one
-
-Json: TypeAlias = dict[str, Any]
 
 
 def plain(value: Any) -> Any:
@@ -86,19 +73,19 @@ def versions(mpi: str | None = None) -> Json:
 
     They are read from the installed metadata, so nothing heavy is imported for them.
     """
-    found: Json = {"python": platform.python_version(), "psmpi": __version__}
+    installed: Json = {"python": platform.python_version(), "psmpi": __version__}
     for package in ("numpy", "numba", "mpi4py"):
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    return {**found, "mpi": mpi}
+            installed[package] = None
+    return {**installed, "mpi": mpi}
 
 
 def dense_bits(summary: Mapping[str, Any]) -> tuple[int, int]:
     """Return the bits that an uncompressed run of this length sends up, and down."""
     frames = summary.get("dense_frames")
-    if frames is None:  # of a run that has not ended, or is older than these
+    if frames is None:  # the run has not ended, or its record is older than this key
         steps = int((summary.get("options") or {}).get("local_steps") or 1)
         frames = [int(summary["rounds"]) * int(summary["workers"]) * steps] * 2
     up, down = (32 * int(summary["dim"]) * int(count) for count in frames)
@@ -106,11 +93,12 @@ def dense_bits(summary: Mapping[str, Any]) -> tuple[int, int]:
 
 
 class RunWriter:
-    """Creates a run directory and fills it, row by row, then the summary.
+    """Creates a run directory and fills it: row by row, and with the summary at last.
 
     ``more`` are further keys of the manifest. The writer is a context manager: leaving
-    it closes the files and writes no summary, so a run that
-    failed can be told from one that ended.
+    it closes the files and writes no summary, so that a run that failed can be told
+    from one that ended. A file that can't be written, on a full disk for example,
+    raises ``PsmpiError`` with its path.
     """
 
     def __init__(
@@ -124,35 +112,20 @@ class RunWriter:
         **more: Any,
     ) -> None:
         self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True)
-        except FileExistsError:
-            raise ConfigError(
-                f"{self.path}: already exists, and nothing is overwritten; "
-                "give another directory, or move this one away"
-            ) from None
-        except OSError as error:
-            raise ConfigError(
-                f"{self.path}: can't be created ({error.strerror}); "
-                "give a directory that you may write to"
-            ) from None
-        machine = {
-            "system": platform.platform(),
-            "processor": platform.machine(),
-            "cpus": os.cpu_count(),
-        }
+        _create(self.path)
         manifest = {
             "format": FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "config": config,
             "digests": digests,
             "hosts": list(hosts),
-            "machine": machine,
+            "machine": _machine(),
             "versions": versions(mpi),
             **more,
         }
-        _write(self.path / MANIFEST, manifest)
-        self._rows = (self.path / ROWS).open("x", encoding="utf-8")
+        _write_json(self.path / MANIFEST, manifest)
+        with _naming(self.path / ROWS):
+            self._rows = (self.path / ROWS).open("x", encoding="utf-8")
         self._next_model = 0.0  # when the model may be written again, time.monotonic
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -175,11 +148,8 @@ class RunWriter:
         begin = time.monotonic()
         if begin < self._next_model:
             return
-        part = self.path / (MODEL + ".tmp")
-        with _naming(part):
-            with part.open("wb") as file:
-                np.save(file, x)
-            part.replace(self.path / MODEL)
+        with _replacing(self.path / MODEL, durable=False) as file:
+            np.save(file, x)
         end = time.monotonic()
         self._next_model = end + _MODEL_SHARE * (end - begin)
 
@@ -192,25 +162,27 @@ class RunWriter:
         up, down = dense_bits(summary)
         self.close()
         full = {**summary, "dense_bits_up": up, "dense_bits_down": down}
-        _write(self.path / SUMMARY, full)
+        _write_json(self.path / SUMMARY, full)
 
     def save(self, name: str, array: NDArray[Any]) -> None:
         """Write an array into the directory."""
-        with _naming(self.path / name):
-            np.save(self.path / name, array)
+        with _replacing(self.path / name) as file:
+            np.save(file, array)
 
     def save_decisions(self, decisions: Sequence[Sequence[int]]) -> None:
-        """Write what each rank decided by time, if any did."""
+        """Write what each rank decided by time, if any rank did."""
         if any(decisions):
             arrays: dict[str, Any] = {
-                f"rank{rank}": np.array(made, np.int64)
-                for rank, made in enumerate(decisions)
+                f"rank{rank}": np.array(entries, np.int64)
+                for rank, entries in enumerate(decisions)
             }
-            np.savez_compressed(self.path / DECISIONS, **arrays)
+            with _replacing(self.path / DECISIONS) as file:
+                np.savez_compressed(file, **arrays)
 
     def close(self) -> None:
         """Close the files; a second time does nothing."""
-        self._rows.close()
+        with _naming(self.path / ROWS):
+            self._rows.close()
 
     def __enter__(self) -> RunWriter:
         return self
@@ -221,7 +193,35 @@ class RunWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+            return
+        with contextlib.suppress(OSError):  # the error under way says more
+            self._rows.close()
+
+
+def _create(path: Path) -> None:
+    """Create the directory, which is this run's alone."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(
+            f"{path}: already exists, and nothing is overwritten; "
+            "give another directory, or move this one away"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: can't be created ({error.strerror}); "
+            "give a directory that you may write to"
+        ) from None
+
+
+def _machine() -> Json:
+    return {
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
 
 
 def _strict(value: Any, indent: int | None = None) -> str:
@@ -230,24 +230,40 @@ def _strict(value: Any, indent: int | None = None) -> str:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Explain in one line why a file could not be written."""
+    """Explain in one line that a file can't be written."""
     try:
         yield
     except OSError as error:
         raise PsmpiError(
-            f"{path}: can't be written ({error.strerror or error}); the rows up "
-            "to here are kept"
-        ) from None
+            f"{path}: can't be written ({error.strerror or error}); the run ends, and "
+            f"the rows until here stay in {path.parent}; free some space there, or "
+            "record the run elsewhere"
+        ) from error
 
 
-def _write(path: Path, value: Any) -> None:
-    # A reader, or a resumed job after a power cut, sees all of the file or none.
+@contextlib.contextmanager
+def _replacing(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """Give a file that takes the place of ``path`` once it is complete.
+
+    A reader sees all of it or none; if ``durable``, also after a power cut.
+    """
     part = path.with_name(path.name + ".tmp")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(_strict(value, indent=2) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with _naming(path):
+        try:
+            with part.open("wb") as file:
+                yield file
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with _replacing(path) as file:
+        file.write(_strict(value, indent=2).encode() + b"\n")
 
 
 def require_keys(value: Mapping[str, Any], keys: Sequence[str], what: str) -> None:

@@ -18,14 +18,11 @@ from psmpi.runs.record import (
     DECISIONS,
     FORMAT,
     MANIFEST,
-    ROW_KEYS,
-    ROW_NULLABLE,
     ROWS,
     SUMMARY,
-    SUMMARY_KEYS,
-    Json,
     require_keys,
 )
+from psmpi.runs.schema import ROW_KEYS, ROW_NULLABLE, SUMMARY_KEYS, Json
 
 
 @dataclass(frozen=True, kw_only=True)

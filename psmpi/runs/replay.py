@@ -1,4 +1,4 @@
-"""Does a recorded run again in one process, and compares every bit."""
+"""Repeats a recorded run in one process, and compares the results bit for bit."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def replay(
     problem: Problem | None = None,
     on_status: status.OnStatus | None = None,
 ) -> Result:
-    """Do a recorded run again in this process, with the decisions that time made then.
+    """Repeat a recorded run in this process, with its decisions that depended on time.
 
     Parameters
     ----------
     path
         A run directory.
     out
-        Directory to record the run in; must not exist.
+        Directory to record the repeated run in; must not exist.
     problem
         The object that the run was made with, if it was made with one.
     on_status
@@ -86,18 +86,21 @@ def _require_same(recorded: RecordedRun, prepared: PreparedRun) -> None:
     versions: Mapping[str, int] | None = recorded.manifest.get("replay")
     digests = prepared.digests()
     if versions is None:
-        # Older records have a digest of psmpi's source files instead, which says
-        # nothing: the comparison of all bits afterwards does.
-        status.LOG.warning(
-            "%s is older than the declared versions that replays are keyed to; whether "
-            "this psmpi computes the same shows in the result",
-            recorded.path,
+        # The digest of source files in such a record changes with every comment, and
+        # its digest of the configuration with every new option.
+        setup.warn(
+            [
+                f"{recorded.path} has no declared versions of what it computed, and "
+                "its digest of psmpi's source can't be compared; the comparison of all "
+                "bits will show whether this psmpi computes the same"
+            ]
         )
         del digests["configuration"]
     else:
         replay_versions.require_equal(
             versions, replay_versions.declared(prepared), recorded.path
         )
+        digests["configuration"] = setup.config_digest(recorded.manifest["config"])
     then = recorded.manifest.get("digests", {})
     for what, now in digests.items():
         if then.get(what) != now:

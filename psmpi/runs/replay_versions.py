@@ -1,8 +1,8 @@
-"""Versions of what a run computes: the declared ones, to which a replay is keyed.
+"""Declared versions of what a run computes, which decide whether it can be replayed.
 
 A recorded run can be replayed as long as the same configuration still computes the same
-bits. Whoever changes what is computed says so by raising a number, and a replay of an
-older run is then refused with the name of what changed. Files may be moved, renamed
+bits. A change of what is computed raises one of these numbers, and then a replay of an
+older run is refused with the name of the part that changed. Files may be moved, renamed
 and reworded freely.
 """
 
@@ -16,21 +16,21 @@ from typing import Any
 from psmpi.base import ConfigError
 from psmpi.runs.setup import PreparedRun
 
-#: Raised when any run may compute other bits than before: the order of sums, the keys
-#: of random numbers, problems, data sets, or the evaluation.
+#: Raised when a run of any algorithm may compute other bits than before, since the
+#: order of sums, the keys of random numbers, a problem, a data set or the evaluation
+#: has changed.
 REPLAY_FORMAT = 1
 
 
 def declared(prepared: PreparedRun) -> dict[str, int]:
-    """Return the version of each part of psmpi that decides what this run computes.
+    """Return the version of each part that decides what this run computes, by name.
 
-    A codec's version is its wire id, which no other byte layout ever gets.
+    The version of a codec is its wire id, which no other byte layout ever gets.
     """
-    wire = prepared.wire
     return {
         "replay format": REPLAY_FORMAT,
         f"algorithm {prepared.run.algorithm}": prepared.algorithm.version,
-        **{f"codec {codec.id}": codec.wire_id for codec in (wire.up, wire.down)},
+        **{f"codec {codec.id}": codec.wire_id for codec in prepared.codecs()},
     }
 
 
@@ -43,7 +43,7 @@ def digest(prepared: PreparedRun) -> str:
 def require_equal(
     recorded: Mapping[str, Any], declared_now: Mapping[str, int], path: object
 ) -> None:
-    """Raise ``ConfigError`` that names the first part whose version is another now."""
+    """Raise ``ConfigError`` with the first part whose version differs, and both."""
     for part in {**declared_now, **recorded}:
         then, now = recorded.get(part), declared_now.get(part)
         if then != now:

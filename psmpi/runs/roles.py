@@ -15,8 +15,9 @@ from psmpi.links.replay_log import ReplayLog
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
-from psmpi.runs.evaluation import Diverged, Evaluation, Row
+from psmpi.runs.evaluation import Diverged, Evaluation
 from psmpi.runs.record import RunWriter
+from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun, speeds_of
 
 

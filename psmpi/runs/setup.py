@@ -1,29 +1,31 @@
-"""Makes a run ready: loads its problem, checks what can be checked without a link."""
+"""Prepares a run: loads its problem, and checks all that needs no other rank."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from psmpi import problems
-from psmpi.base import Algorithm, ConfigError, Plan, Problem, Wire
+from psmpi.base import Algorithm, Codec, ConfigError, Plan, Problem, Wire
 from psmpi.links import compute_speed
 from psmpi.links.transport.simulation import SimulatedNetwork
-from psmpi.runs import config
+from psmpi.runs.config import RunConfig, RunOptions
+from psmpi.runs.record import plain
 
 Loader = Callable[[str, Any], problems.Dataset]
 
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A run made ready: everything that all ranks have in common."""
+    """A run that is ready to start: everything that all ranks have in common."""
 
-    run: config.RunConfig
+    run: RunConfig
     algorithm: Algorithm
     problem: Problem  # the whole one
     plan: Plan
@@ -31,11 +33,11 @@ class PreparedRun:
     own_problem: bool = False  # whether the caller made the problem
 
     def facts(self) -> dict[str, Any]:
-        """Return what all ranks have to agree on, as flat plain data."""
-        config = self.config()
-        options = config.pop("options")
+        """Return what must be equal on all ranks, by name, causes first."""
+        values = self.config()
+        options = values.pop("options")
         return {
-            **config,
+            **values,
             **{f"{self.run.algorithm} {name}": v for name, v in options.items()},
             "wire": f"{self.wire}",
             **{
@@ -47,9 +49,10 @@ class PreparedRun:
         }
 
     def config(self) -> dict[str, Any]:
-        """Return the configuration as plain data; ``data`` is None for an object.
+        """Return the configuration as plain data.
 
-        A problem that the caller made is described by its class and sizes instead.
+        A problem that is an object of the caller has ``data`` None, and the key
+        ``problem`` with its class and sizes.
         """
         if not self.own_problem:
             return self.run.as_dict()
@@ -60,45 +63,78 @@ class PreparedRun:
         }
         return {**self.run.as_dict(), "data": None, "problem": problem}
 
-    def digest(self) -> str:
-        """Return a hex digest of the facts."""
-        text = json.dumps(self.facts(), sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+    def codecs(self) -> Iterator[Codec]:
+        """Yield the codecs of both directions, and all codecs inside of them."""
+        return _with_parts((self.wire.up, self.wire.down))
 
     def digests(self) -> dict[str, str]:
         """Return hex digests of what a run comes from, by name."""
         return {
             "data": self.problem.digest(),
-            "configuration": self.digest(),
+            "configuration": config_digest(self.config()),
         }
 
 
+def _with_parts(codecs: Iterable[Codec]) -> Iterator[Codec]:
+    for codec in codecs:
+        yield codec
+        for field in dataclasses.fields(codec):  # type: ignore[arg-type]
+            value = getattr(codec, field.name)
+            inside = value if isinstance(value, tuple) else (value,)
+            yield from _with_parts(part for part in inside if isinstance(part, Codec))
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """Return a hex digest of a configuration, the same before and after a manifest.
+
+    It is over names and values of options alone: modules, classes and options that are
+    added later have no part in it.
+    """
+    text = json.dumps(plain(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def prepare(
-    run: config.RunConfig,
+    run: RunConfig,
     problem: Problem | None = None,
     loader: Loader = problems.load,
 ) -> PreparedRun:
-    """Load the data and check everything that can be checked without a link."""
-    options = run.run_options
-    algorithm = run.build()
-    own_problem = problem is not None
-    if problem is None:
-        problem = problems.make_problem(
-            options.data,
-            l2=options.l2,
-            l1=options.l1,
-            hidden=options.hidden,
-            activation=options.activation,
-            loss=options.loss,
-            init=options.init,
-            partition=options.partition,
-            dirichlet_alpha=options.dirichlet_alpha,
-            dtype=options.scalar,
-            seed=options.seed,
-            loader=loader,
-        )
+    """Load the problem, unless it is given, and check all that needs no other rank.
+
+    ``loader`` reads a data set. Raises ``ConfigError`` for what can't be run.
+    """
+    algorithm, options = run.build(), run.run_options
+    whole = _load(options, loader) if problem is None else problem
+    plan = _plan(options, whole)
+    wire = algorithm.wire(plan)
+    for codec in (wire.up, wire.down):
+        codec.max_nbytes(plan.dim)
+    prepared = PreparedRun(run, algorithm, whole, plan, wire, problem is not None)
+    _check_l1(prepared)
+    _check_targets(prepared)
+    return prepared
+
+
+def _load(options: RunOptions, loader: Loader) -> Problem:
+    return problems.make_problem(
+        options.data,
+        l2=options.l2,
+        l1=options.l1,
+        hidden=options.hidden,
+        activation=options.activation,
+        loss=options.loss,
+        init=options.init,
+        partition=options.partition,
+        dirichlet_alpha=options.dirichlet_alpha,
+        dtype=options.scalar,
+        seed=options.seed,
+        loader=loader,
+    )
+
+
+def _plan(options: RunOptions, problem: Problem) -> Plan:
     speeds, slow = speeds_of(options)
-    plan = Plan(
+    return Plan(
         workers=options.workers,
         rounds=options.rounds,
         dim=problem.dim,
@@ -110,19 +146,12 @@ def prepare(
         mean_speed=compute_speed.average(speeds, slow, options.workers),
         top_speed=compute_speed.fastest(speeds, slow, options.workers),
     )
-    wire = algorithm.wire(plan)
-    for codec in (wire.up, wire.down):
-        codec.max_nbytes(plan.dim)
-    prepared = PreparedRun(run, algorithm, problem, plan, wire, own_problem)
-    _check_l1(prepared)
-    _check_targets(prepared)
-    return prepared
 
 
-def refuse_simulation(options: config.RunOptions) -> None:
-    """Refuse what only a run in one process can do: to have a simulated network."""
+def refuse_simulation(options: RunOptions) -> None:
+    """Refuse a simulated network, which only a run in one process can have."""
     for name in ("link_rate", "link_latency", "link_sharing"):
-        if getattr(options, name) != getattr(config.RunOptions, name):
+        if getattr(options, name) != getattr(RunOptions, name):
             raise ConfigError(
                 f"{name.replace('_', '-')}: {getattr(options, name)} is of a simulated "
                 "network, and MPI has a real one; add --local, or leave it out"
@@ -130,7 +159,7 @@ def refuse_simulation(options: config.RunOptions) -> None:
 
 
 def shard(prepared: PreparedRun, worker: int) -> Problem:
-    """Return a worker's part of the problem, and check that batches fit into it."""
+    """Return a worker's part of the problem; refuse a batch that is larger."""
     part = prepared.problem.shard(worker, prepared.plan.workers)
     batch = getattr(prepared.algorithm, "batch", None)
     if batch is not None and batch > part.samples:
@@ -141,7 +170,7 @@ def shard(prepared: PreparedRun, worker: int) -> Problem:
 
 
 def speeds_of(
-    options: config.RunOptions,
+    options: RunOptions,
 ) -> tuple[compute_speed.Speeds | None, dict[int, float]]:
     """Return the distribution of speeds, if set, and the slowdown of each worker."""
     speeds = compute_speed.Speeds.parse(options.speeds) if options.speeds else None
@@ -149,9 +178,10 @@ def speeds_of(
 
 
 def find_optimum(prepared: PreparedRun) -> float | None:
-    """Return the least loss, if it is wanted and known.
+    """Return the least loss; None if it is unknown, or left out by ``--no-optimum``.
 
-    Raises ``ConfigError`` if it is not known and a target needs it.
+    The first computation of a data set's optimum takes seconds. Raises ``ConfigError``
+    if a target needs the optimum and it is None.
     """
     optimum = prepared.problem.optimum() if prepared.run.run_options.optimum else None
     for target in prepared.run.run_options.targets:
@@ -165,7 +195,7 @@ def find_optimum(prepared: PreparedRun) -> float | None:
     return optimum
 
 
-def network(options: config.RunOptions) -> SimulatedNetwork:
+def network(options: RunOptions) -> SimulatedNetwork:
     """Return the simulated network of a run."""
     rate = options.link_rate or math.inf
     return SimulatedNetwork(
@@ -185,7 +215,7 @@ def warn(lines: Iterable[str]) -> None:
 
 
 def _check_l1(prepared: PreparedRun) -> None:
-    """Refuse an l1 term that the algorithm, or the caller's own problem, leaves out."""
+    """Refuse an l1 term that the algorithm, or the caller's problem, would ignore."""
     asked, has = prepared.run.run_options.l1, prepared.problem.l1
     if asked and asked != has:
         raise ConfigError(
@@ -200,12 +230,12 @@ def _check_l1(prepared: PreparedRun) -> None:
 
 
 def _check_targets(prepared: PreparedRun) -> None:
-    """Refuse targets that this problem can never report."""
+    """Refuse targets on metrics that this problem does not have."""
     for target in prepared.run.run_options.targets:
         if target.metric in ("accuracy", "error"):
             start = prepared.problem.start(prepared.plan.seed)
             if prepared.problem.accuracy(start) is None:
+                data = prepared.config()["data"] or "the problem that was given"
                 raise ConfigError(
-                    f"until: {target} needs test data, and "
-                    f"{prepared.run.run_options.data} has none"
+                    f"until: {target} needs test data, and {data} has none"
                 )

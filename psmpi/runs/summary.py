@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,18 +16,18 @@ from psmpi.base import Vector
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
-from psmpi.runs.evaluation import Row
-from psmpi.runs.record import MODEL, RunWriter
+from psmpi.runs import option_names, setup
+from psmpi.runs.record import MODEL, RunWriter, dense_bits
 from psmpi.runs.roles import Served
+from psmpi.runs.schema import RankReport, Row, Summary
 from psmpi.runs.setup import PreparedRun
 
-Summary = dict[str, Any]
 _NOISE = 0.1  # of the first loss: a rise that is not called divergence
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run went.
+    """The result of a run.
 
     ``summary`` is what ``summary.json`` holds, ``rows`` what ``rows.jsonl`` does; ``x``
     is the final model, shape (dim,); ``path`` the run's directory, if it has one;
@@ -41,31 +41,40 @@ class Result:
     unmet: tuple[str, ...] = ()
 
 
-def finish(
+def conclude(
     prepared: PreparedRun,
-    writer: RunWriter,
+    writer: RunWriter | None,
     served: Served,
-    summary: Summary,
-    decisions: Sequence[Sequence[int]],
-) -> None:
-    """Write all that a run's directory has in the end; ``decisions`` of each rank."""
-    writer.save(MODEL, served.state.x)
-    for name, array in prepared.algorithm.arrays(prepared.plan).items():
-        writer.save(name, array)
-    writer.save_decisions(decisions)
-    writer.finish(summary)
+    ranks: Sequence[tuple[RankReport, Sequence[int]]],
+    *,
+    clock: str = "real",
+) -> Result:
+    """Summarise a run that has ended, complete its directory, and return the result.
+
+    ``ranks``: each rank's report, and what the rank decided by time.
+    """
+    totals = summarise(prepared, served, [report for report, _ in ranks], clock=clock)
+    setup.warn(divergence(prepared, served.evaluation.rows))
+    x = served.state.x
+    if writer is not None:
+        writer.save(MODEL, x)
+        for name, array in prepared.algorithm.arrays(prepared.plan).items():
+            writer.save(name, array)
+        writer.save_decisions([decisions for _, decisions in ranks])
+        writer.finish(totals)
+    path = None if writer is None else writer.path
+    return Result(totals, served.evaluation.rows, x, path, tuple(totals["unmet"]))
 
 
 def rank_report(
     rank: int, transport: Transport, end: ServerEnd | WorkerEnd
-) -> dict[str, Any]:
-    """Return one rank's entry of the summary; bytes are as handed to the transport."""
+) -> RankReport:
+    """Return one rank's entry of the summary."""
     meter = end.meter
-    rounds = end.round if isinstance(end, ServerEnd) else end.rounds_done
-    entry = {
+    report: RankReport = {
         "rank": rank,
         "host": socket.gethostname(),
-        "rounds": rounds,
+        "rounds": end.round if isinstance(end, ServerEnd) else end.rounds_done,
         "frames_sent": transport.sent_messages,
         "bytes_sent": transport.sent_bytes,
         "bytes_received": transport.received_bytes,
@@ -74,29 +83,24 @@ def rank_report(
         "max_rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     if isinstance(end, WorkerEnd):
-        entry["samples"] = meter.samples
-        entry["overshoot"] = meter.overshoot
-        entry["behind"] = end.compute_speed.behind
-        entry["superseded"] = transport.superseded
-    return entry
+        report["samples"] = meter.samples
+        report["overshoot"] = meter.overshoot
+        report["behind"] = end.compute_speed.behind
+        report["superseded"] = transport.superseded
+    return report
 
 
 def summarise(
     prepared: PreparedRun,
     served: Served,
-    ranks: Sequence[dict[str, Any]],
+    ranks: Sequence[RankReport],
     *,
     clock: str = "real",
 ) -> Summary:
-    """Return the contract's summary. Seconds by phase are means over the workers."""
+    """Return the summary of a run. Seconds by phase are means over the workers."""
     evaluation, meter = served.evaluation, served.link.meter
-    last = evaluation.rows[-1]
-    phases = {
-        name: float(np.mean([rank["seconds"][name] for rank in ranks[1:]]))
-        for name in meter.seconds
-    }
-    phases["evaluate"] = meter.seconds["evaluate"]
-    return {
+    last, config = evaluation.rows[-1], prepared.config()
+    totals: Summary = {
         "algorithm": prepared.run.algorithm,
         "name": prepared.run.name,
         "workers": prepared.plan.workers,
@@ -106,7 +110,7 @@ def summarise(
         "paper_bits_down": last["paper_bits_down"],
         "wire_bytes_up": meter.wire_bytes_up,
         "wire_bytes_down": meter.wire_bytes_down,
-        "seconds": {"total": last["seconds"], **phases},
+        "seconds": {"total": last["seconds"], **_phases(served.link, ranks)},
         "loss": last["loss"],
         "residual": last["residual"],
         "accuracy": last["accuracy"],
@@ -115,8 +119,8 @@ def summarise(
         "unmet": [str(target) for target in evaluation.unmet()],
         "ranks": list(ranks),
         "dim": prepared.plan.dim,
-        "data": prepared.config()["data"],
-        "options": dict(prepared.run.as_dict()["options"]),
+        "data": config["data"],
+        "options": dict(config["options"]),
         "dtype": prepared.run.run_options.dtype,
         "seed": prepared.run.run_options.seed,
         "clock": clock,
@@ -126,9 +130,19 @@ def summarise(
             *prepared.algorithm.cautions(prepared.plan),
             *divergence(prepared, evaluation.rows),
         ],
-        **_arrivals(served.link),
-        **prepared.algorithm.record(served.state),
     }
+    totals["dense_bits_up"], totals["dense_bits_down"] = dense_bits(totals)
+    more = {**_arrivals(served.link), **prepared.algorithm.record(served.state)}
+    return cast(Summary, {**totals, **more})
+
+
+def _phases(link: ServerEnd, ranks: Sequence[RankReport]) -> dict[str, float]:
+    """Return the seconds of each phase: of the server's evaluations, else workers'."""
+    phases = {
+        name: float(np.mean([rank["seconds"][name] for rank in ranks[1:]]))
+        for name in link.meter.seconds
+    }
+    return {**phases, "evaluate": link.meter.seconds["evaluate"]}
 
 
 def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
@@ -136,27 +150,28 @@ def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
     first, last = rows[0], rows[-1]
     if not last["loss"] - first["loss"] > _NOISE * abs(first["loss"]):
         return []
-    advice = "lower --lr"
-    workers = prepared.plan.workers
-    if getattr(prepared.algorithm, "reduce", None) == "sum" and workers > 1:
+    advice, workers = "lower --lr", prepared.plan.workers
+    step = {"reduce": "", "lr": 0.0, **prepared.run.as_dict()["options"]}
+    can_average = "reduce" in option_names.own(prepared.run.algorithm)
+    if can_average and step["reduce"] == "sum" and workers > 1:
         advice += (
-            f": the step is along the sum over {workers} workers, which --reduce mean "
-            "divides by their number"
+            f" (the step is along the sum over {workers} workers: try --lr "
+            f"{step['lr'] / workers:.3g} or --reduce mean)"
         )
     return [
-        f"{prepared.run.name}: the loss rose from {first['loss']:.4g} to "
-        f"{last['loss']:.4g} in {last['round']} rounds; {advice}"
+        f"{prepared.run.name}: the loss rose from {first['loss']:.4g} in round "
+        f"{first['round']} to {last['loss']:.4g} in round {last['round']}; {advice}"
     ]
 
 
 def _arrivals(link: ServerEnd) -> dict[str, Any]:
-    """Return how an asynchronous server was served: ages of frames, counts, bursts."""
+    """Return the order in which an asynchronous server took its workers' uploads."""
     if not link.arrivals:
         return {}
     counts = np.bincount(link.arrivals, minlength=link.workers)
     bursts = [0] * link.workers
-    for worker, run in itertools.groupby(link.arrivals):
-        bursts[worker] = max(bursts[worker], sum(1 for _ in run))
+    for worker, burst in itertools.groupby(link.arrivals):
+        bursts[worker] = max(bursts[worker], sum(1 for _ in burst))
     return {
         "staleness": {str(age): n for age, n in sorted(link.staleness.items())},
         "arrivals": counts.tolist(),

@@ -7,14 +7,13 @@ milliseconds a kernel, so a rank loads those that its algorithm and codecs call.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +21,6 @@ from typing import Any
 import numpy as np
 
 import psmpi.kernels
-from psmpi.base import Codec
 from psmpi.data import cache
 from psmpi.kernels.warmup import examples
 from psmpi.runs.setup import PreparedRun
@@ -65,7 +63,7 @@ def kernels_of(prepared: PreparedRun) -> set[Callable[..., Any]]:
     psmpi's rooms or, for a plugin, of its own package.
     """
     things: list[object] = [prepared.algorithm, prepared.problem]
-    things += _with_parts((prepared.wire.up, prepared.wire.down))
+    things += prepared.codecs()
     modules = {cls.__module__ for thing in things for cls in type(thing).__mro__}
     own = {type(thing).__module__.partition(".")[0] for thing in things} - {"psmpi"}
     rooms = (*_ROOMS, *(f"{package}." for package in own))
@@ -83,16 +81,6 @@ def kernels_of(prepared: PreparedRun) -> set[Callable[..., Any]]:
                 seen.add(name)
                 queue.append(name)
     return found
-
-
-def _with_parts(codecs: Iterable[Codec]) -> Iterator[Codec]:
-    """Yield codecs and all codecs inside of them."""
-    for codec in codecs:
-        yield codec
-        for field in dataclasses.fields(codec):  # type: ignore[arg-type]
-            value = getattr(codec, field.name)
-            inside = value if isinstance(value, tuple) else (value,)
-            yield from _with_parts(part for part in inside if isinstance(part, Codec))
 
 
 def _python_function(value: object) -> Callable[..., Any] | None:

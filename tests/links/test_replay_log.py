@@ -95,7 +95,7 @@ def test_a_log_with_another_number_of_decisions_is_rejected(case, change, tmp_pa
 
 def test_decisions_of_another_number_of_ranks_are_rejected(tmp_path):
     run_local(configured("asylpg"), out=tmp_path / "first")
-    with pytest.raises(ConfigError, match="replay: recorded of 3 workers, and this"):
+    with pytest.raises(ConfigError, match="recorded run has 3 workers, and this"):
         run_local(configured("asylpg", workers=4), replay=recorded(tmp_path / "first"))
 
 

@@ -312,4 +312,4 @@ def test_all_options_of_perceptrons_reach_the_ranks():
     problem = setup.prepare(again).problem
     assert (problem.hidden, problem.activation) == ((8, 4), "sigmoid")
     assert problem.criterion == "logistic"
-    assert setup.prepare(run).digest() == setup.prepare(again).digest()
+    assert setup.prepare(run).digests() == setup.prepare(again).digests()

@@ -1,0 +1,105 @@
+"""What the files of a run directory hold: rows, the summary, and their keys.
+
+The types describe what psmpi writes. A file that is read may come from another version
+or a damaged disk, so it is ``Json`` until ``recorded`` has checked its keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+Json: TypeAlias = dict[str, Any]
+
+#: What every row has, and what is null in a row that comes without it.
+ROW_KEYS = (
+    *("round", "loss", "uploads", "paper_bits_up", "paper_bits_down"),
+    *("wire_bytes_up", "wire_bytes_down", "seconds"),
+)
+ROW_NULLABLE = ("residual", "accuracy", "gradient_norm")
+#: What a run hands to ``RunWriter.finish``; the dense bits are added there.
+SUMMARY_KEYS = (
+    *("algorithm", "workers", "rounds", "uploads", "paper_bits_up", "paper_bits_down"),
+    *("wire_bytes_up", "wire_bytes_down", "seconds", "loss", "residual", "accuracy"),
+    *("reached", "ranks", "dim", "data", "options", "dtype", "seed"),
+)
+
+
+class ReachedTarget(TypedDict):
+    """The values of the first row in which a target was reached."""
+
+    round: int
+    uploads: int
+    paper_bits_up: int
+    paper_bits_down: int
+    wire_bytes_up: int
+    wire_bytes_down: int
+    seconds: float  # since round 0, on the clock of the run
+    loss: float
+    accuracy: float | None
+
+
+class Row(ReachedTarget):
+    """One evaluated round. Algorithms add keys of their own (``Algorithm.row``).
+
+    Counts are totals since round 0: uploads, bits by the formulas of the papers, and
+    bytes as handed to the transport, control messages included.
+    """
+
+    residual: float | None  # loss minus the optimum, where that is known
+    gradient_norm: float | None  # only where a target needs it
+
+
+class RankReport(TypedDict):
+    """Counters of one rank; bytes are as handed to the transport."""
+
+    rank: int
+    host: str
+    rounds: int
+    frames_sent: int
+    bytes_sent: int
+    bytes_received: int
+    seconds: dict[str, float]  # by phase
+    cpu_seconds: dict[str, float]  # by phase, of this rank's thread
+    max_rss: int  # bytes
+    samples: NotRequired[int]  # processed before deadlines; this and below: workers
+    overshoot: NotRequired[float]  # seconds by which batches exceeded deadlines
+    behind: NotRequired[float]  # seconds by which set speeds could not be kept
+    superseded: NotRequired[int]  # messages that were replaced before they were sent
+
+
+class Summary(TypedDict):
+    """What a run came to. Algorithms add keys of their own (``Algorithm.record``)."""
+
+    algorithm: str
+    name: str
+    workers: int
+    rounds: int
+    uploads: int
+    paper_bits_up: int
+    paper_bits_down: int
+    wire_bytes_up: int
+    wire_bytes_down: int
+    seconds: dict[str, float]  # total, and by phase: means over the workers
+    loss: float
+    residual: float | None
+    accuracy: float | None
+    gradient_norm: float | None
+    reached: dict[str, ReachedTarget]  # by target
+    unmet: list[str]  # targets that were not reached
+    ranks: list[RankReport]
+    dim: int
+    data: str | None  # None: the problem was an object
+    options: Json  # of the algorithm
+    dtype: str
+    seed: int
+    clock: str  # real or simulated
+    dense_frames: tuple[int, int]  # of the uncompressed method, up and down
+    dense_bits_up: NotRequired[int]
+    dense_bits_down: NotRequired[int]
+    wire_bytes_observed: int  # of models that workers report for evaluation
+    warnings: list[str]
+    # Of a server that takes uploads in the order in which they arrive:
+    staleness: NotRequired[dict[str, int]]  # uploads by their age in rounds
+    arrivals: NotRequired[list[int]]  # uploads of each worker
+    bursts: NotRequired[list[int]]  # most uploads of each worker in a row
+    late: NotRequired[int]  # uploads that the server discarded
