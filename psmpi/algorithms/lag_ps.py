@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from psmpi.base import Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
-from psmpi.parts.memory import Direct, Innovation, expected
+from psmpi.parts.memory import Direct, Innovation, Overwrite, expected
 from psmpi.parts.options import Addressed, ServerState, WorkerState
 from psmpi.parts.presets import preset
 from psmpi.parts.triggers import Window, ratio
@@ -72,7 +72,7 @@ class LagPs(Addressed):
             x=x,
             gradient=np.zeros_like(x),
             up=Innovation(link.up, np.zeros_like(x)),
-            down=Direct(link.down),
+            down=Overwrite(link.down),
         )
 
     def server_state(

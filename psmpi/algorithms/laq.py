@@ -71,7 +71,7 @@ class Qgd(Descent):
             x=x,
             gradient=np.zeros_like(x),
             up=Innovation(link.up, np.zeros_like(x)),
-            down=self.down_memory(link.down, x, plan),
+            down=self.down_receiver(link.down, plan),
             trigger=self.trigger(plan),
             previous=x.copy(),
         )

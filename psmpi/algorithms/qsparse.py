@@ -44,7 +44,13 @@ from psmpi.base import (
     WorkerStar,
 )
 from psmpi.kernels.vector import add_scaled, local_step
-from psmpi.parts.downlink import Downlink, Replicated, add_up, require_contraction
+from psmpi.parts.downlink import (
+    DownlinkReceiver,
+    DownlinkSender,
+    Replicated,
+    add_up,
+    require_contraction,
+)
 from psmpi.parts.memory import ErrorFeedback
 from psmpi.parts.momentum import Nesterov
 from psmpi.parts.options import FixedCodec
@@ -61,7 +67,7 @@ class LocalWorkerState:
     gradient: Vector
     momentum: Nesterov
     up: ErrorFeedback
-    down: Downlink
+    down: DownlinkReceiver
     times: SyncTimes
     round: int = 0
 
@@ -72,7 +78,7 @@ class LocalServerState:
 
     x: Vector
     sum: Vector
-    down: Downlink
+    down: DownlinkSender
     times: list[SyncTimes]
     round: int = 0
 
@@ -142,7 +148,7 @@ class QsparseLocalSgd(Replicated):
         self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> LocalWorkerState:
         x = problem.start(plan.seed)
-        down = self.down(link.down, x, plan)
+        down = self.down_end(link.down, plan)
         return LocalWorkerState(
             x=x,
             reference=None if down.overwrites else x.copy(),
@@ -160,7 +166,7 @@ class QsparseLocalSgd(Replicated):
         return LocalServerState(
             x=x,
             sum=np.zeros_like(x),
-            down=self.down(link.down, x, plan),
+            down=self.down_sender(link.down, x, plan),
             times=[self.times(plan, r) for r in range(plan.workers)],
         )
 

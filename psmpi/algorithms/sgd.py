@@ -24,7 +24,7 @@ import numpy as np
 
 from psmpi import random
 from psmpi.base import Codec, Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
-from psmpi.parts.downlink import Downlink, Replicated, add_up
+from psmpi.parts.downlink import DownlinkReceiver, DownlinkSender, Replicated, add_up
 from psmpi.parts.memory import Direct, Memory
 from psmpi.parts.momentum import Nesterov, WeightDecay
 from psmpi.parts.options import FixedCodec
@@ -40,7 +40,7 @@ class SgdWorkerState:
     momentum: Nesterov
     decay: WeightDecay
     up: Memory
-    down: Downlink
+    down: DownlinkReceiver
     round: int = 0
 
 
@@ -51,7 +51,7 @@ class SgdServerState:
     x: Vector
     sum: Vector
     decay: WeightDecay
-    down: Downlink
+    down: DownlinkSender
     round: int = 0
 
 
@@ -74,7 +74,7 @@ class Sgd(Replicated):
         self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> SgdWorkerState:
         x = problem.start(plan.seed)
-        down = self.down(link.down, x, plan)
+        down = self.down_end(link.down, plan)
         # A model that comes down has the server's decay in it.
         rate = self.weight_decay if down.updates else 0.0
         return SgdWorkerState(
@@ -94,7 +94,7 @@ class Sgd(Replicated):
             x=x,
             sum=np.zeros_like(x),
             decay=WeightDecay(x, self.weight_decay, self.momentum),
-            down=self.down(link.down, x, plan),
+            down=self.down_sender(link.down, x, plan),
         )
 
     def worker(

@@ -7,11 +7,14 @@ algorithm.
 """
 
 from psmpi.parts.memory import (
+    Accumulate,
     DecayedFeedback,
     Direct,
     ErrorFeedback,
     Innovation,
     Memory,
+    Overwrite,
+    Receiver,
 )
 from psmpi.parts.momentum import MovingAverage, Nesterov, WeightDecay
 from psmpi.parts.schedules import Schedule, SyncTimes, schedule
@@ -19,6 +22,7 @@ from psmpi.parts.triggers import CoinTrigger, LazyTrigger, Trigger, Window, rati
 from psmpi.random import coin, key
 
 __all__ = [
+    "Accumulate",
     "CoinTrigger",
     "DecayedFeedback",
     "Direct",
@@ -28,6 +32,8 @@ __all__ = [
     "Memory",
     "MovingAverage",
     "Nesterov",
+    "Overwrite",
+    "Receiver",
     "Schedule",
     "SyncTimes",
     "Trigger",

@@ -1,7 +1,7 @@
 """How the server's step reaches the workers' models: as a model, or as an update.
 
-Either way the server and all workers hold the same bits afterwards, unless a *model* is
-sent through a lossy codec: workers then compute at what they received.
+Either way the server and all workers hold models with the same bits afterwards, unless
+a *model* is sent through a lossy codec: workers then compute at the model they decoded.
 """
 
 from __future__ import annotations
@@ -22,29 +22,31 @@ from psmpi.base import (
     WorkerStar,
 )
 from psmpi.kernels.vector import add_scaled
-from psmpi.parts.memory import Direct, ErrorFeedback, Memory, expected
+from psmpi.parts.memory import (
+    Direct,
+    ErrorFeedback,
+    Memory,
+    Overwrite,
+    Receiver,
+    expected,
+)
 from psmpi.parts.momentum import check
 from psmpi.parts.options import Descent
 
 DOWNLINKS = ("model", "update", "feedback")
 
 
-class Downlink:
-    """Both ends of one downlink; ``memory`` is what its sender remembers.
+class DownlinkSender:
+    """The server's end of a downlink; ``memory`` is what it remembers.
 
-    ``updates``: it sends C(update), and the server does to its own model what that
-    tells the workers. Without, it sends the model, through a lossy codec the innovation
-    on the last one.
+    With ``updates`` it sends C(update), and does to its own model what that frame does
+    to the workers'. Otherwise it sends the model: whole, or through a lossy codec as
+    the change since the last one.
     """
 
     def __init__(self, memory: Memory, *, updates: bool) -> None:
         self.memory = memory
         self.updates = updates
-
-    @property
-    def overwrites(self) -> bool:
-        """Whether a worker gets the whole model, whatever its own has become."""
-        return not self.updates and isinstance(self.memory, Direct)
 
     def step(
         self,
@@ -57,9 +59,9 @@ class Downlink:
         eta: float = 1.0,
         to: Sequence[int] | None = None,
     ) -> None:
-        """Do x <- x - alpha update at the server; tell the workers ``to``, or all.
+        """Do x <- x - alpha update, and send the workers ``to`` (None: all) the step.
 
-        ``eta`` is the step size that the memory scales what it carries by.
+        ``eta`` is the step size that the memory rescales its residual by.
         """
         if not self.updates:
             add_scaled(x, update, -alpha)
@@ -73,18 +75,35 @@ class Downlink:
         if self.updates:
             link.down.decode_add(frame, x, -alpha)
 
+
+class DownlinkReceiver:
+    """A worker's end of a downlink: of models if ``models`` is set, else of updates."""
+
+    def __init__(self, models: Receiver | None) -> None:
+        self.models = models
+
+    @property
+    def updates(self) -> bool:
+        """Whether updates come down, and not models."""
+        return self.models is None
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether the whole model comes down, whatever the worker's has become."""
+        return isinstance(self.models, Overwrite)
+
     def receive(self, link: WorkerStar, x: Vector, alpha: float) -> None:
-        """The same at a worker."""
-        if self.updates:
+        """Do the server's step to the worker's model ``x``."""
+        if self.models is None:
             link.down.decode_add(expected(link.pull()), x, -alpha)
         else:
-            self.memory.accept(link.pull(), x)
+            self.models.accept(link.pull(), x)
 
 
 def require_contraction(codec: Codec, dim: int, what: str) -> None:
     """Refuse error feedback over a codec that may lose all of a vector, or more.
 
-    What it leaves behind would grow from round to round instead of being made good.
+    The residual would grow from round to round instead of being sent later.
     """
     loss = codec.error(dim)
     if loss >= 1:
@@ -102,19 +121,19 @@ def require_contraction(codec: Codec, dim: int, what: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Replicated(Descent):
-    """A model that every rank holds, and steps that every rank does.
+    """A model that is replicated on every rank, and steps that every rank does.
 
     Parameters
     ----------
     downlink:
-        What the server sends: model (as floats, or as --down-codec's innovation on the
-        last one), update (the sum of what workers sent, exact unless --down-codec is
-        lossy) or feedback (the same with error feedback at the server; by default
-        through the workers' codec).
+        What the server sends: model (as floats, or through --down-codec as the change
+        since the last model), update (the sum of the workers' frames, exact unless
+        --down-codec is lossy) or feedback (that sum with error feedback at the server,
+        by default through the workers' codec).
     momentum:
-        mu of the workers' momentum; 0: none.
+        mu of the momentum at the workers; 0 means no momentum.
     weight_decay:
-        lambda: every step also pulls the model by lambda x towards 0.
+        lambda of weight decay: every step also subtracts lambda x from the model.
     """
 
     downlink: str | None = None
@@ -157,15 +176,21 @@ class Replicated(Descent):
             return self._named_down("sparse" if few else "dense", plan)
         return super().down_wire(plan)
 
-    def down(self, codec: Codec, x: Vector, plan: Plan) -> Downlink:
-        """Return one end of the downlink; all ends start at ``x``."""
+    def down_sender(self, codec: Codec, x: Vector, plan: Plan) -> DownlinkSender:
+        """Return the server's end of the downlink; models start at ``x``."""
         match self.way_down():
             case "model":
-                return Downlink(self.down_memory(codec, x, plan), updates=False)
+                memory = self.down_memory(codec, x, plan)
+                return DownlinkSender(memory, updates=False)
             case "update":
-                return Downlink(Direct(codec), updates=True)
+                return DownlinkSender(Direct(codec), updates=True)
             case _:
-                return Downlink(self.feedback(codec, x), updates=True)
+                return DownlinkSender(self.feedback(codec, x), updates=True)
+
+    def down_end(self, codec: Codec, plan: Plan) -> DownlinkReceiver:
+        """Return a worker's end of the downlink."""
+        models = self.way_down() == "model"
+        return DownlinkReceiver(self.down_receiver(codec, plan) if models else None)
 
     def feedback(self, codec: Codec, x: Vector) -> Memory:
         """Return the error feedback of one sender of vectors like ``x``."""

@@ -1,10 +1,13 @@
-"""What a sender remembers of what it has sent, around a codec.
+"""Memories of senders: what one end remembers, around a codec, of what it has sent.
 
-All are used alike: ``encode`` makes the frame, ``commit`` says that it was sent. An
-innovation remembers a frame only then, so a trigger may decide between the two to send
-nothing; error feedback takes every frame for sent. The receiver's side of the same
-convention is ``accept``. Remembered values are always those that the receiver decodes,
-float32 scalars included, so both ends agree to the bit.
+A sender's ``encode`` makes the frame and ``commit`` confirms that it was sent. An
+innovation remembers a frame only at ``commit``, so that a trigger may decide between
+the two to send nothing; error feedback counts every encoded frame as sent. Remembered
+values are always those that the receiver decodes, float32 scalars included, so that
+both ends agree to the bit.
+
+A receiver remembers nothing: ``Overwrite`` and ``Accumulate`` bring its copy of a
+vector up to date with the frames of such a sender.
 """
 
 from __future__ import annotations
@@ -19,49 +22,69 @@ from psmpi.kernels.reduce import sum_squares
 
 
 def expected(frame: Frame | None) -> Frame:
-    """Return ``frame``, where the algorithm knows no skips; else ``LinkError``."""
+    """Return ``frame``; raise ``LinkError`` for None, a message without a frame."""
     if frame is None:
         raise LinkError("a frame was expected, and a message without one came")
     return frame
 
 
 class Memory(abc.ABC):
-    """A codec and what one sender, in one direction, remembers."""
+    """A codec, and what one sender remembers in one direction."""
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
 
     @abc.abstractmethod
     def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
-        """Return the frame to be sent for ``x``, valid until the next one.
+        """Return the frame to be sent for ``x``; it is valid until the next call.
 
-        ``eta`` is the step size that the receiver applies it with.
+        ``eta`` is the step size that the receiver multiplies the decoded vector by.
         """
 
-    def commit(self) -> None:  # noqa: B027 - most have remembered it in encode
-        """Say that the frame of the last ``encode`` was sent."""
+    def commit(self) -> None:  # noqa: B027 - most memories are up to date after encode
+        """Confirm that the frame of the last ``encode`` was sent."""
+
+
+class Receiver(abc.ABC):
+    """The other end of a ``Memory``: applies its frames to a copy of a vector."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+
+    @abc.abstractmethod
+    def accept(self, frame: Frame | None, x: Vector) -> None:
+        """Bring ``x`` up to date with a frame; ``LinkError`` for None."""
+
+
+class Overwrite(Receiver):
+    """Receives whole vectors, from ``Direct``: x <- C(x)."""
 
     def accept(self, frame: Frame | None, x: Vector) -> None:
-        """Bring a receiver's ``x`` up to date with a frame of such a sender."""
         self.codec.decode(expected(frame), x.size, x)
 
 
+class Accumulate(Receiver):
+    """Receives changes, from ``Innovation``: x <- x + C(change)."""
+
+    def accept(self, frame: Frame | None, x: Vector) -> None:
+        self.codec.decode_add(expected(frame), x)
+
+
 class Direct(Memory):
-    """Remembers nothing: sends C(x)."""
+    """Sends C(x) and remembers nothing."""
 
     def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
         return self.codec.encode(x, key=key)
 
 
 class ErrorFeedback(Memory):
-    """Sends C(p) of p = x + what earlier frames have left out, and keeps p - C(p).
+    """Sends C(p) of p = x + e, and keeps the residual e <- p - C(p).
 
     ``e`` is in units of x, which the receiver multiplies by the step size. With
-    ``rescale``, the product is what is carried over a change of the step size (Zheng,
-    Huang, Kwok, NeurIPS 2019, Algorithms 2 and 3); ``eta`` is the step size that ``e``
-    goes with, so that it also holds after rounds in which this sender was absent. A
-    step size of 0 leaves ``e`` alone: whatever the receiver is sent, it applies none of
-    it, and nothing is lost.
+    ``rescale``, a change of the step size leaves the product of both as it is (Zheng,
+    Huang, Kwok, NeurIPS 2019, Algorithms 2 and 3): ``eta`` is the step size of the last
+    frame, also after rounds in which this sender sent none. A step size of 0 leaves
+    ``e`` as it is, because the receiver then applies nothing of the frame.
     """
 
     def __init__(
@@ -81,12 +104,12 @@ class ErrorFeedback(Memory):
         return self.codec.encode_feedback(self.e, x, ratio, key=key)
 
     def flush(self, key: int = 0) -> Frame:
-        """Send what has been added to ``e`` from outside: C(e), e <- e - C(e)."""
+        """Return the frame of what a caller has added to ``e``: C(e), e <- e - C(e)."""
         return self.codec.encode_feedback(self.e, key=key)
 
 
 class DecayedFeedback(Memory):
-    """ECQ-SGD's: sends C(x + alpha h), then h <- beta h + x - C(x + alpha h).
+    """ECQ-SGD's memory: sends C(x + alpha h); h <- beta h + x - C(x + alpha h).
 
     Wu, Huang, Huang, Zhang, "Error Compensated Quantized SGD", ICML 2018. With alpha =
     beta = 1 it is plain error feedback, bit for bit.
@@ -115,8 +138,8 @@ class DecayedFeedback(Memory):
 class Innovation(Memory):
     """Sends C(x - reference); both ends add it to their copy of the reference.
 
-    What a frame leaves out stays in the next innovation: with a codec that keeps few
-    entries this is error feedback (Richtarik, Sokolov, Fatkhullin 2021, "EF21").
+    What a frame leaves out is part of the next innovation: with a sparsifying codec
+    this is error feedback (Richtarik, Sokolov, Fatkhullin 2021, "EF21").
 
     ``change_sq`` and ``error_sq`` are ||C(x - reference)||^2 and ||x - reference -
     C(x - reference)||^2 of the last ``encode``.
@@ -143,6 +166,3 @@ class Innovation(Memory):
     def commit(self) -> None:
         assert self._frame is not None
         self.codec.decode_add(self._frame, self.reference)
-
-    def accept(self, frame: Frame | None, x: Vector) -> None:
-        self.codec.decode_add(expected(frame), x)

@@ -1,17 +1,23 @@
 """What senders remember: both ends agree to the bit, and nothing is lost."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from psmpi.base import LinkError
+from psmpi import algorithms
+from psmpi.base import LinkError, Plan
 from psmpi.codecs import Dense, Sign, Stochastic, TopK, Uniform
 from psmpi.parts.memory import (
+    Accumulate,
     DecayedFeedback,
     Direct,
     ErrorFeedback,
     Innovation,
+    Overwrite,
     expected,
 )
+from psmpi.problems import Quadratic
 
 DIM = 101
 CODECS = [Dense(), Uniform(4), Stochastic(3), Sign(), TopK(0.1)]
@@ -77,11 +83,11 @@ def test_decayed_feedback_is_the_recursion(alpha, beta):
 @pytest.mark.parametrize("codec", CODECS, ids=repr)
 def test_both_ends_hold_the_same_reference(codec, dtype):
     memory = Innovation(codec, np.zeros(DIM, dtype))
-    held = np.zeros(DIM, dtype)
+    receiver, held = Accumulate(codec), np.zeros(DIM, dtype)
     for k, x in enumerate(vectors(dtype)):
         frame = memory.encode(x, k).copy()
         if k % 3:  # every third is skipped
-            memory.accept(frame, held)
+            receiver.accept(frame, held)
             memory.commit()
         assert held.tobytes() == memory.reference.tobytes()
 
@@ -103,11 +109,46 @@ def test_what_a_sparse_innovation_leaves_out_comes_later():
     np.testing.assert_allclose(memory.reference, x, rtol=1e-6)
 
 
-def test_direct_replaces():
+def test_a_whole_vector_replaces_the_one_before():
     memory, x = Direct(Dense()), vectors(np.float32)[0]
     held = np.ones(DIM, np.float32)
-    memory.accept(memory.encode(x), held)
+    Overwrite(Dense()).accept(memory.encode(x), held)
     np.testing.assert_array_equal(held, x)
+
+
+def arrays_of_size(thing, size, seen):
+    """Return the ids of the arrays of ``size`` entries that an object holds."""
+    if isinstance(thing, np.ndarray):
+        return {id(thing)} if thing.size == size else set()
+    if isinstance(thing, list | tuple | dict) or hasattr(thing, "__dict__"):
+        if id(thing) in seen:
+            return set()
+        seen.add(id(thing))
+        parts = thing if isinstance(thing, list | tuple) else None
+        if parts is None:
+            parts = (thing if isinstance(thing, dict) else vars(thing)).values()
+        return set().union(*(arrays_of_size(part, size, seen) for part in parts))
+    return set()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "arrays"),
+    [
+        ("sgd", {}, 2),  # x, gradient
+        ("dist-ef-sgd", {}, 3),  # and its residual; none for the downlink
+        ("dist-ef-sgdm", {}, 4),  # and its velocity
+        ("qgd", {}, 6),  # x, the one before, gradient, reference, change, error
+        ("qgd", {"down_codec": "uniform"}, 6),  # none for a quantised downlink
+    ],
+)
+def test_a_worker_allocates_no_array_that_it_does_not_use(algorithm, options, arrays):
+    method = algorithms.make(algorithm, **options)
+    problem = Quadratic(dim=77)
+    plan = Plan(workers=1, rounds=1, dim=77, bounds=(0, 77))
+    wire = method.wire(plan)
+    link = SimpleNamespace(up=wire.up, down=wire.down, worker=0, workers=1)
+    state = method.worker_state(link, problem, plan)
+    assert len(arrays_of_size(state, 77, set())) == arrays
 
 
 def test_a_missing_frame_is_an_error():
