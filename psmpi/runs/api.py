@@ -105,7 +105,9 @@ def _run_in_new_job(
         if on_row is not None:
             on_row(row)
 
-    with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
+    # Rank 0 records the run, perhaps on another host that shares this directory.
+    near = None if hosts is None else "."
+    with tempfile.TemporaryDirectory(prefix="psmpi-", dir=near) as folder:
         path = Path(folder) / "run" if out is None else Path(out)
         (result,) = run_mpi(
             [run_config], [path], hosts=hosts, on_row=forward, on_status=on_status

@@ -49,8 +49,8 @@ class Row(ReachedTarget):
     residual: float | None  # loss minus the optimum, where that is known
     gradient_norm: float | None  # only where a target needs it
     # Of AsyLPG and its presets:
-    model_bits: NotRequired[int]  # per entry of the model, as it is sent next
-    model_error: NotRequired[float]  # E||Q(x) - x||^2 of the model that is sent next
+    model_bits: NotRequired[int]  # per entry of this model as it is sent
+    model_error: NotRequired[float]  # E||Q(x) - x||^2 of this model as it is sent
     model_distance: NotRequired[float]  # ||x - snapshot||^2
     # Of decentralised algorithms:
     consensus: NotRequired[float]  # mean of ||x_i - mean of all x||^2 over workers i
