@@ -9,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from psmpi.base import ConfigError, Problem
 from psmpi.processes import mpiexec
 from psmpi.runs import config, launch_checks, status
-from psmpi.runs.local import run_local
+from psmpi.runs.local import OnRow, run_local
 from psmpi.runs.mpi import run_mpi
 from psmpi.runs.schema import Row
 from psmpi.runs.summary import Result
@@ -29,7 +29,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     problem: Problem | None = None,
     hosts: str | None = None,
-    on_row: Callable[[Row], None] | None = None,
+    on_row: OnRow | None = None,
     on_status: status.OnStatus | None = None,
     **options: Any,
 ) -> Result:
@@ -63,30 +63,11 @@ def run(
 
     Raises ``ConfigError`` for what can't be run, ``PsmpiError`` if a rank failed.
     """
-    if problem is not None and not isinstance(problem, Problem):
-        raise ConfigError(
-            "problem: must be a psmpi.base.Problem, got an object of "
-            f"{type(problem).__name__}; data sets and files are named in data"
-        )
-    if problem is not None and "data" in options:
-        raise ConfigError(
-            f"data: {options['data']!r}, but problem is given too; give one of both"
-        )
-    own = problem is not None
-    if local:
-        run_config = config.configure(algorithm, **options)
-        launch_checks.check_launch(run_config, local=True, hosts=hosts, own_problem=own)
-        return run_local(
-            run_config, problem=problem, out=out, on_row=on_row, on_status=on_status
-        )
-    if mpiexec.inside_mpi():
-        if hosts is not None:
-            raise ConfigError(
-                f"hosts: {hosts}, but mpiexec has started this script on its hosts "
-                "already; leave hosts out, or start the script without mpiexec"
-            )
+    _check_problem(problem, options)
+    if mpiexec.inside_mpi() and not local:
         from psmpi.runs import rank
 
+        _refuse_hosts(hosts)
         return rank.run_on_all_ranks(
             algorithm,
             options,
@@ -95,22 +76,64 @@ def run(
             on_row=on_row,
             on_status=on_status,
         )
-    if problem is not None:
+    if problem is not None and not local:
         raise ConfigError(
             "problem: an object can't be handed to other processes; use local=True, "
             "start the script itself with mpiexec, or write the data to a file and "
             "name it in data"
         )
     run_config = config.configure(algorithm, **options)
-    launch_checks.check_launch(run_config, local=False, hosts=hosts)
+    own = problem is not None
+    launch_checks.check_launch(run_config, local=local, hosts=hosts, own_problem=own)
+    if local:
+        return run_local(
+            run_config, problem=problem, out=out, on_row=on_row, on_status=on_status
+        )
+    return _run_in_new_job(run_config, out, hosts, on_row, on_status)
+
+
+def _run_in_new_job(
+    run_config: config.RunConfig,
+    out: str | os.PathLike[str] | None,
+    hosts: str | None,
+    on_row: OnRow | None,
+    on_status: status.OnStatus | None,
+) -> Result:
+    """Start an MPI job for one run, which is recorded in ``out`` or for a while."""
 
     def forward(_: config.RunConfig, row: Row) -> None:
         if on_row is not None:
             on_row(row)
 
-    with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
+    # Rank 0 records the run, perhaps on another host that shares this directory.
+    near = None if hosts is None else "."
+    with tempfile.TemporaryDirectory(prefix="psmpi-", dir=near) as folder:
         path = Path(folder) / "run" if out is None else Path(out)
         (result,) = run_mpi(
             [run_config], [path], hosts=hosts, on_row=forward, on_status=on_status
         )
     return result if out is not None else dataclasses.replace(result, path=None)
+
+
+def _check_problem(problem: Problem | None, options: Mapping[str, Any]) -> None:
+    """Refuse an object that is no problem, and data beside a problem."""
+    if problem is None:
+        return
+    if not isinstance(problem, Problem):
+        raise ConfigError(
+            "problem: must be a psmpi.base.Problem, got an object of "
+            f"{type(problem).__name__}; data sets and files are named in data"
+        )
+    if "data" in options:
+        raise ConfigError(
+            f"data: {options['data']!r}, but problem is given too; give one of both"
+        )
+
+
+def _refuse_hosts(hosts: str | None) -> None:
+    """Refuse hosts in a script that runs on all ranks already."""
+    if hosts is not None:
+        raise ConfigError(
+            f"hosts: {hosts}, but mpiexec has started this script on its hosts "
+            "already; leave hosts out, or start the script without mpiexec"
+        )

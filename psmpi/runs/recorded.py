@@ -77,6 +77,8 @@ def read_run(path: str | os.PathLike[str]) -> RecordedRun:
     Raises ``ConfigError`` that names the missing file, or the broken file and line.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise ConfigError(f"{folder}: is a file; give the directory of a run")
     if not folder.is_dir():
         raise ConfigError(
             f"{folder}: no such directory; give one that `psmpi run --out` wrote"

@@ -3,7 +3,7 @@
 import json
 import re
 import resource
-from typing import get_type_hints
+from typing import NotRequired, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -80,15 +80,18 @@ def test_the_result_has_the_recorded_summary_and_rows(tmp_path):
     assert record.plain(result.rows) == recorded.rows
 
 
-def test_recorded_keys_are_those_of_the_types():
-    """Beside them there are keys that an algorithm adds."""
-    result = psmpi.run("gd", **OPTIONS)
-    assert set(result.rows[0]) == set(get_type_hints(schema.Row))
-    of_asynchronous = {"staleness", "arrivals", "bursts", "late"}
-    assert set(result.summary) == set(get_type_hints(schema.Summary)) - of_asynchronous
-    keys = set(get_type_hints(schema.RankReport))
-    assert set(result.summary["ranks"][1]) == keys
-    assert keys > set(result.summary["ranks"][0])
+@pytest.mark.parametrize("algorithm", ["sgd", "asylpg", "async-dsgd"])
+def test_recorded_keys_are_those_of_the_types(algorithm):
+    def keys_fit(record, type_):
+        types = get_type_hints(type_, include_extras=True)
+        required = {k for k, kind in types.items() if get_origin(kind) != NotRequired}
+        assert required <= set(record) <= set(types)
+
+    result = psmpi.run(algorithm, **OPTIONS, batch=9)
+    keys_fit(result.rows[0], schema.Row)
+    keys_fit(result.summary, schema.Summary)
+    for report in result.summary["ranks"]:
+        keys_fit(report, schema.RankReport)
 
 
 def test_an_interrupted_run_leaves_its_last_model(tmp_path):
