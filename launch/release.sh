@@ -63,15 +63,15 @@ echo "    ${sdist#"$root"/}"
 echo "    ${wheel#"$root"/}"
 echo "release: left to do:"
 if [ -n "$(git status --porcelain)" ]; then
-    echo "    git status                     the work tree has changes; they are not in the files"
+    echo "    commit or remove what git status shows; it is not in these files"
 fi
 case "$section" in
 *"not released"*)
-    echo "    CHANGES.md, CITATION.cff       set the date of the release, commit, and start again"
+    echo "    put the date of the release into '$section' of CHANGES.md, commit, start again"
     ;;
 esac
 if [ -z "$tag" ]; then
-    echo "    git tag --annotate v$version   after all tests have passed: bash launch/test.sh"
+    echo "    after all tests have passed (bash launch/test.sh): git tag --annotate v$version"
 fi
 echo "    git push origin v$version"
 echo "    twine upload dist/psmpi-$version*"
