@@ -1,13 +1,11 @@
 """What a user installs, and what the documents say about it."""
 
-import re
 import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import psmpi
@@ -61,17 +59,15 @@ def test_the_sdist_is_complete(built):
     assert {*wanted.split(), "tests/conftest.py", "launch/run.sh"} <= names
 
 
-def test_readme_python_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    found = {"x": np.ones(9, np.float32)}
-    exec(code, found)
-    assert found["y"].tolist() == [1.0] * 9
-    assert found["result"].summary["uploads"] > 0
+def test_readme_is_short_and_begins_with_its_picture():
+    lines = README.splitlines()
+    assert len(lines) <= 150
+    assert lines[2].startswith("![")
 
 
-@pytest.mark.parametrize("name", [*algorithms.ALGORITHMS, *CODECS])
-def test_readme_knows_every_name(name):
-    assert f"`{name}`" in README
+def test_readme_counts_what_there_is():
+    assert f"- {len(algorithms.ALGORITHMS)} algorithms, " in README
+    assert f"; {len(CODECS)}\n  [codecs](docs/codecs.md)" in README
 
 
 def test_version_is_in_the_changes():

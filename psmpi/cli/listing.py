@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import NoneType
 from typing import Any
 
@@ -12,9 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from psmpi import algorithms, codecs, report
+from psmpi import algorithms, codecs, problems, report
+from psmpi.base import plugins
 from psmpi.data import registry
-from psmpi.problems.quadratic import QUADRATIC
+from psmpi.problems import plugins as problems_plugins
 from psmpi.runs import option_types
 
 #: Codecs that no name on the command line makes: they are made of others.
@@ -46,12 +47,12 @@ def _names(title: str, rows: Iterable[tuple[str, str]]) -> RenderableType:
 
 
 def _algorithms() -> Iterable[tuple[str, str]]:
-    for name, cls in algorithms.ALGORITHMS.items():
+    for name, cls in algorithms.registered().items():
         yield name, _first_line(cls)
 
 
 def _codecs() -> Iterable[tuple[str, str]]:
-    for name, cls in codecs.CODECS.items():
+    for name, cls in codecs.registered().items():
         if name not in _COMPOSED:
             yield name, _first_line(cls)
             for option in _options(cls):
@@ -78,19 +79,10 @@ def _options(cls: type) -> Iterable[str]:
 def _data() -> Iterable[tuple[str, str]]:
     for name, load in registry.DATASETS.items():
         yield name, _first_line(load)
-    schemes = getattr(registry, "schemes", None)
-    if schemes is not None:
-        yield from schemes().items()
-    else:
-        yield "libsvm:TRAIN[,TEST]", "Files in svmlight format, plain, .gz or .bz2."
-        yield "npz:FILE", "Arrays X, y and maybe X_test, y_test of numpy.savez."
-        for kind, keys in registry.SYNTHETIC.items():
-            yield f"synthetic:{kind}", f"Made from a seed: {_keys(keys)}"
-    yield "synthetic:quadratic", f"A quadratic with no data: {_keys(QUADRATIC)}"
-
-
-def _keys(defaults: Mapping[str, Any]) -> str:
-    return ",".join(f"{key}={value}" for key, value in defaults.items())
+    yield from problems.schemes().items()
+    for name in problems.registered():
+        source = plugins.source(problems_plugins.GROUP, name)
+        yield name, f"A problem of the package {source}."
 
 
 def _first_line(thing: Any) -> str:

@@ -32,12 +32,12 @@ class Piecewise(Codec):
 
     Notes
     -----
-    ===============  =================================================================
-    bytes            content
-    ===============  =================================================================
-    per block 0 .. 3  length of its frame, uint32
-    then             the frame of the block, drawn by a key of its own
-    ===============  =================================================================
+    ================  ================================================================
+    of every block    content
+    ================  ================================================================
+    0 .. 3            length of its frame, uint32
+    then              the frame of the block, drawn by a key of its own
+    ================  ================================================================
 
     ``paper_bits`` is the parts' sum. Source: Basu et al., Qsparse-local-SGD (NeurIPS
     2019), on piecewise application: the contraction is that of the worst part.

@@ -30,13 +30,13 @@ class Uniform(Codec):
     evaluated in float64 with the R of the frame. Deterministic and biased; ties go up.
     |error_i| <= tau R.
 
-    ===================  =============================================================
-    bytes                content
-    ===================  =============================================================
-    0 .. 3               R, float32
-    4 .. 3 + ceil(b d/8) codes of b bits, the least significant first, zero padding;
-                         absent if R = 0, when x is zero
-    ===================  =============================================================
+    ====================  ============================================================
+    bytes                 content
+    ====================  ============================================================
+    0 .. 3                R, float32
+    4 .. 3 + ceil(b d/8)  codes of b bits, the least significant first, zero padding;
+                          absent if R = 0, when x is zero
+    ====================  ============================================================
 
     ``paper_bits`` = 32 + b dim, or 32 for the zero vector. Source: Sun et al., LAQ
     (NeurIPS 2019), equations (5) and (6).

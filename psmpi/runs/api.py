@@ -1,8 +1,7 @@
-"""``psmpi.run``: one run, in this process, in an MPI job, or in the caller's.
+"""``psmpi.run``: one run, in this process, in a new MPI job, or in the caller's job.
 
-The steps of a run, in the order in which a reader meets them: ``config`` (what was
-asked for), ``setup`` (made ready and checked), ``local``, ``mpi`` or ``rank`` (where
-the ranks are), ``roles`` (what one rank does), ``evaluation``, ``summary``, ``record``.
+This is where reading begins: the package's docstring lists the steps of a run in their
+order.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ def run(
     on_status: status.OnStatus | None = None,
     **options: Any,
 ) -> Result:
-    """Run an algorithm and return how it went.
+    """Run an algorithm and return its result.
 
     In a script that mpiexec or srun has started on all ranks, all of them call this and
     take part, and all get the same result.
@@ -42,7 +41,7 @@ def run(
     Parameters
     ----------
     algorithm
-        Its id, as ``psmpi list`` shows it.
+        Its name, as ``psmpi list`` shows it.
     local
         Run all ranks in this process, one at a time, instead of under mpiexec.
     out
@@ -53,10 +52,11 @@ def run(
     hosts
         Hosts for mpiexec, comma-separated.
     on_row
-        Called with each row of the record, as soon as there is one (on the server's
-        rank, in a script that runs on all ranks).
+        Called with each row of the record as soon as it is evaluated (see
+        ``psmpi.runs.schema.Row``); in a script on all ranks, on rank 0 alone.
     on_status
-        Called with a line of text when a slow step before the first row begins.
+        Called with a line of text when a phase before the first row begins, such as
+        "computing the optimum"; in a script on all ranks, on rank 0 alone.
     options
         The algorithm's options and the run's (``workers``, ``data``, ``rounds``,
         ``until``, ``seed``, ...), named as in the command line.

@@ -68,7 +68,7 @@ class RankReport(TypedDict):
 
 
 class Summary(TypedDict):
-    """What a run came to. Algorithms add keys of their own (``Algorithm.record``)."""
+    """The result of a run. Algorithms add keys of their own (``Algorithm.record``)."""
 
     algorithm: str
     name: str

@@ -1,0 +1,1 @@
+"""Natural compression, EF21 and a ridge regression, for psmpi."""
