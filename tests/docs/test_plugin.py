@@ -64,10 +64,10 @@ def test_natural_has_exact_bytes():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_natural_is_unbiased_and_within_omega(dtype):
     x = np.random.default_rng(0).standard_normal(200).astype(dtype)
-    keys = 2000
+    keys, codec = 2000, natural()
     decoded = np.array(
         [
-            natural().decode(natural().encode(x, key=k), 200, dtype=np.float64)
+            codec.decode(codec.encode(x, key=k), 200, dtype=np.float64)
             for k in range(keys)
         ]
     )

@@ -55,7 +55,7 @@ class Ef21(Descent):
             x=x,
             gradient=np.zeros_like(x),
             up=Innovation(link.up, np.zeros_like(x)),
-            down=self.down_memory(link.down, x, plan),
+            down=self.down_receiver(link.down, plan),
         )
 
     def worker(
