@@ -128,6 +128,7 @@ def warmup() -> int:
     """Compile all kernels into the cache."""
     from psmpi.runs import warmup
 
+    print("psmpi: compiling all kernels (about a minute, once)", file=sys.stderr)  # noqa: T201
     warmup.compile_all()
     return 0
 

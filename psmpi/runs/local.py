@@ -68,7 +68,6 @@ def run_prepared(
     replay: Recorded | None = None,
 ) -> Result:
     """Run a run that has been prepared; see ``run_local``."""
-    warmup.compile_all()
     warmup.load(prepared)
     optimum = setup.find_optimum(prepared)
     # These refuse what can't be run, so that it leaves no directory behind.

@@ -101,9 +101,10 @@ def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
 def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     """Compile kernels once per node, and load them, before the clock starts."""
     if mpi_job.first_on_node:
-        warmup.compile_all()
+        warmup.load(prepared)
     mpi_job.barrier()
-    warmup.load(prepared)
+    if not mpi_job.first_on_node:
+        warmup.load(prepared)
 
 
 def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:

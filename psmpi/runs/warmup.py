@@ -1,59 +1,57 @@
-"""Has all kernels compiled once per machine, and a run's own loaded before its clock.
+"""Compiles, or loads from numba's cache, the kernels of a run before its clock starts.
 
-Compiling takes about half a minute, once: numba keeps what it compiled in a cache on
-disk, and a stamp beside it says that the cache is complete. Loading costs a few
-milliseconds a kernel, so a rank loads those that its algorithm and codecs call.
+A kernel that no run on this machine has called yet is compiled in about a second, and
+numba keeps it in a cache on disk. Loading it from there takes a few milliseconds. A
+rank does either only for the kernels that its algorithm and codecs call.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
 import logging
-import os
-import platform
 import sys
+import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-import psmpi.kernels
-from psmpi.data import cache
 from psmpi.kernels.warmup import examples
 from psmpi.runs.setup import PreparedRun
 
 _LOG = logging.getLogger("psmpi")
 _ROOMS = ("psmpi.algorithms.", "psmpi.codecs.", "psmpi.parts.", "psmpi.problems.")
 _DTYPES = (np.float32, np.float64)
+_SILENCE = 1.5  # seconds that loading may take without a word
 
 
 def compile_all() -> None:
-    """Compile all kernels that are not in numba's cache yet; say so if any is not.
-
-    Run it on one rank per machine before the others load their kernels.
-    """
-    key = _cache_key()
-    if any((folder / f"complete-{key}").exists() for folder in _stamp_folders()):
-        return
-    _LOG.info("compiling the kernels (once on this machine, about half a minute) ...")
+    """Compile all kernels for both dtypes, so that later runs only load them."""
     for dtype in _DTYPES:
         for kernel, arguments in examples(dtype):
             kernel(*arguments)
-    for folder in _stamp_folders():
-        cache.write(folder / f"complete-{key}", lambda file: file.write(b""))
-        if (folder / f"complete-{key}").exists():
-            return
 
 
 def load(prepared: PreparedRun) -> None:
-    """Load the kernels that a run calls, so that its clock does not see that."""
-    wanted = kernels_of(prepared)
-    for kernel, arguments in examples(prepared.plan.dtype):
-        if _python_function(kernel) in wanted:
-            kernel(*arguments)
+    """Load or compile the kernels that a run calls; announce it if it takes long.
+
+    Over MPI one rank per machine does this before the others, which then find all
+    kernels in the cache.
+    """
+    announcement = threading.Timer(
+        _SILENCE,
+        _LOG.info,
+        ["compiling the kernels of this run (once on this machine)"],
+    )
+    announcement.daemon = True
+    announcement.start()
+    try:
+        wanted = kernels_of(prepared)
+        for kernel, arguments in examples(prepared.plan.dtype):
+            if _python_function(kernel) in wanted:
+                kernel(*arguments)
+    finally:
+        announcement.cancel()
 
 
 def kernels_of(prepared: PreparedRun) -> set[Callable[..., Any]]:
@@ -99,34 +97,3 @@ def _home(value: object) -> str:
 
 def _is_package(name: str) -> bool:
     return name not in sys.modules or hasattr(sys.modules[name], "__path__")
-
-
-def _stamp_folders() -> list[Path]:
-    """Return where the stamp may be: in numba's cache, or in psmpi's."""
-    given = os.environ.get("NUMBA_CACHE_DIR")
-    first = (
-        Path(given) if given else Path(psmpi.kernels.__file__).parent / "__pycache__"
-    )
-    return [first, cache.folder()]
-
-
-def _cache_key() -> str:
-    """Return a digest of what compiled kernels depend on: source, numba, processor."""
-    source = Path(psmpi.kernels.__file__).parent
-    files = [
-        (path.name, path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(source.glob("*.py"))
-    ]
-    versions = [importlib.metadata.version(name) for name in ("numba", "numpy")]
-    facts = (str(source), files, versions, sys.version, _processor())
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:40]
-
-
-def _processor() -> str:
-    """Return the model and features of the processor, which numba compiles for."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    wanted = ("model name", "flags", "Features", "CPU part")
-    return repr(sorted({line for line in lines if line.startswith(wanted)}))

@@ -1,9 +1,8 @@
 """Kernels are compiled once per machine and loaded before a run's clock starts."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
+import time
 
 import pytest
 
@@ -57,21 +56,17 @@ def test_a_run_loads_few_kernels():
     assert not {"sign_encode", "top_k_blocks", "ternary_encode"} & names
 
 
-CACHE = """
-import logging
-from psmpi.runs import warmup
-logging.basicConfig(level=logging.INFO, format="%(message)s")
-warmup.examples = lambda dtype: []
-warmup.compile_all()
-"""
-
-
-def test_compiling_is_announced_once(tmp_path):
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    line = [sys.executable, "-c", CACHE]
-    runs = [
-        subprocess.run(line, check=True, capture_output=True, text=True, env=env)
-        for _ in range(2)
-    ]
-    assert [("compiling the kernels" in run.stderr) for run in runs] == [True, False]
-    assert [path.name[:9] for path in Path(tmp_path).iterdir()] == ["complete-"]
+def test_what_takes_long_is_announced(monkeypatch, caplog):
+    run = config.configure("gd", data="synthetic:softmax,samples=240,features=4")
+    prepared = setup.prepare(run)
+    monkeypatch.setattr(warmup, "_SILENCE", 0.01)
+    caplog.set_level("INFO", "psmpi")
+    warmup.load(prepared)  # all of it is loaded afterwards
+    caplog.clear()
+    monkeypatch.setattr(warmup, "kernels_of", lambda _: time.sleep(0.2) or set())
+    warmup.load(prepared)
+    assert "compiling the kernels of this run" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(warmup, "_SILENCE", 5.0)
+    warmup.load(prepared)
+    assert caplog.text == ""
