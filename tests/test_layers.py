@@ -40,10 +40,6 @@ ALLOWED = {
 COMMON = {"base", "errors", "random", "__init__"}
 # These may not use all that is common: they are below it.
 ONLY = {"errors": set(), "random": {"errors"}, "base": {"errors"}}
-TOO_LONG = {  # to be split; nothing may be added here
-    "algorithms/asylpg.py",
-    "algorithms/gossip.py",
-}
 
 
 def imports(path):
@@ -85,8 +81,7 @@ def test_only_one_file_imports_mpi4py(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_file_is_long(path):
-    if str(path.relative_to(PACKAGE)) not in TOO_LONG:
-        assert len(path.read_text().splitlines()) <= LONGEST
+    assert len(path.read_text().splitlines()) <= LONGEST
 
 
 @pytest.mark.parametrize(

@@ -22,28 +22,43 @@ sparsifies alpha first, at random with phi = ||alpha||_1 / ||alpha||_inf entries
 average, which leaves their signs and one size.
 
 The width of Q_x is chosen for every message: the least that satisfies the rule by its
-exact variance, no bits at all while x = xs, floats beyond ``--max-bits``. What a worker
-computed at an old snapshot is discarded, and counted, when the epoch has ended.
+exact variance, no bits at all while x = xs, floats beyond ``--max-bits``. Gradient
+differences that workers computed at an old snapshot are discarded, and counted, when
+the epoch has ended.
 
-Read of the paper: abstract, rebuttal and secondary sources. The updates are as far as
-those pin them down; see the project's README for what is not.
+The authors of this module had the paper's abstract, the rebuttal and secondary sources,
+not its full text. The documentation says what is therefore not checked against it.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from psmpi import random
+from psmpi.algorithms.asylpg_options import (
+    CODED,
+    DEFAULT_MU,
+    EXACT,
+    LEAST,
+    MOST,
+    AsyLpgOptions,
+)
+from psmpi.algorithms.asylpg_state import (
+    AT_SNAPSHOT,
+    EPOCH_ENDED,
+    AsyServerState,
+    AsyWorkerState,
+    FromServer,
+    meaning,
+    urgent,
+    whole_gradient,
+)
 from psmpi.base import (
-    Algorithm,
     Codec,
-    ConfigError,
     Frame,
     Indices,
     Iterate,
@@ -51,167 +66,24 @@ from psmpi.base import (
     Problem,
     ServerStar,
     Vector,
-    Wire,
     WorkerStar,
 )
-from psmpi.codecs import Choice, Dense, Stochastic
+from psmpi.codecs import Choice, Stochastic
 from psmpi.codecs.stochastic import narrowest
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import extrapolate, proximal_step
 from psmpi.parts import schedules
 from psmpi.parts.memory import expected
-from psmpi.parts.options import planned_codec
-
-EXACT, CODED = 0, 1  # parts of what workers send: gradients of snapshots, differences
-LEAST, MOST = 2, 17  # bits that the model's grid can have
-DEFAULT_MU = 0.5
-
-
-@dataclass(kw_only=True)
-class AsyWorkerState:
-    """A worker between messages: the snapshot xs, the model it was sent, alpha."""
-
-    x: Vector
-    snapshot: Vector
-    gradient: Vector
-    difference: Vector
-    round: int = 0  # messages answered
-
-
-@dataclass(kw_only=True)
-class AsyServerState:
-    """The server between steps.
-
-    ``out`` has, for every worker that computes, the step whose model it was sent; the
-    other workers are ``waiting``. ``left`` counts the steps to the end of the epoch.
-    """
-
-    x: Vector
-    y: Vector  # of the accelerated method; else unused
-    snapshot: Vector
-    full: Vector  # G
-    step: Vector  # u
-    change: Vector  # x - xs, where that is sent
-    l1: float  # of h
-    l2: float
-    length: int  # m
-    tau: int
-    waiting: list[int]
-    out: dict[int, int] = field(default_factory=dict)
-    left: int = 0
-    epoch: int = -1
-    widths: Counter[int] = field(default_factory=Counter)  # bits -> models sent so
-    round: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsyLpg(Algorithm):
+class AsyLpg(AsyLpgOptions):
     """AsyLPG: asynchronous SVRG, gradients and models quantised.
 
     A round is one step of the server, with the gradient of one worker.
-
-    Parameters
-    ----------
-    lr:
-        Step size eta.
-    lr_schedule:
-        How it changes over rounds: constant, sqrt, horizon[:T], inverse:A,
-        drop:F@K1,K2, warmup:K or warmup0:K, joined by +.
-    batch:
-        Samples per gradient difference.
-    epoch:
-        m, rounds from one snapshot to the next; absent: as many as take all samples
-        once.
-    staleness:
-        tau, rounds that a gradient may be old; absent: twice the number of workers.
-        Workers that would make others too late have to wait.
-    codec:
-        Codec of gradient differences, unbiased (see psmpi list).
-    bits:
-        b, bits per coordinate, signs included; for another codec than the default, its
-        own bits.
-    mu:
-        Precision of models, as in (2) and (4); absent: 0.5.
-    bits_down:
-        b_x, the same width for all models, instead of the rule.
-    max_bits:
-        Width beyond which the rule sends floats.
-    recentre:
-        Quantise x - xs instead of x, whose width the rule leaves almost constant.
     """
 
     id: ClassVar[str] = "asylpg"
-    proximal: ClassVar[bool] = True
-    lr: float = 0.1
-    lr_schedule: str = "constant"
-    batch: int = 32
-    epoch: int | None = None
-    staleness: int | None = None
-    codec: str | None = None
-    bits: int | None = None
-    mu: float | None = None
-    bits_down: int | None = None
-    max_bits: int = 16
-    recentre: bool = False
-
-    default_codec: ClassVar[str] = "stochastic"
-    default_bits: ClassVar[int | None] = 4
-    exact_models: ClassVar[bool] = False
-    accelerated: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        schedules.schedule(self.lr, self.lr_schedule)
-        for name, what in (("batch", "samples"), ("epoch", "m"), ("staleness", "tau")):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name}: {what} must be at least 1, got {value}")
-        if self.mu is not None and not 0 < self.mu < math.inf:
-            raise ConfigError(f"mu: must be a positive number, got {self.mu}")
-        if self.mu is not None and self.bits_down is not None:
-            raise ConfigError(
-                f"mu: {self.mu} lets a rule choose the bits of models, and --bits-down "
-                f"{self.bits_down} fixes them; give one of both"
-            )
-        for name in ("bits_down", "max_bits"):
-            value = getattr(self, name)
-            if value is not None and not LEAST <= value <= MOST:
-                raise ConfigError(
-                    f"{name.replace('_', '-')}: a model's grid has {LEAST} to {MOST} "
-                    f"bits, got {value}"
-                )
-        grid = self.default_bits if self.bits is None else self.bits
-        own = self.codec is None and self.default_codec == "stochastic"
-        if own and not LEAST <= (grid or 0) <= MOST:
-            raise ConfigError(
-                f"bits: a gradient's grid has {LEAST} to {MOST} bits, signs included, "
-                f"got {self.bits}"
-            )
-        if not self.difference_codec(None).unbiased:
-            raise ConfigError(
-                f"codec: {self.id} needs an unbiased codec, got {self.codec}; take "
-                "stochastic, ternary, sparsesign, bernoulli or wangni"
-            )
-
-    def difference_codec(self, plan: Plan | None) -> Codec:
-        """Return Q of differences; without a plan, one as good for checking."""
-        if self.codec is None and self.default_codec == "stochastic":
-            bits = self.default_bits if self.bits is None else self.bits
-            assert bits is not None
-            return Stochastic.symmetric(bits)
-        options = {} if self.bits is None else {"bits": self.bits}
-        return planned_codec(self.codec or self.default_codec, options, plan)
-
-    def wire(self, plan: Plan) -> Wire:
-        exact = Dense(8 * np.dtype(plan.dtype).itemsize)
-        grids = [Stochastic.symmetric(bits) for bits in range(LEAST, MOST + 1)]
-        return Wire(
-            Choice((exact, self.difference_codec(plan))),
-            Choice((exact, *grids)),
-            tree=False,
-        )
-
-    def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
-        return rounds, rounds  # one worker's; those of snapshots come on top
 
     def record(self, state: AsyServerState) -> Mapping[str, Any]:
         widths = {str(bits): n for bits, n in sorted(state.widths.items())}
@@ -260,7 +132,7 @@ class AsyLpg(Algorithm):
         exact, coded = (link.outgoing(choice.part(i)) for i in (EXACT, CODED))
         for k in link.rounds(s, until_stopped=True):
             frame = link.pull()
-            if frame is None:  # the epoch has ended: xs, and grad f_m(xs)
+            if meaning(frame) is FromServer.EPOCH_ENDED:  # xs, and grad f_m(xs)
                 snapshot = link.pull_shared()
                 if snapshot is not None:  # else it is the common start
                     link.down.decode(snapshot, s.x.size, s.snapshot)
@@ -268,7 +140,7 @@ class AsyLpg(Algorithm):
                 link.push(exact.encode(s.gradient))
                 continue
             # alpha = grad f_a(Q_x(x)) - grad f_a(xs)
-            support = self._differ(link, f, frame, plan, s)
+            support = self._differ(link, f, expected(frame), plan, s)
             key = random.key(plan.seed, "up", link.worker, k)
             if support is None:
                 link.push(coded.encode(s.difference, key=key))
@@ -280,7 +152,7 @@ class AsyLpg(Algorithm):
         self, link: WorkerStar, f: Problem, frame: Frame, plan: Plan, s: AsyWorkerState
     ) -> Indices | None:
         """Set alpha at the model in ``frame``; return where it may differ from 0."""
-        if not frame.size:  # x = xs
+        if meaning(frame) is FromServer.AT_SNAPSHOT:  # alpha = 0
             return np.empty(0, np.int64)
         if self.recentre and frame[0] != EXACT:
             s.x[:] = s.snapshot
@@ -339,7 +211,7 @@ class AsyLpg(Algorithm):
         # xs <- x, to all; what workers still compute at the old one is too late
         s.snapshot[:] = s.x
         for worker in range(plan.workers):
-            link.send(worker, None)
+            link.send(worker, EPOCH_ENDED)
         link.bcast(exact.encode(s.snapshot) if s.epoch else None)  # x_0 is known to all
         for worker in sorted(s.out):
             link.discard(worker)
@@ -360,7 +232,7 @@ class AsyLpg(Algorithm):
         bits = self.width(s, sent)
         s.widths[bits] += 1
         if not bits:
-            return np.empty(0, np.uint8)
+            return AT_SNAPSHOT
         if bits > MOST:
             return exact.encode(s.x)
         return by_width[bits].encode(sent, key=key)
@@ -398,27 +270,3 @@ class AsyLpg(Algorithm):
             "model_error": error,
             "model_distance": distance_squares(state.x, state.snapshot),
         }
-
-
-def urgent(out: Mapping[int, int], t: int, tau: int) -> list[int]:
-    """Return the workers of whom one has to be next, for nobody to exceed tau.
-
-    ``out`` has the step whose model each worker was sent. If the i-th oldest has to be
-    served within i steps from now, nobody younger may go before.
-
-    >>> urgent({0: 4, 1: 2, 2: 5}, 5, 3), urgent({0: 4, 1: 2, 2: 5}, 5, 9)
-    ([1], [1, 0, 2])
-    """
-    oldest = sorted(out, key=lambda worker: out[worker])
-    for i, worker in enumerate(oldest):
-        if t + i >= out[worker] + tau:
-            return oldest[: i + 1]
-    return oldest
-
-
-def whole_gradient(f: Problem, x: Vector, out: Vector, workers: int) -> None:
-    """Set ``out`` to this worker's share of grad f(x), of which the mean is taken."""
-    part = f.own_part()
-    f.grad(x, out, part)
-    if part is not None:  # all workers have all samples: each does some of them
-        out *= part.size * workers / f.samples

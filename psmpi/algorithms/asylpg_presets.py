@@ -1,7 +1,7 @@
-"""What AsyLPG is compared with and made into: other codecs, or none, up and down.
+"""Variants of AsyLPG and the baselines that it is compared with.
 
-AsyLPG's own variants, and asynchronous SVRG with floats both ways, up, or down. All are
-``psmpi.algorithms.asylpg.AsyLpg`` with parts fixed.
+They are ``psmpi.algorithms.asylpg.AsyLpg`` with other codecs, or with floats up, down
+or both ways.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from psmpi.parts.presets import preset
 
 @preset(mu=None, bits_down=None, max_bits=16, recentre=False)
 class ExactModels:
-    """Put before its base, it leaves a method nothing but floats for its models."""
+    """Mixin that sends models as floats. List it before the base."""
 
     exact_models: ClassVar[bool] = True
 
 
 @preset(codec=None, bits=None)
 class ExactGradients:
-    """Put before its base, it leaves a method nothing but floats for its gradients."""
+    """Mixin that sends gradient differences as floats. List it before the base."""
 
     default_codec: ClassVar[str] = "dense"
     default_bits: ClassVar[int | None] = None

@@ -1,7 +1,7 @@
 """How the server's step reaches the workers' models: as a model, or as an update.
 
-Either way the server and all workers hold the same bits afterwards, unless a *model* is
-sent through a lossy codec: workers then compute at what they received.
+Either way the server and all workers hold models with the same bits afterwards, unless
+a *model* is sent through a lossy codec: workers then compute at the model they decoded.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class DownlinkReceiver:
 def require_contraction(codec: Codec, dim: int, what: str) -> None:
     """Refuse error feedback over a codec that may lose all of a vector, or more.
 
-    What it leaves behind would grow from round to round instead of being made good.
+    The residual would grow from round to round instead of being sent later.
     """
     loss = codec.error(dim)
     if loss >= 1:
@@ -121,19 +121,19 @@ def require_contraction(codec: Codec, dim: int, what: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Replicated(Descent):
-    """A model that every rank holds, and steps that every rank does.
+    """A model that is replicated on every rank, and steps that every rank does.
 
     Parameters
     ----------
     downlink:
-        What the server sends: model (as floats, or as --down-codec's innovation on the
-        last one), update (the sum of what workers sent, exact unless --down-codec is
-        lossy) or feedback (the same with error feedback at the server; by default
-        through the workers' codec).
+        What the server sends: model (as floats, or through --down-codec as the change
+        since the last model), update (the sum of the workers' frames, exact unless
+        --down-codec is lossy) or feedback (that sum with error feedback at the server,
+        by default through the workers' codec).
     momentum:
-        mu of the workers' momentum; 0: none.
+        mu of the momentum at the workers; 0 means no momentum.
     weight_decay:
-        lambda: every step also pulls the model by lambda x towards 0.
+        lambda of weight decay: every step also subtracts lambda x from the model.
     """
 
     downlink: str | None = None

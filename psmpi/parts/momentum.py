@@ -1,4 +1,4 @@
-"""What is added to a gradient or a model besides: momentum and weight decay."""
+"""Momentum, which changes gradients, and weight decay, which changes the model."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class MovingAverage:
 
 
 class WeightDecay:
-    """Pulls a model towards 0 by itself, so that the pull never passes a codec.
+    """Weight decay on the model itself, so that it never passes a codec.
 
     With momentum it has a velocity of its own, as in the code of dist-EF-SGD's authors.
-    All ranks do it to the same model in the same way, and stay equal to the bit.
+    All ranks do it to the same model in the same way, so models stay equal to the bit.
     """
 
     def __init__(self, x: Vector, rate: float, mu: float) -> None:

@@ -1,4 +1,4 @@
-"""What parameter-server algorithms have in common: options, and the roles' states."""
+"""Options that parameter-server algorithms share, and the states of simple roles."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def planned_codec(
     plan: Plan | None,
     defaults: Mapping[str, Any] | None = None,
 ) -> Codec:
-    """Return the codec of a spec, with floats as wide as the run's by default.
+    """Return the codec of a spec, with floats as wide as those of the run by default.
 
-    Without a plan it is one as good for checking.
+    Without a plan the result is good for checking the options only.
     """
     if plan is None:
         return codecs.build(spec, options, defaults=defaults)
@@ -56,36 +56,38 @@ def planned_codec(
 
 @dataclass(frozen=True, kw_only=True)
 class Descent(Algorithm):
-    """Gradient descent on what workers upload, in one of many codings.
+    """Gradient descent on the workers' uploads, which a codec compresses.
 
     Parameters
     ----------
     lr:
         Step size alpha.
     lr_schedule:
-        How it changes over rounds (over local steps, where a round has several):
-        constant, sqrt, horizon, inverse:A, drop:F@K1,K2, warmup:K or warmup0:K, joined
-        by +.
+        How the step size changes over rounds, or over local steps where a round has
+        several: constant, sqrt, horizon, inverse:A, drop:F@K1,K2, warmup:K or
+        warmup0:K, joined by +.
     reduce:
-        Step along the sum over workers, as in LAQ, or along their mean.
+        Step along the sum of the workers' gradients, as in LAQ, or along their mean.
     batch:
-        Samples per worker and step; absent: the full gradient.
+        Samples per worker and step. Default: all samples, the full gradient.
     codec:
         Codec of uploads (see psmpi list): NAME, NAME:OPTION=VALUE,... or several joined
-        by +, which take turns over the tensors of the model.
+        by +, which alternate over the tensors of the model.
     bits:
-        Bits per coordinate of the codec; by default the codec's own number.
+        Bits per coordinate of that codec; stochastic takes one more for the sign.
+        Default: the codec's own number.
     k:
-        Entries that a sparsifying codec keeps: a fraction below 1, else a count.
+        Entries that a sparsifying codec keeps: a fraction if below 1, else a count.
     blocks:
-        What a blockwise codec treats by itself: none (the whole vector), layers (each
-        tensor of the model), or a number of entries.
+        Blocks that a blockwise codec scales separately: none (the whole vector is one),
+        layers (each tensor of the model), or a number of entries.
     scaled:
-        Divide an unbiased codec's output by 1 + omega, which makes it a contraction.
+        Divide the output of an unbiased codec by 1 + omega, which makes it a
+        contraction, as error feedback needs.
     down_codec:
-        Codec of what the server sends, given like codec.
+        Codec of the server's messages, given like codec.
     bits_down:
-        Bits per coordinate of that codec.
+        Bits per coordinate of the server's codec.
     """
 
     lr: float = 0.02
@@ -139,7 +141,7 @@ class Descent(Algorithm):
         return steps_taken, steps_taken
 
     def share(self, workers: int) -> float:
-        """Return what the sum over workers is multiplied by: 1, or 1/M for the mean."""
+        """Return the factor of the sum over workers: 1, or 1/M for the mean."""
         if self.reduce not in ("sum", "mean"):
             raise ConfigError(f"reduce: must be sum or mean, got {self.reduce!r}")
         return 1.0 if self.reduce == "sum" else 1 / workers
@@ -177,12 +179,12 @@ class Descent(Algorithm):
         return isinstance(down, codecs.Dense) and down.bits >= width
 
     def codec_options(self) -> dict[str, Any]:
-        """Return the options that a user gave for the codec of uploads."""
+        """Return the options that were given for the codec of uploads."""
         given = {"bits": self.bits, "k": self.k, "scaled": self.scaled}
         return {name: value for name, value in given.items() if value is not None}
 
     def up_codec(self, plan: Plan | None) -> Codec:
-        """Return the codec of uploads; without a plan, one as good for checking."""
+        """Return the codec of uploads; without a plan, one to check options with."""
         options = self.codec_options()
         name = self.codec or self.default_codec
         if name == self.default_codec and self.default_bits is not None:
@@ -196,7 +198,7 @@ class Descent(Algorithm):
         return codec
 
     def down_wire(self, plan: Plan | None) -> Codec:
-        """Return the codec of what the server sends."""
+        """Return the codec of the server's messages."""
         return self._named_down(self.down_codec or self.default_down_codec, plan)
 
     def _named_down(self, name: str | None, plan: Plan | None) -> Codec:
@@ -226,12 +228,12 @@ class Descent(Algorithm):
 
 @preset(codec=None, bits=None, k=None, blocks=None, scaled=None)
 class FixedCodec:
-    """Put before its base, it leaves a method no choice of the codec of uploads."""
+    """Mixin that removes the upload-codec options. List it before the base class."""
 
 
 @preset(down_codec=None, bits_down=None)
 class Addressed(FixedCodec, Descent):
-    """Floats both ways, and a server that speaks to one worker at a time."""
+    """Floats both ways, and a server that sends to one worker at a time."""
 
     def wire(self, plan: Plan) -> Wire:
         wire = super().wire(plan)
@@ -240,7 +242,7 @@ class Addressed(FixedCodec, Descent):
 
 @dataclass(kw_only=True)
 class ServerState:
-    """The server between rounds: model, sum of gradients, its side of the downlink."""
+    """The server between rounds: model, sum of gradients, its end of the downlink."""
 
     x: Vector
     sum: Vector

@@ -16,8 +16,8 @@ Schedule = Callable[[int], float]
 def schedule(lr: float, spec: str, horizon: int = 1) -> Schedule:
     """Return round -> step size for ``--lr-schedule``; rounds count from 0.
 
-    Where a worker takes several local steps a round, k counts those. ``horizon`` is T,
-    how many the run has at most.
+    Where a worker takes several local steps a round, k counts local steps. ``horizon``
+    is T, the largest number of them in the run.
 
     ========================  ====================================================
     spec                      eta_k
@@ -78,8 +78,8 @@ def _factor(part: str, horizon: int) -> Schedule:
 class SyncTimes:
     """The set I of times at which a worker sends: gap(I) <= H (Basu et al. 2019).
 
-    Without ``own`` it is H, 2H, ...; with it, (seed, worker), every gap is drawn anew
-    from 1 .. H, for each worker by itself.
+    Without ``own`` the times are H, 2H, .... With ``own``, (seed, worker), every gap is
+    drawn from 1 .. H, for each worker independently.
     """
 
     gap: int
@@ -91,7 +91,7 @@ class SyncTimes:
         self.next = self._gap()
 
     def due(self, time: int) -> bool:
-        """Return whether ``time`` is in I; to be asked for 1, 2, 3, ... in order."""
+        """Return whether ``time`` is in I; call it for 1, 2, 3, ... in this order."""
         if time != self.next:
             return False
         self.count += 1

@@ -1,4 +1,4 @@
-"""Who talks to whom where there is no server: graphs, and how neighbours are weighed.
+"""Topologies without a server: graphs of workers, and their mixing weights.
 
 A decentralised round is x_i <- sum_j W_ij x_j. W is symmetric with rows that sum to 1,
 W_ij > 0 off the diagonal only along edges, and its eigenvalues but one 1 lie inside
@@ -7,7 +7,6 @@ W_ij > 0 off the diagonal only along edges, and its eigenvalues but one 1 lie in
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import ConfigError
+from psmpi.errors import did_you_mean
 from psmpi.random import key
 
 Matrix = NDArray[np.float64]
 Edges = tuple[tuple[int, int], ...]
 
-_SYMMETRY = 1e-12  # what a user's weights may miss symmetry by,
-_SUM = 1e-9  # their rows 1,
-_LEAST_GAP = 1e-12  # and the spectral gap that is told from none
-_SHARE = 0.4  # of all edges, in erdos-renyi
+_SYMMETRY = 1e-12  # largest |W_ij - W_ji| of a user's weights
+_SUM = 1e-9  # largest difference of their row sums from 1
+_LEAST_GAP = 1e-12  # a smaller spectral gap counts as none
+_SHARE = 0.4  # default probability of an edge in erdos-renyi
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,19 @@ def graph(spec: str, nodes: int, seed: int = 0) -> Graph:
     """
     name, colon, argument = spec.partition(":")
     if name not in GRAPHS:
-        near = difflib.get_close_matches(name, GRAPHS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(GRAPHS)}"
-        raise ConfigError(f"graph: there is none called {name!r}; {hint}")
+        hint = did_you_mean(name, GRAPHS, f"there are {', '.join(GRAPHS)}")
+        raise ConfigError(f"topology: there is none called {name!r}; {hint}")
     if colon and name != "erdos-renyi":
-        raise ConfigError(f"graph: {name} takes no value, got {spec!r}; say {name}")
+        raise ConfigError(f"topology: {name} takes no value, got {spec!r}; say {name}")
     if nodes < 2:
-        raise ConfigError(f"graph: needs at least 2 nodes, got {nodes}")
+        raise ConfigError(f"topology: needs at least 2 nodes, got {nodes}")
     share = _probability(spec, argument) if colon else _SHARE
     pairs = GRAPHS[name](nodes, share, seed)
     made = Graph(nodes, tuple(sorted({(min(p), max(p)) for p in pairs})))
     _check_connected(
-        made, f"graph: {spec}, drawn by seed {seed},", "take another --seed or larger P"
+        made,
+        f"topology: {spec}, drawn by seed {seed},",
+        "take another --seed or larger P",
     )
     return made
 
@@ -105,8 +106,7 @@ def weights(graph: Graph, kind: str = "metropolis") -> Matrix:
     the diagonal, always above 0.
     """
     if kind not in WEIGHTS:
-        near = difflib.get_close_matches(kind, WEIGHTS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(WEIGHTS)}"
+        hint = did_you_mean(kind, WEIGHTS, f"there are {', '.join(WEIGHTS)}")
         raise ConfigError(f"weights: there are none called {kind!r}; {hint}")
     degrees = graph.degrees()
     top = max(degrees)
@@ -166,8 +166,8 @@ def _torus(nodes: int, *_: object) -> Iterable[tuple[int, int]]:
     rows = max(n for n in range(1, math.isqrt(nodes) + 1) if nodes % n == 0)
     if rows == 1:
         raise ConfigError(
-            f"graph: a torus has rows and columns, and {nodes} nodes is a prime; take "
-            f"ring, or {max(nodes + 1, 4)} nodes"
+            f"topology: a torus has rows and columns, and {nodes} nodes is a prime; "
+            f"take ring, or {max(nodes + 1, 4)} nodes"
         )
     columns = nodes // rows
     for i in range(nodes):
@@ -213,7 +213,7 @@ def _probability(spec: str, text: str) -> float:
         share = math.nan
     if not 0 < share <= 1:
         raise ConfigError(
-            f"graph: {spec!r} has no probability in (0, 1]; say erdos-renyi:{_SHARE}"
+            f"topology: {spec!r} has no probability in (0, 1]; say erdos-renyi:{_SHARE}"
         )
     return share
 

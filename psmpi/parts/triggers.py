@@ -16,8 +16,8 @@ from psmpi.base import ConfigError
 class Window:
     """The last D squared changes of the model, weighted as LAQ's rule (7a) does.
 
-    xi_d = weight / D; during the first D rounds weight / k, over the k changes that
-    there are (the authors' code; the window starts warm).
+    xi_d = weight / D. During the first D rounds there are only k < D changes, and their
+    weights are weight / k, as in the authors' code.
     """
 
     length: int
@@ -33,7 +33,7 @@ class Window:
         self.changes = np.zeros(self.length)
 
     def add(self, change_sq: float) -> None:
-        """Take in ||theta^k - theta^{k-1}||^2."""
+        """Add ||theta^k - theta^{k-1}||^2 to the window."""
         self.changes[self.seen % self.length] = change_sq
         self.seen += 1
 
@@ -50,16 +50,16 @@ def ratio(numerator: float, denominator: float) -> float:
 
 @dataclass
 class Trigger:
-    """Decides whether a worker uploads; this one always does."""
+    """Decides whether a worker uploads. This base class always uploads."""
 
     def moved(self, change_sq: float) -> None:
-        """Take in ||theta^k - theta^{k-1}||^2, once a round."""
+        """Record ||theta^k - theta^{k-1}||^2, once a round."""
 
     def fires(self, change_sq: float, error_sq: float, alpha: float, key: int) -> bool:
-        """Return whether to upload an innovation, and remember the answer.
+        """Return whether to upload an innovation, and count the answer.
 
-        ``change_sq`` is the squared norm of what would be uploaded, ``error_sq`` of
-        what its codec loses, ``alpha`` the step size on the sum over workers.
+        ``change_sq`` is the squared norm of the decoded innovation, ``error_sq`` that
+        of the codec's error, ``alpha`` the step size along the sum over workers.
         """
         return True
 
@@ -79,7 +79,7 @@ class CoinTrigger(Trigger):
 
 @dataclass
 class LazyTrigger(Trigger):
-    """LAQ's rules (7a) and (7b): skip while the innovation would change little.
+    """LAQ's rules (7a) and (7b): skip while the innovation is small.
 
     ``error_weight`` is the 3 of (7a), 0 in LAG; ``slack`` the constant that the
     released SLAQ code adds. A worker's first upload is never skipped.
@@ -107,7 +107,7 @@ class LazyTrigger(Trigger):
     def fires(self, change_sq: float, error_sq: float, alpha: float, key: int) -> bool:
         # (7a)  ||Qhat - Q||^2 <= 1/(alpha^2 M^2) sum_d xi_d ||theta^{k+1-d} -
         #       theta^{k-d}||^2 + 3 (||eps||^2 + ||epshat||^2);  equality uploads
-        # A step of 0, in a warm-up, moves nothing: nothing is worth an upload.
+        # A step of 0, in a warm-up, does not change the model, so no upload pays.
         bound = (
             ratio(self.window.value(), (alpha * self.workers) ** 2)
             + self.error_weight * (error_sq + self.uploaded_error_sq)

@@ -35,6 +35,8 @@ class Axis:
 
 
 def _bytes_both_ways(row: Json) -> Any:
+    if not row["uploads"]:
+        return None  # control messages alone would stretch a logarithmic axis
     return row["wire_bytes_up"] + row["wire_bytes_down"]
 
 

@@ -52,7 +52,7 @@ def add_legend(figure: Any, names: Sequence[str], palette: Palette) -> None:
         names,
         loc="upper center",
         bbox_to_anchor=(0.5, 0.02),
-        ncols=min(len(names), 3),
+        ncols=min(len(names), 4 if max(map(len, names)) <= 12 else 2),
         frameon=False,
         fontsize=9,
         labelcolor=palette.ink,

@@ -160,7 +160,7 @@ def _time(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
 def _configuration(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
     """Return the settings in which the runs differ, and those that all have."""
     every = [_facts(run) for run in runs]
-    keys = list(dict.fromkeys(key for facts in every for key in facts))
+    keys = _merged(every)
     texts = {key: {facts[key].text for facts in every if key in facts} for key in keys}
     differ = [
         key
@@ -182,6 +182,18 @@ def _configuration(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[s
     same = [key for key in keys if key not in differ]
     rows = [[_setting(every[0][key])] for key in same]
     return [*result, _table(["", ""], list(map(escape, same)), rows, "facts")]
+
+
+def _merged(every: Sequence[Iterable[str]]) -> list[str]:
+    """Return all keys; one that only some have stands where these have it."""
+    result: list[str] = []
+    for keys in every:
+        place = 0
+        for key in keys:
+            if key not in result:
+                result.insert(place, key)
+            place = result.index(key) + 1
+    return result
 
 
 def _setting(setting: Setting | None) -> str:

@@ -15,7 +15,6 @@ from typing import Any
 from psmpi.report.metrics import NONE
 from psmpi.runs.recorded import RecordedRun
 
-_ALWAYS_GIVEN = ("algorithm", "name")
 _SETTINGS = ("config", "given", "effective")
 
 
@@ -37,9 +36,9 @@ def settings(run: RecordedRun) -> dict[str, Setting]:
     options = config.pop("options", None) or {}
     effective = run.manifest.get("effective") or {}
     given = run.manifest.get("given")
-    chosen = None if given is None else {*map(_plain_name, given), *_ALWAYS_GIVEN}
+    chosen = None if given is None else {*map(_plain_name, given), "algorithm"}
     # The algorithm stands before its options, and these before those of every run.
-    first = {key: config.pop(key) for key in _ALWAYS_GIVEN if key in config}
+    first = {key: config.pop(key) for key in ("algorithm", "name") if key in config}
     values = flat(first) | flat(options) | flat(config) | flat(effective)
     return {
         name: Setting(text, None if chosen is None else name in chosen)
@@ -59,9 +58,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             result |= flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
-            result[prefix + key] = _printable(", ".join(map(str, value)))
+            result[prefix + key] = _printable(", ".join(map(str, value))) or NONE
+        elif value is None:
+            result[prefix + key] = NONE
         else:
-            result[prefix + key] = NONE if value is None else _printable(str(value))
+            result[prefix + key] = _printable(str(value)) or NONE
     return result
 
 

@@ -1,8 +1,13 @@
-"""Runs: a configuration becomes ranks that do their roles, a record and a result.
+"""Runs: from a configuration to ranks that do their roles, a record and a result.
 
-``config`` (what was asked for), ``setup`` (made ready and checked), ``roles`` (what one
-rank does), ``evaluation``, ``summary``, ``record`` and ``recorded`` (the run directory,
-written and read), ``comparison`` (several runs), ``rank`` (the program of an MPI rank)
-and ``api`` (``psmpi.run`` and ``psmpi.replay``). May import everything but ``report``
-and ``cli``.
+``api`` is ``psmpi.run``; read on from there. A run takes these steps: ``config`` (its
+options) and ``launch_checks`` (before anything starts), ``setup`` (problem and plan),
+``local`` (all ranks in this process), ``mpi`` (starts an MPI job, described by ``job``)
+or ``rank`` (one rank of an MPI job, after ``agreement`` with the others), ``warmup``
+(kernels), ``roles`` (server and worker), ``evaluation`` (rows), ``summary`` (the
+result). Beside them: ``schema``, ``record`` and ``recorded`` (the files of a run
+directory, written and read), ``effective`` and ``replay_versions`` (what a manifest
+says of what was computed), ``replay`` (``psmpi.replay``), ``status`` (phases before the
+first row) and ``comparison`` (several runs in a file). May import everything but
+``report`` and ``cli``.
 """

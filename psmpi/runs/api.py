@@ -1,8 +1,7 @@
-"""``psmpi.run``: one run, in this process, in an MPI job, or in the caller's.
+"""``psmpi.run``: one run, in this process, in a new MPI job, or in the caller's job.
 
-The steps of a run, in the order in which a reader meets them: ``config`` (what was
-asked for), ``setup`` (made ready and checked), ``local``, ``mpi`` or ``rank`` (where
-the ranks are), ``roles`` (what one rank does), ``evaluation``, ``summary``, ``record``.
+This is where reading begins: the package's docstring lists the steps of a run in their
+order.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from psmpi.base import ConfigError, Problem
 from psmpi.processes import mpiexec
 from psmpi.runs import config, launch_checks, status
-from psmpi.runs.local import run_local
+from psmpi.runs.local import OnRow, run_local
 from psmpi.runs.mpi import run_mpi
 from psmpi.runs.schema import Row
 from psmpi.runs.summary import Result
@@ -30,11 +29,11 @@ def run(
     out: str | os.PathLike[str] | None = None,
     problem: Problem | None = None,
     hosts: str | None = None,
-    on_row: Callable[[Row], None] | None = None,
+    on_row: OnRow | None = None,
     on_status: status.OnStatus | None = None,
     **options: Any,
 ) -> Result:
-    """Run an algorithm and return how it went.
+    """Run an algorithm and return its result.
 
     In a script that mpiexec or srun has started on all ranks, all of them call this and
     take part, and all get the same result.
@@ -42,7 +41,7 @@ def run(
     Parameters
     ----------
     algorithm
-        Its id, as ``psmpi list`` shows it.
+        Its name, as ``psmpi list`` shows it.
     local
         Run all ranks in this process, one at a time, instead of under mpiexec.
     out
@@ -53,40 +52,22 @@ def run(
     hosts
         Hosts for mpiexec, comma-separated.
     on_row
-        Called with each row of the record, as soon as there is one (on the server's
-        rank, in a script that runs on all ranks).
+        Called with each row of the record as soon as it is evaluated (see
+        ``psmpi.runs.schema.Row``); in a script on all ranks, on rank 0 alone.
     on_status
-        Called with a line of text when a slow step before the first row begins.
+        Called with a line of text when a phase before the first row begins, such as
+        "computing the optimum"; in a script on all ranks, on rank 0 alone.
     options
         The algorithm's options and the run's (``workers``, ``data``, ``rounds``,
         ``until``, ``seed``, ...), named as in the command line.
 
     Raises ``ConfigError`` for what can't be run, ``PsmpiError`` if a rank failed.
     """
-    if problem is not None and not isinstance(problem, Problem):
-        raise ConfigError(
-            "problem: must be a psmpi.base.Problem, got an object of "
-            f"{type(problem).__name__}; data sets and files are named in data"
-        )
-    if problem is not None and "data" in options:
-        raise ConfigError(
-            f"data: {options['data']!r}, but problem is given too; give one of both"
-        )
-    own = problem is not None
-    if local:
-        run_config = config.configure(algorithm, **options)
-        launch_checks.check_launch(run_config, local=True, hosts=hosts, own_problem=own)
-        return run_local(
-            run_config, problem=problem, out=out, on_row=on_row, on_status=on_status
-        )
-    if mpiexec.inside_mpi():
-        if hosts is not None:
-            raise ConfigError(
-                f"hosts: {hosts}, but mpiexec has started this script on its hosts "
-                "already; leave hosts out, or start the script without mpiexec"
-            )
+    _check_problem(problem, options)
+    if mpiexec.inside_mpi() and not local:
         from psmpi.runs import rank
 
+        _refuse_hosts(hosts)
         return rank.run_on_all_ranks(
             algorithm,
             options,
@@ -95,22 +76,64 @@ def run(
             on_row=on_row,
             on_status=on_status,
         )
-    if problem is not None:
+    if problem is not None and not local:
         raise ConfigError(
             "problem: an object can't be handed to other processes; use local=True, "
             "start the script itself with mpiexec, or write the data to a file and "
             "name it in data"
         )
     run_config = config.configure(algorithm, **options)
-    launch_checks.check_launch(run_config, local=False, hosts=hosts)
+    own = problem is not None
+    launch_checks.check_launch(run_config, local=local, hosts=hosts, own_problem=own)
+    if local:
+        return run_local(
+            run_config, problem=problem, out=out, on_row=on_row, on_status=on_status
+        )
+    return _run_in_new_job(run_config, out, hosts, on_row, on_status)
+
+
+def _run_in_new_job(
+    run_config: config.RunConfig,
+    out: str | os.PathLike[str] | None,
+    hosts: str | None,
+    on_row: OnRow | None,
+    on_status: status.OnStatus | None,
+) -> Result:
+    """Start an MPI job for one run, which is recorded in ``out`` or for a while."""
 
     def forward(_: config.RunConfig, row: Row) -> None:
         if on_row is not None:
             on_row(row)
 
-    with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
+    # Rank 0 records the run, perhaps on another host that shares this directory.
+    near = None if hosts is None else "."
+    with tempfile.TemporaryDirectory(prefix="psmpi-", dir=near) as folder:
         path = Path(folder) / "run" if out is None else Path(out)
         (result,) = run_mpi(
             [run_config], [path], hosts=hosts, on_row=forward, on_status=on_status
         )
     return result if out is not None else dataclasses.replace(result, path=None)
+
+
+def _check_problem(problem: Problem | None, options: Mapping[str, Any]) -> None:
+    """Refuse an object that is no problem, and data beside a problem."""
+    if problem is None:
+        return
+    if not isinstance(problem, Problem):
+        raise ConfigError(
+            "problem: must be a psmpi.base.Problem, got an object of "
+            f"{type(problem).__name__}; data sets and files are named in data"
+        )
+    if "data" in options:
+        raise ConfigError(
+            f"data: {options['data']!r}, but problem is given too; give one of both"
+        )
+
+
+def _refuse_hosts(hosts: str | None) -> None:
+    """Refuse hosts in a script that runs on all ranks already."""
+    if hosts is not None:
+        raise ConfigError(
+            f"hosts: {hosts}, but mpiexec has started this script on its hosts "
+            "already; leave hosts out, or start the script without mpiexec"
+        )

@@ -1,4 +1,4 @@
-"""What a run really uses where an option was left to its default."""
+"""The settings that a run really uses, also where options were left to defaults."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from psmpi.runs.setup import PreparedRun
 
 
 def effective(prepared: PreparedRun) -> dict[str, Any]:
-    """Return the settings that a run ends up with, by the names of their options.
+    """Return the settings that a run really uses, by the names of their options.
 
     Codecs are in the notation of ``--codec``, with all of their parameters.
     """
-    found: dict[str, Any] = {
+    return {
         "codec": codecs.describe(prepared.wire.up),
         "down_codec": codecs.describe(prepared.wire.down),
+        **prepared.algorithm.effective(prepared.plan),
     }
-    return {**found, **prepared.algorithm.effective(prepared.plan)}

@@ -22,8 +22,8 @@ class Diverged(PsmpiError):
 class Evaluation:
     """Turns models into rows, and says when a run has reached its targets.
 
-    ``problem`` is the whole one, ``optimum`` its least loss or None; ``on_row`` gets
-    each row as it is made, and its model.
+    ``problem`` is the whole one, ``optimum`` its least loss or None. ``on_row`` is
+    called with each row and its model.
     """
 
     def __init__(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.processes import mpiexec
-from psmpi.runs import config, setup, status
+from psmpi.runs import config, job, setup, status
 from psmpi.runs.record import MODEL
 from psmpi.runs.recorded import follow, read_run
 from psmpi.runs.schema import Row, Summary
@@ -57,16 +55,15 @@ def run_mpi(
             )
     for run in runs:
         setup.refuse_simulation(run.run_options)
-    options = runs[0].run_options
+    options, word = runs[0].run_options, job.encode(runs, outs)
     if on_status is not None:
         on_status(f"starting {options.workers + 1} ranks")
     with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
-        job, status_file = Path(folder) / "job.json", Path(folder) / "status"
-        job.write_text(json.dumps(job_file(runs, outs)))
+        status_file = Path(folder) / "status"
         tick = _watcher(runs, outs, status_file, on_row, on_status)
         try:
             code = mpiexec.launch(
-                [sys.executable, "-m", "psmpi.runs.rank", str(job), str(status_file)],
+                [sys.executable, "-m", "psmpi.runs.rank", word, str(status_file)],
                 options.workers + 1,
                 hosts=hosts,
                 threads=options.threads,
@@ -101,25 +98,6 @@ def _watcher(
                     on_row(run, cast(Row, row))
 
     return tick
-
-
-def job_file(
-    runs: Sequence[config.RunConfig], outs: Sequence[Path | None]
-) -> list[dict[str, Any]]:
-    """Return what ``psmpi.runs.rank`` reads, as plain data."""
-    return [
-        {
-            "algorithm": run.algorithm,
-            "name": run.name,
-            "options": {
-                **run.algorithm_options,
-                **dataclasses.asdict(run.run_options),
-            },
-            "given": list(run.given),
-            "out": None if out is None else str(out.absolute()),
-        }
-        for run, out in zip(runs, outs, strict=True)
-    ]
 
 
 def read_result(out: Path) -> Result:

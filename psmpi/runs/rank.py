@@ -1,7 +1,7 @@
 """One rank's part of a run in an MPI job, for all three ways to start a job.
 
-``python -m psmpi.runs.rank JOB.json STATUS`` is the program of a job that psmpi has
-started; the file holds the runs, which share one MPI session. ``join`` is for the
+``python -m psmpi.runs.rank JOB STATUS_FILE`` is the program of a job that psmpi has
+started; ``job`` holds its runs, which share one MPI session. ``join`` is for the
 command line under mpiexec or srun, ``run_on_all_ranks`` for a script there. Rank 0 is
 the server, and records the run; the other ranks are workers.
 """
@@ -9,8 +9,6 @@ the server, and records the run; the other ranks are workers.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,7 @@ from psmpi.errors import EXIT_UNMET
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
-from psmpi.runs import config, roles, setup, status, summary, warmup
+from psmpi.runs import config, job, roles, setup, status, summary, warmup
 from psmpi.runs.agreement import prepare_together
 from psmpi.runs.local import new_writer
 from psmpi.runs.schema import Row
@@ -179,24 +177,14 @@ def join(
 
 
 def main(argv: Sequence[str]) -> NoReturn:
-    """Run the job file ``argv[0]`` as one rank; rank 0 writes phases to ``argv[1]``."""
+    """Do the runs ``argv[0]`` as one rank; rank 0 writes phases to ``argv[1]``."""
     mpi_job = MpiJob()
     on_status = status.writer(Path(argv[1])) if mpi_job.rank == 0 else None
     with status.forwarded(on_status):
-        for entry in json.loads(Path(argv[0]).read_text()):
-            _run_entry(mpi_job, entry)
+        for run in job.decode(argv[0]):
+            prepared = _require(mpi_job, prepare_together(mpi_job, run.configure))
+            take_part(mpi_job, prepared, run.out)
     mpi_job.leave(0)
-
-
-def _run_entry(mpi_job: MpiJob, entry: Mapping[str, Any]) -> None:
-    def configure() -> config.RunConfig:
-        run = config.configure(
-            entry["algorithm"], name=entry["name"], **entry["options"]
-        )
-        return dataclasses.replace(run, given=tuple(entry["given"]))
-
-    prepared = _require(mpi_job, prepare_together(mpi_job, configure))
-    take_part(mpi_job, prepared, entry["out"])
 
 
 if __name__ == "__main__":

@@ -96,9 +96,9 @@ class RunWriter:
     """Creates a run directory and fills it: row by row, and with the summary at last.
 
     ``more`` are further keys of the manifest. The writer is a context manager: leaving
-    it closes the files and writes no summary, so that a run that failed can be told
-    from one that ended. A file that can't be written, on a full disk for example,
-    raises ``PsmpiError`` with its path.
+    it closes the files and writes no summary, since that marks a run that has ended. A
+    file that can't be written, on a full disk for example, raises ``PsmpiError`` with
+    its path.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Reads run directories: finished runs, and runs that are still going on."""
+"""Reads run directories: of finished, interrupted and still running runs."""
 
 from __future__ import annotations
 
@@ -42,14 +42,17 @@ class RecordedRun:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a run decided by time: ``decisions`` of each rank, and how long it went."""
+    """What each rank decided by time, and the number of rounds of the run."""
 
     decisions: list[list[int]]
     rounds: int
 
 
 def read_decisions(run: RecordedRun) -> Recorded:
-    """Return what a finished run decided by time; nothing, for a synchronous one."""
+    """Return what a finished run decided by time: nothing, if it is synchronous.
+
+    Raises ``ConfigError`` for a run that has not ended, or a broken file.
+    """
     if run.summary is None:
         raise ConfigError(
             f"{run.path}: the run has not ended, so it can't be replayed; give one "
@@ -59,8 +62,8 @@ def read_decisions(run: RecordedRun) -> Recorded:
     decisions: list[list[int]] = [[] for _ in range(ranks)]
     if (run.path / DECISIONS).exists():
         try:
-            with np.load(run.path / DECISIONS) as found:
-                decisions = [found[f"rank{r}"].tolist() for r in range(ranks)]
+            with np.load(run.path / DECISIONS) as arrays:
+                decisions = [arrays[f"rank{r}"].tolist() for r in range(ranks)]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ConfigError(
                 f"{run.path / DECISIONS}: broken ({error}); the run can't be replayed"
@@ -74,6 +77,8 @@ def read_run(path: str | os.PathLike[str]) -> RecordedRun:
     Raises ``ConfigError`` that names the missing file, or the broken file and line.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise ConfigError(f"{folder}: is a file; give the directory of a run")
     if not folder.is_dir():
         raise ConfigError(
             f"{folder}: no such directory; give one that `psmpi run --out` wrote"
@@ -84,7 +89,7 @@ def read_run(path: str | os.PathLike[str]) -> RecordedRun:
             f"{folder / MANIFEST}: format {manifest.get('format')!r}, this psmpi "
             f"{__version__} reads format {FORMAT}; use the psmpi that wrote it"
         )
-    summary = None  # read before the rows: where it exists, no row comes after it
+    summary = None  # read before the rows: once it exists, there are no more rows
     if (folder / SUMMARY).exists():
         summary = _read(folder / SUMMARY)
         keys = (*SUMMARY_KEYS, "dense_bits_up", "dense_bits_down")
@@ -101,8 +106,8 @@ def read_run(path: str | os.PathLike[str]) -> RecordedRun:
 def follow(path: str | os.PathLike[str]) -> Iterator[list[Json]]:
     """Yield, each time it is asked, the rows completed since the last time.
 
-    It never ends, and never waits: the list is empty where nothing is new, also before
-    the run has begun. ``news = follow(path)``, then ``next(news)`` as often as wanted.
+    It never ends and never waits: the list is empty if there is no new row, also before
+    the run has begun. Call ``new_rows = follow(path)`` once, then ``next(new_rows)``.
     """
     rows, offset, line = Path(path) / ROWS, 0, 1
     while True:

@@ -1,4 +1,4 @@
-"""A rank's part of a run: the server's role or a worker's, over any link."""
+"""The two roles in a run, server and worker, over any transport."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from psmpi.runs.setup import PreparedRun, speeds_of
 
 @dataclass(frozen=True)
 class Served:
-    """What the server's role leaves: rows and targets, its end, its last state."""
+    """What the server's role returns: its evaluation, its link and its last state."""
 
     evaluation: Evaluation
     link: ServerEnd
@@ -32,13 +32,13 @@ class Served:
 
 @dataclass(frozen=True)
 class Record:
-    """Where the server's rows go: to a run directory, to a function, or to both."""
+    """Takes the server's rows: into a run directory, to a function, or both."""
 
     writer: RunWriter | None = None
     on_row: Callable[[Row], None] | None = None
 
     def append(self, row: Row, x: Vector) -> None:
-        """Take in a row and the model that it is about."""
+        """Record a row, and the model ``x`` that was evaluated for it."""
         if self.writer is not None:
             self.writer.append(row)
             self.writer.keep_model(x)
@@ -54,9 +54,9 @@ def serve(
     replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
 ) -> Served:
-    """Run the server's role to the end of the run, evaluation and farewell included.
+    """Run the server's role to the end of the run, its evaluations included.
 
-    ``stop_at``: end in this round, whatever the targets say.
+    ``stop_at``: end the run in this round, even if its targets are not reached.
     """
     server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log)
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
@@ -70,11 +70,11 @@ def serve(
     )
     more = partial(prepared.algorithm.row, server, state)
     every = prepared.run.run_options.evaluate_every
-    with _telling(lambda: f"the server, round {state.round}"):
+    with _diverging(lambda: f"the server, round {state.round}"):
         for iterate in prepared.algorithm.server(server, prepared.plan, state):
             due = iterate.round % every == 0
-            enough = due and evaluation.take(iterate.round, iterate.x, more)
-            if iterate.round == stop_at if stop_at is not None else enough:
+            done = due and evaluation.take(iterate.round, iterate.x, more)
+            if iterate.round == stop_at if stop_at is not None else done:
                 break
         else:
             evaluation.take(state.round, state.x, more)
@@ -91,14 +91,14 @@ def work(
     """Run a worker's role until the server ends the run."""
     number = transport.node - 1
     speeds, slow = speeds_of(prepared.run.run_options)
-    own = compute_speed.ComputeSpeed(
+    speed = compute_speed.ComputeSpeed(
         number, prepared.plan.seed, speeds, slow.get(number, 1.0)
     )
-    worker = WorkerEnd(transport, prepared.wire, prepared.plan, own, replay_log)
+    worker = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log)
     metered = MeteredProblem(part, worker.meter, worker.clock.slow_down)
     state = prepared.algorithm.worker_state(worker, metered, prepared.plan)
     try:
-        with _telling(lambda: f"worker {worker.worker}, round {worker.round}"):
+        with _diverging(lambda: f"worker {worker.worker}, round {worker.round}"):
             prepared.algorithm.worker(worker, metered, prepared.plan, state)
     except Stopped:
         worker.leave()
@@ -106,11 +106,11 @@ def work(
 
 
 @contextmanager
-def _telling(where: Callable[[], str]) -> Iterator[None]:
-    """Say where a run broke that was well configured: its numbers did not stay finite.
+def _diverging(where: Callable[[], str]) -> Iterator[None]:
+    """Turn a ``ConfigError`` of the block into ``Diverged``, with rank and round.
 
-    A codec refuses what is not finite as it refuses any bad input; once rounds have
-    begun that is a failed run, not a wrong command.
+    A codec refuses numbers that are not finite as it refuses any wrong input. Once
+    rounds have begun, that is a run that failed, not a wrong configuration.
     """
     try:
         yield

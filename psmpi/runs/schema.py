@@ -39,14 +39,22 @@ class ReachedTarget(TypedDict):
 
 
 class Row(ReachedTarget):
-    """One evaluated round. Algorithms add keys of their own (``Algorithm.row``).
+    """One evaluated round.
 
     Counts are totals since round 0: uploads, bits by the formulas of the papers, and
-    bytes as handed to the transport, control messages included.
+    bytes as handed to the transport, control messages included. Algorithms add keys of
+    their own (``Algorithm.row``); those of psmpi's algorithms are listed last.
     """
 
     residual: float | None  # loss minus the optimum, where that is known
     gradient_norm: float | None  # only where a target needs it
+    # Of AsyLPG and its presets:
+    model_bits: NotRequired[int]  # per entry of this model as it is sent
+    model_error: NotRequired[float]  # E||Q(x) - x||^2 of this model as it is sent
+    model_distance: NotRequired[float]  # ||x - snapshot||^2
+    # Of decentralised algorithms:
+    consensus: NotRequired[float]  # mean of ||x_i - mean of all x||^2 over workers i
+    drift: NotRequired[float]  # norm of the mean's change since the last evaluation
 
 
 class RankReport(TypedDict):
@@ -68,7 +76,11 @@ class RankReport(TypedDict):
 
 
 class Summary(TypedDict):
-    """What a run came to. Algorithms add keys of their own (``Algorithm.record``)."""
+    """The result of a run.
+
+    Algorithms add keys of their own (``Algorithm.record``); those of psmpi's algorithms
+    are listed last.
+    """
 
     algorithm: str
     name: str
@@ -103,3 +115,8 @@ class Summary(TypedDict):
     arrivals: NotRequired[list[int]]  # uploads of each worker
     bursts: NotRequired[list[int]]  # most uploads of each worker in a row
     late: NotRequired[int]  # uploads that the server discarded
+    # Of AsyLPG and its presets, and of decentralised algorithms:
+    model_bits: NotRequired[dict[str, int]]  # models that were sent, by bits per entry
+    epochs: NotRequired[int]
+    relay: NotRequired[bool]  # whether frames went through the server
+    resolved: NotRequired[Json]  # options that were derived from others

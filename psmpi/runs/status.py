@@ -1,8 +1,8 @@
-"""What a run is doing before its first row: phases, told in a line each.
+"""Reports the phases of a run before its first row, one line each.
 
-Slow steps log a line on the logger ``psmpi`` at level INFO. These lines are handed to
-the caller of a run in process, or written to a file that the launcher of an MPI job
-reads; without either they go where Python's logging is set up to send them.
+Every slow step logs a line on the logger ``psmpi`` at level INFO. In a run in process
+the caller's function gets these lines. In an MPI job rank 0 writes them to a file that
+the launcher reads. Otherwise they go where Python's logging is set up to send them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OnStatus = Callable[[str], None]
 
 
 class _Forward(logging.Handler):
-    """Hands each line to a function."""
+    """A log handler that passes each line to a function."""
 
     def __init__(self, on_status: OnStatus) -> None:
         super().__init__(logging.INFO)
@@ -29,7 +29,7 @@ class _Forward(logging.Handler):
 
 @contextlib.contextmanager
 def forwarded(on_status: OnStatus | None) -> Iterator[None]:
-    """Hand the lines of the block to ``on_status``, if there is one."""
+    """Pass the lines that are logged in the block to ``on_status``, if it is given."""
     if on_status is None:
         yield
         return
@@ -54,7 +54,7 @@ def writer(path: Path) -> OnStatus:
 
 
 def reader(path: Path) -> Iterator[list[str]]:
-    """Yield, each time it is asked, the lines that are new in the file; never ends."""
+    """Yield, each time it is asked, the lines since the last time; it never ends."""
     offset = 0
     while True:
         text = b""

@@ -1,4 +1,4 @@
-"""What a run came to: the summary, each rank's report, the result in Python."""
+"""The result of a run: its summary, each rank's report, and the object in Python."""
 
 from __future__ import annotations
 

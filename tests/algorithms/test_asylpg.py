@@ -328,3 +328,23 @@ def test_exact_gradients_travel_as_floats():
     plan = Plan(workers=2, rounds=1, dim=3, bounds=(0, 3), dtype=np.float64)
     wire = find("asylpg")().wire(plan)
     assert wire.up.parts[asylpg.EXACT] == wire.down.parts[asylpg.EXACT] == Dense(64)
+
+
+def test_naming_the_default_codec_means_the_default():
+    plain, named = find("asylpg")(bits=3), find("asylpg")(codec="stochastic", bits=3)
+    plan = Plan(workers=2, rounds=9, dim=8, bounds=(0, 8))
+    assert plain.wire(plan) == named.wire(plan)
+    other = find("asylpg")(codec="stochastic:bits=3")
+    assert other.wire(plan) != named.wire(plan)
+    sparse = find("sparse-asylpg")(codec="stochastic")
+    assert sparse.wire(plan) == find("asylpg")().wire(plan)
+
+
+def test_the_effective_settings_are_told():
+    plan = Plan(workers=3, rounds=9, dim=8, bounds=(0, 8))
+    effective = find("asylpg")().effective(plan)
+    assert effective["codec"] == "stochastic:bits=3,norm=max"
+    assert (effective["staleness"], effective["mu"]) == (6, 0.5)
+    assert "mu" not in find("asylpg")(bits_down=5).effective(plan)
+    assert find("qsvrg")().effective(plan)["down_codec"] == "dense"
+    assert find("dsgd")().effective(plan) == {"topology": "ring"}

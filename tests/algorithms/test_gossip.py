@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from psmpi import random
-from psmpi.algorithms import find, gossip
+from psmpi.algorithms import find, gossip, gossip_options
 from psmpi.base import ConfigError, Plan, PsmpiError
 from psmpi.codecs import Decimal
 from psmpi.links.compute_speed import Speeds
@@ -334,7 +334,10 @@ def test_options_are_refused_before_anything_starts(algorithm, given, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"topology": "rnig"}, "graph: there is none called 'rnig'; did you mean ring"),
+        (
+            {"topology": "rnig"},
+            "topology: there is none called 'rnig'; did you mean ring",
+        ),
         ({"weights": "metropolitan"}, "weights: there are none called 'metropolitan'"),
         ({"topology": "erdos-renyi:0.1"}, "drawn by seed 3, is not connected"),
         ({"topology": "torus"}, "a torus has rows and columns, and 5 nodes is a prime"),
@@ -372,7 +375,7 @@ def test_ranks_compare_the_weights(tmp_path, monkeypatch):
     for kind in ("metropolis", "laplacian", "laplacian"):
         monkeypatch.chdir(tmp_path)
         np.save(NPY, graphs.weights(star, kind))
-        gossip._network.cache_clear()  # ranks are processes of their own
+        gossip_options._network.cache_clear()  # ranks are processes of their own
         run = made("dsgd", weights=NPY, topology=None)
         facts.append(setup.prepare(run).facts())
     assert facts[1] == facts[2]

@@ -103,6 +103,7 @@ def test_ctrl_c_names_the_directory_with_what_is_recorded(words, tmp_path):
     assert re.search(r"psmpi: interrupted; \d+ rounds are recorded in x\n", rest), rest
     assert "Traceback" not in rest
     assert (tmp_path / "x" / "rows.jsonl").exists()
+    assert (tmp_path / "x" / "model.npy").exists()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -120,5 +121,6 @@ def test_a_full_disk_is_one_line():
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 3
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("psmpi: .: No space left on device; ")
+    full = "x/rows.jsonl: can't be written (No space left on device); "
+    assert last.startswith(f"psmpi: {full}")
     assert "Traceback" not in done.stderr

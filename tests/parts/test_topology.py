@@ -188,7 +188,7 @@ def test_own_weights_that_are_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: graph("rnig", 4), "graph: there is none called 'rnig'; did you mean"),
+        (lambda: graph("rnig", 4), "topology: there is none called 'rnig'; did you me"),
         (lambda: graph("zzz", 4), "there are ring, torus, complete, star, erdos-renyi"),
         (lambda: graph("ring:3", 4), "ring takes no value, got 'ring:3'"),
         (lambda: graph("ring", 1), "needs at least 2 nodes, got 1"),
@@ -199,7 +199,8 @@ def test_own_weights_that_are_no_file(tmp_path):
         (lambda: graph("erdos-renyi:1.1", 4), "has no probability in (0, 1]"),
         (
             lambda: graph("erdos-renyi:1e-9", 3, 5),
-            "graph: erdos-renyi:1e-9, drawn by seed 5, is not connected: 3 components "
+            "topology: erdos-renyi:1e-9, drawn by seed 5, is not connected: 3 compo"
+            "nents "
             "of 1, 1, 1 nodes (node 0 has no edge); take another --seed or larger P",
         ),
         (lambda: weights(graph("ring", 4), "metropolys"), "did you mean metropolis?"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from psmpi.base import ConfigError
 from psmpi.problems import Mlp, Softmax, make_problem, row_blocks
-from psmpi.runs import config, local, mpi, setup
+from psmpi.runs import config, job, local, setup
 from tests.helpers.problem_data import L2, STORAGE, dataset, gradient, point
 from tests.reference.naive_problems import difference, mlp_layers, mlp_loss, objective
 
@@ -306,9 +306,9 @@ def test_all_options_of_perceptrons_reach_the_ranks():
     run = config.configure(
         "sgd", **RUN, hidden="8,4", activation="sigmoid", loss="logistic"
     )
-    (entry,) = json.loads(json.dumps(mpi.job_file([run], [None])))
-    again = config.configure(entry["algorithm"], name=entry["name"], **entry["options"])
-    assert again.run_options == run.run_options
+    (entry,) = job.decode(job.encode([run], [Path("x")]))
+    again = entry.configure()
+    assert (again.run_options, again.given) == (run.run_options, run.given)
     problem = setup.prepare(again).problem
     assert (problem.hidden, problem.activation) == ((8, 4), "sigmoid")
     assert problem.criterion == "logistic"

@@ -50,3 +50,10 @@ def test_thinning_keeps_the_extremes():
     assert len(thinned) <= 4 * (PIXELS_ACROSS + 1)
     assert (31_111.0, 99.0) in thinned
     assert (thinned[0], thinned[-1]) == (curve[0], curve[-1])
+
+
+def test_bytes_before_the_first_upload_are_left_out(tmp_path):
+    run = record_run(tmp_path / "a", rounds=3)
+    run.rows[0]["wire_bytes_down"] = 80  # control messages
+    (curve,) = plot_of([run], "Residual against bytes both ways").curves
+    assert [y for _, y in curve] == [row["residual"] for row in run.rows[1:]]

@@ -157,3 +157,13 @@ def test_markup_in_names_is_escaped(tmp_path):
 
 def test_the_first_24_pens_differ():
     assert len({(p.hue, p.dashes, p.marker) for p in map(pen, range(24))}) == 24
+
+
+def test_options_that_only_some_runs_have_stand_among_the_options(tmp_path):
+    gd = record_run(tmp_path / "a", rounds=1, options={"lr": 1, "reduce": "sum"})
+    options = {"lr": 1, "slack": 0, "reduce": "sum"}
+    laq = record_run(tmp_path / "b", "laq", 4, 1, options=options)
+    words = [text for text in Page(page_of([gd, laq], tmp_path)).text if text.strip()]
+    differing = words[words.index("Configuration") : words.index("created")]
+    assert differing.index("algorithm") < differing.index("slack")
+    assert differing.index("slack") < differing.index("directory")

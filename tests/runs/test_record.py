@@ -1,4 +1,4 @@
-"""The run directory: strict, whole, never overwritten, readable while it grows."""
+"""Run directories: strict JSON, whole files, never overwritten, always readable."""
 
 import json
 import shutil
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from psmpi.base import ConfigError
-from psmpi.runs.record import ROW_KEYS, SUMMARY_KEYS, RunWriter, plain
+from psmpi.runs.record import RunWriter, plain
 from psmpi.runs.recorded import follow, read_run
+from psmpi.runs.schema import ROW_KEYS, SUMMARY_KEYS
 
 
 def row(number, **more):
@@ -36,7 +37,7 @@ def ended(tmp_path):
     return tmp_path / "run"
 
 
-def test_what_was_written_is_read(ended):
+def test_a_run_is_read_as_it_was_written(ended):
     run = read_run(ended)
     assert run.manifest["config"] == {"algorithm": "gd"}
     assert run.manifest["hosts"] == ["node-a"]
@@ -55,7 +56,7 @@ def test_dense_bits_are_those_of_gd(ended):
     assert run.summary["dense_bits_down"] == 32 * 10 * 4 * 5
 
 
-def test_nothing_is_left_but_the_three_files(ended):
+def test_a_run_without_a_model_leaves_three_files(ended):
     names = {path.name for path in ended.iterdir()}
     assert names == {"manifest.json", "rows.jsonl", "summary.json"}
 
@@ -119,7 +120,7 @@ def test_files_hold_no_nan(tmp_path):
 
 
 @pytest.mark.parametrize("key", ROW_KEYS)
-def test_a_row_must_be_whole(tmp_path, key):
+def test_a_row_that_lacks_a_key_is_refused(tmp_path, key):
     values = row(0)
     del values[key]
     with writer(tmp_path / "run") as out, pytest.raises(ConfigError, match=key):
@@ -127,7 +128,7 @@ def test_a_row_must_be_whole(tmp_path, key):
 
 
 @pytest.mark.parametrize("key", SUMMARY_KEYS)
-def test_a_summary_must_be_whole(tmp_path, key):
+def test_a_summary_that_lacks_a_key_is_not_written(tmp_path, key):
     values = summary()
     del values[key]
     with writer(tmp_path / "run") as out, pytest.raises(ConfigError, match=key):
@@ -135,7 +136,7 @@ def test_a_summary_must_be_whole(tmp_path, key):
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-def test_a_torn_last_line_is_left_out_and_told(ended):
+def test_an_incomplete_last_line_is_left_out_and_reported(ended):
     with (ended / "rows.jsonl").open("a") as file:
         file.write('{"round": 2, "lo')
     run = read_run(ended)
@@ -143,7 +144,7 @@ def test_a_torn_last_line_is_left_out_and_told(ended):
     assert run.torn == 3
 
 
-def test_a_file_that_is_one_torn_line(ended):
+def test_a_file_of_one_incomplete_line_has_no_rows(ended):
     (ended / "rows.jsonl").write_text('{"rou')
     run = read_run(ended)
     assert (run.rows, run.torn) == ([], 1)
@@ -181,7 +182,7 @@ def test_a_broken_file_is_named(ended, name):
         read_run(ended)
 
 
-def test_a_summary_without_its_keys_is_refused(ended):
+def test_a_summary_that_lacks_keys_is_refused(ended):
     (ended / "summary.json").write_text('{"algorithm": "gd"}')
     with pytest.raises(ConfigError, match=r"summary\.json: lacks workers"):
         read_run(ended)
@@ -193,41 +194,44 @@ def test_another_format_is_refused(ended):
         read_run(ended)
 
 
-def test_no_directory(tmp_path):
+def test_a_missing_directory_and_a_file_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="no such directory"):
         read_run(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file: is a file; give the directory of a"):
+        read_run(tmp_path / "file")
 
 
 def test_follow_yields_each_complete_row_once(tmp_path):
-    news = follow(tmp_path / "run")
-    assert next(news) == []
+    new_rows = follow(tmp_path / "run")
+    assert next(new_rows) == []
     with writer(tmp_path / "run") as out:
-        assert next(news) == []
+        assert next(new_rows) == []
         out.append(row(0))
-        assert [r["round"] for r in next(news)] == [0]
-        assert next(news) == []
+        assert [r["round"] for r in next(new_rows)] == [0]
+        assert next(new_rows) == []
         out.append(row(1))
         out.append(row(2))
-        assert [r["round"] for r in next(news)] == [1, 2]
+        assert [r["round"] for r in next(new_rows)] == [1, 2]
     rows = tmp_path / "run" / "rows.jsonl"
     whole = json.dumps(row(3, residual=None, accuracy=None, gradient_norm=None)) + "\n"
     with rows.open("a") as file:
         file.write(whole[:20])
         file.flush()
-        assert next(news) == []
+        assert next(new_rows) == []
         file.write(whole[20:])
-    assert [r["round"] for r in next(news)] == [3]
+    assert [r["round"] for r in next(new_rows)] == [3]
 
 
 def test_follow_names_the_broken_line(ended):
-    news = follow(ended)
-    next(news)
+    new_rows = follow(ended)
+    next(new_rows)
     with (ended / "rows.jsonl").open("a") as file:
         file.write("nonsense\n")
     with pytest.raises(ConfigError, match="line 3: broken"):
-        next(news)
+        next(new_rows)
 
 
-def test_a_moved_run_is_still_a_run(ended, tmp_path):
+def test_a_run_can_be_moved(ended, tmp_path):
     shutil.move(ended, tmp_path / "moved")
     assert read_run(tmp_path / "moved").summary is not None

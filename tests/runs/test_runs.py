@@ -40,9 +40,8 @@ def over_mpi(tmp_path_factory):
     """Every algorithm, and one by every broadcast, in one job of 4 ranks."""
     folder = tmp_path_factory.mktemp("runs")
     runs = {row[0]: configured(row[0], row[1]) for row in ROWS}
-    runs |= {
-        name: configured("laq", {"bits": 3}, broadcast=name) for name in BROADCASTS
-    }
+    for broadcast in BROADCASTS:
+        runs[broadcast] = configured("laq", {"bits": 3}, broadcast=broadcast)
     local = {"local_steps": 3, "k": 0.3, "batch": 20}
     runs["async"] = configured("qsparse-local-sgd", local | {"schedule": "async"})
     lossy = {"down_codec": "uniform", "downlink": "model", "weight_decay": 0.01}
