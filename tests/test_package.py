@@ -56,7 +56,9 @@ def test_the_sdist_is_complete(built):
     wanted = (
         "README.md LICENSE CHANGES.md CONTRIBUTING.md psmpi/runs/comparisons/laq.toml"
     )
+    wanted += " docs/index.md docs/pictures/laq.svg examples/plugin/pyproject.toml"
     assert {*wanted.split(), "tests/conftest.py", "launch/run.sh"} <= names
+    assert not any("_build" in name or "__pycache__" in name for name in names)
 
 
 def test_readme_is_short_and_begins_with_its_picture():

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from psmpi import algorithms
+from psmpi import algorithms, base
 from psmpi.codecs import CODECS
 from psmpi.data.registry import DATASETS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+ALIASES = {
+    "Frame",
+    "Indices",
+    "Vector",
+}  # of array types: the docstring of base has them
 
 
 def module(path):
@@ -42,6 +48,14 @@ def test_every_codec_has_a_section(name):
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_data_set_is_named(name):
     assert f"`{name}`" in (DOCS / "data.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(set(base.__all__) - ALIASES))
+def test_the_reference_has_every_public_name_of_base(name):
+    text = (DOCS / "api.md").read_text()
+    assert re.search(
+        rf"psmpi\.base\.{name}$|:members: .*\b{name}\b", text, re.MULTILINE
+    )
 
 
 def test_the_record_is_documented_whole(tmp_path):

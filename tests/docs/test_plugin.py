@@ -64,19 +64,16 @@ def test_natural_has_exact_bytes():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_natural_is_unbiased_and_within_omega(dtype):
     x = np.random.default_rng(0).standard_normal(200).astype(dtype)
-    keys, codec = 2000, natural()
-    decoded = np.array(
-        [
-            codec.decode(codec.encode(x, key=k), 200, dtype=np.float64)
-            for k in range(keys)
-        ]
-    )
+    keys = 2000
+    codec = natural()
+    frames = [codec.encode(x, key=key) for key in range(keys)]
+    decoded = np.array([codec.decode(f, 200, dtype=np.float64) for f in frames])
     deviation = decoded.std(axis=0) / keys**0.5
     assert (abs(decoded.mean(axis=0) - x) <= 5 * deviation + 1e-12).all()
     error = ((decoded - x) ** 2).mean(axis=0) / x.astype(float) ** 2
     assert error.max() <= 1 / 8 * 1.15  # a mean over 2000 keys
     whole = ((decoded - x) ** 2).sum(axis=1).mean() / (x.astype(float) ** 2).sum()
-    assert 0.05 < whole <= natural().error(200)
+    assert 0.05 < whole <= codec.error(200)
 
 
 def test_natural_attains_omega():

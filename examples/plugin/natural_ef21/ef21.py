@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from psmpi import random
-from psmpi.base import Iterate, Plan, Problem, ServerLink, Wire, WorkerLink
+from psmpi.base import Iterate, Plan, Problem, ServerStar, Wire, WorkerStar
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts.downlink import require_contraction
 from psmpi.parts.memory import Innovation
@@ -48,7 +48,7 @@ class Ef21(Descent):
         return wire
 
     def worker_state(
-        self, link: WorkerLink, problem: Problem, plan: Plan
+        self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> WorkerState:
         x = problem.start(plan.seed)
         return WorkerState(
@@ -59,7 +59,7 @@ class Ef21(Descent):
         )
 
     def worker(
-        self, link: WorkerLink, problem: Problem, plan: Plan, state: WorkerState
+        self, link: WorkerStar, problem: Problem, plan: Plan, state: WorkerState
     ) -> None:
         s, m = state, link.worker
         for k in link.rounds(s):
@@ -71,7 +71,7 @@ class Ef21(Descent):
             s.up.commit()
 
     def server(
-        self, link: ServerLink, plan: Plan, state: ServerState
+        self, link: ServerStar, plan: Plan, state: ServerState
     ) -> Iterator[Iterate]:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
