@@ -27,13 +27,14 @@ def grid(codec, x):
 def expected(codec, x):
     """Return the mean squared error with the probabilities after snapping."""
     unit, levels = grid(codec, x)
-    snap, total = Fraction(SNAP[x.itemsize]), Fraction(0)
+    snap, terms = Fraction(SNAP[x.itemsize]), []
     for level in levels:
         over = level - math.floor(level)
         chance = (over - snap * level) / (1 - 2 * snap * level)
         chance = min(max(chance, 0), 1)
-        total += (1 - chance) * over**2 + chance * (1 - over) ** 2
-    return float(total * unit**2)
+        error = (1 - chance) * over**2 + chance * (1 - over) ** 2
+        terms.append(float(error * unit**2))
+    return math.fsum(terms)  # each is rounded once: within 2^-53 of the exact sum
 
 
 def formula(codec, x):
