@@ -79,7 +79,13 @@ def _options(cls: type) -> Iterable[str]:
 def _data() -> Iterable[tuple[str, str]]:
     for name, load in registry.DATASETS.items():
         yield name, _first_line(load)
-    yield from problems.schemes().items()
+    for name, text in problems.schemes().items():
+        scheme, comma, keys = name.partition(",")
+        if comma and scheme.startswith("synthetic:"):
+            yield scheme, text
+            yield "", f"keys: {keys}"
+        else:
+            yield name, text
     for name in problems.registered():
         source = plugins.source(problems_plugins.GROUP, name)
         yield name, f"A problem of the package {source}."

@@ -112,7 +112,7 @@ def build(id: str, start: Callable[[dict[str, Any]], int]) -> App:
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     doc = docstring_parser.parse(cls.__doc__ or "")
     command.__doc__ = "\n\n".join(
-        part for part in (doc.short_description, doc.long_description) if part
+        _flowing(part) for part in (doc.short_description, doc.long_description) if part
     )
     app = App(
         name=f"psmpi run {id}",
@@ -186,3 +186,9 @@ def _documented(cls: type[Algorithm] | type) -> dict[str, str]:
         for param in docstring_parser.parse(base.__doc__ or "").params:
             texts[param.arg_name] = " ".join((param.description or "").split())
     return texts
+
+
+def _flowing(text: str) -> str:
+    """Return a docstring's text with each paragraph on one line, for any width."""
+    paragraphs = text.replace("``", "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
