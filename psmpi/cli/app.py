@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.argument import Argument
@@ -192,6 +192,9 @@ def compare(
 def report(
     *runs: Path,
     html: Path | None = None,
+    csv: Path | None = None,
+    images: Path | None = None,
+    image_format: Literal["png", "pdf", "svg"] = "png",
     force: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Print the table of recorded runs, and draw their curves.
@@ -202,12 +205,20 @@ def report(
         Run directories, or directories that hold some.
     html
         Write one self-contained page with curves and table to this file.
+    csv
+        Write all recorded rows of all runs to this file.
+    images
+        Write every picture to this directory.
+    image_format
+        Format of these pictures: png, pdf or svg.
     force
-        Overwrite that file.
+        Overwrite files that exist.
     """
     from psmpi.cli import commands
 
-    return commands.report(runs, html=html, force=force)
+    return commands.report(
+        runs, html=html, csv=csv, images=images, form=image_format, force=force
+    )
 
 
 @app.command

@@ -99,7 +99,15 @@ def replay(path: Path, *, out: Path | None) -> int:
     return 0
 
 
-def report(paths: Sequence[Path], *, html: Path | None, force: bool) -> int:
+def report(
+    paths: Sequence[Path],
+    *,
+    html: Path | None,
+    csv: Path | None,
+    images: Path | None,
+    form: str,
+    force: bool,
+) -> int:
     """Print the table of recorded runs; see ``psmpi report``."""
     runs = [read_run(run) for path in paths for run in folders.run_folders(path)]
     if not runs:
@@ -108,6 +116,12 @@ def report(paths: Sequence[Path], *, html: Path | None, force: bool) -> int:
     if html is not None:
         reports.html(runs, html, force=force)
         reports.console().print(f"curves: {html}")
+    if csv is not None:
+        reports.csv(runs, csv, force=force)
+        reports.console().print(f"rows: {csv}")
+    if images is not None:
+        written = reports.images(runs, images, form=form, force=force)
+        reports.console().print(f"pictures: {len(written)} in {images}")
     return 0
 
 
@@ -119,8 +133,7 @@ def show(path: Path) -> int:
         console.print(reports.details(read_run(path)))
         return 0
     console.print(f"{path} holds {len(paths)} runs:\n")
-    console.print(reports.table([read_run(run) for run in paths]))
-    console.print(f"\nOne run with its options: psmpi show {paths[0]}")
+    console.print(reports.overview([read_run(run) for run in paths]))
     return 0
 
 

@@ -199,3 +199,14 @@ def test_a_configuration_error_is_one_line_and_status_2():
     assert done.returncode == 2
     assert done.stderr.startswith("psmpi: algorithm: there is no 'lac'")
     assert done.stderr.count("\n") == 1
+
+
+def test_report_exports_rows_and_pictures(capsys):
+    assert app.main(["run", "gd", *RUN, "--out", "x"]) == 0
+    words = ["report", "x", "--csv", "rows.csv", "--images", "pictures"]
+    assert app.main([*words, "--image-format", "svg"]) == 0
+    assert len(Path("rows.csv").read_text().splitlines()) == 1 + 3
+    assert {path.suffix for path in Path("pictures").iterdir()} == {".svg"}
+    assert "rows: rows.csv" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="already exists"):
+        app.main(words)
