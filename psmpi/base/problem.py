@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -82,6 +83,22 @@ class Problem(abc.ABC):
         """Return the share of test samples that ``x`` classifies correctly, or None.
 
         None stands for a problem without test samples or without classes.
+        """
+        return None
+
+    def metrics(self, x: Vector) -> Mapping[str, float]:
+        """Return further metrics of the model by their names, each a column of a row.
+
+        Names are those of Python variables, and none of a row's own keys.
+        """
+        return {}
+
+    def advance(self, x: Vector, steps: int) -> float | None:
+        """Do a worker's local steps on ``x`` in place, by an optimizer of the problem.
+
+        Returns the mean loss of the steps, or None if the problem has no optimizer of
+        its own; the algorithm then takes the steps itself, by gradients. A training
+        loop that belongs to the caller does so here (``psmpi.session``).
         """
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -102,6 +102,13 @@ class MeteredProblem(Problem):
                 _require_finite(out, batch)
         return support
 
+    def advance(self, x: Vector, steps: int) -> float | None:
+        with self._meter.phase("compute"), np.errstate(over="ignore", invalid="ignore"):
+            loss = self.problem.advance(x, steps)
+            if loss is not None and not math.isfinite(np.dot(x, x)):
+                _require_finite(x, None, "model")
+        return loss
+
     @contextmanager
     def _gradient(self, batch: Indices | None) -> Iterator[None]:
         """Measure one gradient, and let it last as long as ``slow_down`` demands."""
@@ -133,6 +140,9 @@ class MeteredProblem(Problem):
     def accuracy(self, x: Vector) -> float | None:
         return self.problem.accuracy(x)
 
+    def metrics(self, x: Vector) -> Mapping[str, float]:
+        return self.problem.metrics(x)
+
     def optimum(self) -> float | None:
         return self.problem.optimum()
 
@@ -140,9 +150,11 @@ class MeteredProblem(Problem):
         return self.problem.smoothness()
 
 
-def _require_finite(gradient: Vector, batch: Indices | None) -> None:
-    """Raise ``ConfigError`` if an entry of the gradient is not finite."""
-    bad = np.flatnonzero(~np.isfinite(gradient))
+def _require_finite(
+    vector: Vector, batch: Indices | None, name: str = "gradient"
+) -> None:
+    """Raise ``ConfigError`` if an entry of the vector is not finite."""
+    bad = np.flatnonzero(~np.isfinite(vector))
     if not bad.size:
         return
     samples = "all samples"
@@ -152,6 +164,6 @@ def _require_finite(gradient: Vector, batch: Indices | None) -> None:
         samples = f"the batch of samples {first}{more}"
     i = int(bad[0])
     raise ConfigError(
-        f"the gradient's entry {i} is {gradient[i]} over {samples} of the shard "
-        f"({bad.size} of {gradient.size} entries are not finite)"
+        f"the {name}'s entry {i} is {vector[i]} over {samples} of the shard "
+        f"({bad.size} of {vector.size} entries are not finite)"
     )

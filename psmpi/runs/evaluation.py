@@ -3,51 +3,107 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
-from psmpi.base import Problem, PsmpiError, Vector
+from psmpi.base import ConfigError, Problem, PsmpiError, Vector
 from psmpi.links.metering import Meter
 from psmpi.runs.options import RunOptions
-from psmpi.runs.schema import ReachedTarget, Row
+from psmpi.runs.schema import Json, ReachedTarget, Row
 from psmpi.runs.targets import BUDGETS, Target
+
+_ROW_NAMES = frozenset(Row.__annotations__)
 
 
 class Diverged(PsmpiError):
     """The loss, or a vector that was to be sent, is not finite any more."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of one model, and of the loss of its row; ``more`` are own ones."""
+
+    loss: float
+    residual: float | None = None
+    accuracy: float | None = None
+    gradient_norm: float | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+#: Measures a model; None says that there is nothing to record in this round.
+Measure = Callable[[Vector], Measured | None]
+
+
+class ProblemMeasure:
+    """Measures models by the problem's own loss, accuracy and metrics.
+
+    ``problem`` is the whole one, ``optimum`` its least loss or None.
+    """
+
+    def __init__(
+        self, problem: Problem, options: RunOptions, optimum: float | None
+    ) -> None:
+        self._problem = problem
+        self._optimum = optimum
+        wants_gradient = any(t.metric == "gradient-norm" for t in options.targets)
+        self._gradient = (
+            np.zeros(problem.dim, options.scalar) if wants_gradient else None
+        )
+
+    def __call__(self, x: Vector) -> Measured:
+        if self._gradient is None:
+            loss, norm = self._problem.loss(x), None
+        else:
+            loss = self._problem.grad(x, self._gradient)
+            norm = float(np.linalg.norm(self._gradient))
+        return Measured(
+            loss=loss,
+            residual=None if self._optimum is None else loss - self._optimum,
+            accuracy=self._problem.accuracy(x),
+            gradient_norm=norm,
+            more=own_metrics(self._problem.metrics(x)),
+        )
+
+
+def own_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return metrics of the caller's as plain numbers; refuse names of a row's keys."""
+    for name, value in metrics.items():
+        if name in _ROW_NAMES or not name.isidentifier():
+            raise ConfigError(
+                f"metric {name!r}: a metric of your own needs a name like a variable's "
+                f"that is none of {', '.join(sorted(_ROW_NAMES))}; rename it"
+            )
+        if not isinstance(value, numbers.Real):
+            raise ConfigError(f"metric {name!r}: must be a number, got {value!r}")
+    return {name: float(value) for name, value in metrics.items()}
+
+
 class Evaluation:
     """Turns models into rows, and says when a run has reached its targets.
 
-    ``problem`` is the whole one, ``optimum`` its least loss or None. ``on_row`` is
-    called with each row and its model.
+    ``on_row`` is called with each row and its model.
     """
 
     def __init__(
         self,
-        problem: Problem,
+        measure: Measure,
         options: RunOptions,
-        optimum: float | None,
         meter: Meter,
         now: Callable[[], float],
         on_row: Callable[[Row, Vector], None],
     ) -> None:
         self.rows: list[Row] = []
         self.reached: dict[str, ReachedTarget] = {}
-        self._problem = problem
+        self._measure = measure
         self._targets = options.targets
-        self._optimum = optimum
         self._meter = meter
         self._now = now
         self._on_row = on_row
         self._start = now()
-        wants_gradient = any(t.metric == "gradient-norm" for t in self._targets)
-        self._gradient = (
-            np.zeros(problem.dim, options.scalar) if wants_gradient else None
-        )
 
     def take(
         self,
@@ -55,7 +111,7 @@ class Evaluation:
         x: Vector,
         more: Callable[[], Mapping[str, Any]] = dict,
     ) -> bool:
-        """Evaluate ``x``, record a row, and return whether the run may end here.
+        """Measure ``x``, record a row, and return whether the run may end here.
 
         ``more()`` returns further keys of the row. Raises ``Diverged`` if the loss is
         not finite.
@@ -65,7 +121,10 @@ class Evaluation:
             self._meter.phase("evaluate"),
             np.errstate(over="ignore", invalid="ignore"),
         ):
-            row = cast(Row, {**self._row(round_, x), **more()})
+            measured = self._measure(x)
+            if measured is None:
+                return False
+            row = cast(Row, {**self._row(round_, measured), **more()})
             self.rows.append(row)
             self._on_row(row, x)
         if not math.isfinite(row["loss"]):
@@ -92,26 +151,21 @@ class Evaluation:
         has_targets = any(t.metric not in BUDGETS for t in self._targets)
         return spent or (has_targets and not self.unmet())
 
-    def _row(self, round_: int, x: Vector) -> Row:
+    def _row(self, round_: int, measured: Measured) -> Json:
         meter = self._meter
-        seconds = self._now() - self._start
-        if self._gradient is None:
-            loss, norm = self._problem.loss(x), None
-        else:
-            loss = self._problem.grad(x, self._gradient)
-            norm = float(np.linalg.norm(self._gradient))
         return {
             "round": round_,
-            "loss": loss,
-            "residual": None if self._optimum is None else loss - self._optimum,
-            "accuracy": self._problem.accuracy(x),
-            "gradient_norm": norm,
+            "loss": measured.loss,
+            "residual": measured.residual,
+            "accuracy": measured.accuracy,
+            "gradient_norm": measured.gradient_norm,
             "uploads": meter.uploads,
             "paper_bits_up": meter.paper_bits_up,
             "paper_bits_down": meter.paper_bits_down,
             "wire_bytes_up": meter.wire_bytes_up,
             "wire_bytes_down": meter.wire_bytes_down,
-            "seconds": seconds,
+            "seconds": self._now() - self._start,
+            **measured.more,
         }
 
 

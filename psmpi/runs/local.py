@@ -69,7 +69,7 @@ def run_prepared(
 ) -> Result:
     """Run a run that has been prepared; see ``run_local``."""
     warmup.load(prepared)
-    optimum = setup.find_optimum(prepared)
+    measure = setup.measure(prepared)
     # These refuse what can't be run, so that it leaves no directory behind.
     parts = [setup.shard(prepared, m) for m in range(prepared.plan.workers)]
     server_log, *logs = _replay_logs(replay, prepared.plan.workers)
@@ -86,7 +86,7 @@ def run_prepared(
             prepared,
             transports[0],
             roles.Record(writer, on_row),
-            optimum,
+            measure,
             server_log,
             None if replay is None else replay.rounds,
         )

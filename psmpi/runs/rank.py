@@ -56,7 +56,7 @@ def _serve(
     out: str | os.PathLike[str] | None,
     on_row: OnRow | None,
 ) -> Result:
-    optimum = setup.find_optimum(prepared)  # the workers wait for this
+    measure = setup.measure(prepared)  # the workers wait for this
     transport = _transport(mpi_job, prepared)
     with contextlib.ExitStack() as stack:
         writer = None
@@ -67,7 +67,7 @@ def _serve(
         setup.caution(prepared)
         status.LOG.info("training")
         record = roles.Record(writer, on_row)
-        served = roles.serve(prepared, transport, record, optimum)
+        served = roles.serve(prepared, transport, record, measure)
         report = summary.rank_report(0, transport, served.link)
         ranks = mpi_job.allgather((report, served.link.replay_log.entries))
         transport.close()

@@ -15,7 +15,7 @@ from psmpi.links.replay_log import ReplayLog
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
-from psmpi.runs.evaluation import Diverged, Evaluation
+from psmpi.runs.evaluation import Diverged, Evaluation, Measure
 from psmpi.runs.record import RunWriter
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun, speeds_of
@@ -50,7 +50,7 @@ def serve(
     prepared: PreparedRun,
     transport: Transport,
     record: Record,
-    optimum: float | None,
+    measure: Measure,
     replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
 ) -> Served:
@@ -61,9 +61,8 @@ def serve(
     server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log)
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
     evaluation = Evaluation(
-        prepared.problem,
+        measure,
         prepared.run.run_options,
-        optimum,
         server.meter,
         transport.now,
         record.append,

@@ -16,6 +16,7 @@ from psmpi.base import Algorithm, Codec, ConfigError, Plan, Problem, Wire
 from psmpi.links import compute_speed
 from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.runs.config import RunConfig, RunOptions
+from psmpi.runs.evaluation import ProblemMeasure
 from psmpi.runs.record import plain
 
 Loader = Callable[[str, Any], problems.Dataset]
@@ -193,6 +194,12 @@ def find_optimum(prepared: PreparedRun) -> float | None:
                 else f"until: {target} needs the optimum; drop --no-optimum"
             )
     return optimum
+
+
+def measure(prepared: PreparedRun) -> ProblemMeasure:
+    """Return what measures the models of a run, by its problem and its optimum."""
+    optimum = find_optimum(prepared)
+    return ProblemMeasure(prepared.problem, prepared.run.run_options, optimum)
 
 
 def network(options: RunOptions) -> SimulatedNetwork:
