@@ -86,6 +86,11 @@ def examples(dtype: Any) -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (grouped.group_means, (x, bounds)),
         (grouped.group_levels, (x, bounds, U(4), 0.0, U(1), words.copy())),
         (grouped.group_add, (words, words, bounds, np.ones(1), U(4), x.copy(), 1.0)),
+        (grouped.cluster, (x, bounds, U(2), words.copy())),
+        (
+            grouped.cluster_add,
+            (words % 4, words, bounds, np.ones((1, 4), np.float32), x.copy(), 1.0),
+        ),
         (grouped.bin_means, (x, bounds, 4)),
         (grouped.bin_choose, (x, x, bounds, 4, np.ones(1, np.float32))),
         (floats.values_ok, (frame, 0, 1, False, np.uint32(0))),
