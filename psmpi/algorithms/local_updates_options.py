@@ -155,9 +155,10 @@ class UpdateOptions(Replicated):
         if self.reduce != "senders" or plan.partition not in UNLIKE:
             return ()
         return (
-            f"--reduce senders with --partition {plan.partition}: where workers hold "
-            "different labels, an entry that one worker sends takes its whole step "
-            "although no other worker agrees, which costs accuracy; take --reduce mean",
+            f"--reduce senders with --partition {plan.partition}: an entry takes the "
+            "whole step of the few workers that sent it, and here they hold other "
+            "labels than the rest, which may cost accuracy, most of all with "
+            "--downlink feedback; compare with --reduce mean",
         )
 
     def optimizer(self, x: Vector) -> Inner:

@@ -154,7 +154,7 @@ def test_sparseloco_sends_ten_bits_an_entry():
 def test_senders_are_cautioned_against_on_split_labels():
     given = {"data": "digits", "workers": 2, "rounds": 1, "local_steps": 1}
     warned = go("sparseloco", partition="by-label", **given).summary["warnings"]
-    assert any("take --reduce mean" in line for line in warned)
+    assert any("compare with --reduce mean" in line for line in warned)
     for other in ({"partition": "shuffled"}, {"reduce": "mean"}):
         given_here = given | {"partition": "by-label"} | other
         told = go("sparseloco", **given_here).summary["warnings"]
@@ -181,3 +181,20 @@ def test_senders_are_cautioned_against_on_split_labels():
 def test_what_cannot_run_is_refused(given, message):
     with pytest.raises(ConfigError, match=message):
         go("local-updates", **given)
+
+
+def test_the_way_down_can_be_as_short_as_the_way_up():
+    given = {"inner": "sgd", "weight_decay": 0.0, "lr": 0.03, "local_steps": 4}
+    given |= {"codec": "chunktopk:chunk=10,k=3", "rounds": 400}
+    runs = [
+        go("sparseloco", downlink=way, **given).summary
+        for way in ("update", "feedback")
+    ]
+    assert all(s["residual"] < 0.1 for s in runs)
+    up, union, feedback = (
+        runs[0]["paper_bits_up"],
+        runs[0]["paper_bits_down"],
+        runs[1]["paper_bits_down"],
+    )
+    assert feedback == pytest.approx(up, rel=0.02)
+    assert union > 1.5 * feedback
