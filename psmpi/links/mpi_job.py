@@ -14,8 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psmpi.base import LinkError
+from psmpi.links.intents import Intent, common, exiting
 from psmpi.links.transport.heartbeat import Heartbeat
 from psmpi.links.transport.mpi import MpiTransport
 from psmpi.links.transport.mpi_library import MPI
@@ -23,9 +25,9 @@ from psmpi.links.transport.polling import wait
 from psmpi.links.transport.settings import SEGMENT, TREE_SEGMENT, Broadcast, Settings
 from psmpi.processes.failfast import LEFT_EARLY, Guard, precise_sleep
 
+_PART = 1 << 30  # bytes of an array that are sent at once
 _LAST_SECONDS = 0.3  # that rank 0 ends after the others
 _NAMED_SECONDS = 3.0  # for a rank that left early to end the job itself
-_RUN, _EXIT = "run", "exit"  # what a rank does next
 _E = TypeVar("_E", bound=BaseException)
 
 
@@ -46,6 +48,7 @@ class MpiJob:
         self.hostname = platform.node()
         self._idle = idle
         self._agreed: BaseException | None = None
+        self._followed: Intent | None = None  # what this rank has agreed to do next
         self._guard = Guard(self.abort, self.describe, self._on_exit)
         self._guard.install()
         precise_sleep()
@@ -72,14 +75,16 @@ class MpiJob:
         return cls._current or cls(idle=True)
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[MpiJob]:
-        """Take part in a run with all other ranks.
+    def run(self, intent: Intent = Intent.RUN) -> Iterator[MpiJob]:
+        """Take part in a run with all other ranks, in a session if that is the intent.
 
         Raises ``LinkError`` if another rank exits instead of taking part; that rank
         ends the job. An exception inside the run ends the whole job at once, under this
         rank's name, unless all ranks raise it alike (see ``agreed``).
         """
-        self._announce(_RUN)
+        if self._followed is not intent:
+            self._announce(intent)
+        self._followed = None
         before, self._idle = self._idle, False
         try:
             yield self
@@ -89,6 +94,27 @@ class MpiJob:
             raise
         finally:
             self._idle = before
+
+    def follow(self) -> Intent:
+        """Wait for what all other ranks do next, and return it.
+
+        This rank then does the same: it enters ``run``, or calls ``leave_with``.
+        """
+        self._followed = self._announce(Intent.FOLLOW)
+        return self._followed
+
+    def leave_with(self, status: int) -> None:
+        """Leave MPI when all others exit; the caller then exits with this status.
+
+        The other ranks exit by themselves.
+        """
+        self._finalize(status or None)
+        if status:  # see ``leave``
+            time.sleep(_LAST_SECONDS)
+
+    def is_agreed(self, error: BaseException) -> bool:
+        """Return whether all ranks have raised this error alike."""
+        return error is self._agreed
 
     def agreed(self, error: _E) -> _E:
         """Return ``error`` for raising inside a run, when all ranks raise it alike.
@@ -122,6 +148,22 @@ class MpiJob:
             pickle.loads(everything[start:end].data)
             for start, end in zip(starts, ends, strict=True)
         ]
+
+    def send(self, rank: int, array: NDArray[Any]) -> None:
+        """Send an array to one rank, which receives it. Not for training."""
+        data = array.view(np.uint8)
+        for start in range(0, data.size, _PART):
+            part = data[start : start + _PART]
+            wait(self._comm.Isend([part, MPI.BYTE], rank, 0).Test, nbytes=part.size)
+
+    def receive(self, rank: int, size: int, dtype: str) -> NDArray[Any]:
+        """Return the array of ``size`` entries that one rank sends."""
+        array = np.empty(size, dtype)
+        data = array.view(np.uint8)
+        for start in range(0, data.size, _PART):
+            part = data[start : start + _PART]
+            wait(self._comm.Irecv([part, MPI.BYTE], rank, 0).Test, nbytes=part.size)
+        return array
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
@@ -188,22 +230,22 @@ class MpiJob:
         """Leave in order if all ranks exit between runs; otherwise end the job."""
         if not self._idle:
             self._guard.fail(LEFT_EARLY)
-        self._announce(_EXIT)
+        self._announce(Intent.EXIT)
         self._finalize(None)
 
-    def _announce(self, intent: str) -> None:
-        """Tell all ranks what this one does next; return if all do the same.
+    def _announce(self, intent: Intent) -> Intent:
+        """Tell all ranks what this one does next; return what all do.
 
         Ranks that exit while others begin a run end the job.
         """
         intents = self.allgather(intent)
-        exiting = [rank for rank, other in enumerate(intents) if other == _EXIT]
-        if len(exiting) in (0, self.size):
-            return
-        if intent == _EXIT:
+        leaving = exiting(intents)
+        if not leaving:
+            return common(intents)
+        if intent is Intent.EXIT:
             self._guard.fail("left, while other ranks began the next run")
         time.sleep(_NAMED_SECONDS)  # the rank that left ends the job
-        ranks = ", ".join(map(str, exiting))
+        ranks = ", ".join(map(str, leaving))
         raise LinkError(f"run: rank {ranks} of the job left instead of taking part")
 
     def _finalize(self, status: int | None) -> None:
