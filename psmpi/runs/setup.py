@@ -144,6 +144,7 @@ def _plan(options: RunOptions, problem: Problem) -> Plan:
         bounds=problem.bounds,
         dtype=options.scalar,
         seed=options.seed,
+        partition=options.partition,
         check_every=options.check_every,
         evaluate_every=options.evaluate_every,
         mean_speed=compute_speed.average(speeds, slow, options.workers),
