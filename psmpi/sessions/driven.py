@@ -50,11 +50,18 @@ class DrivenRole:
         """Let the role run on with its request met, up to the next or to its end."""
         self._take(self._handover.answer(None if loss is None else float(loss)))
 
+    def gradient_request(self) -> Request:
+        """Return what the role waits for, once that is a gradient.
+
+        A role that asks for progress takes gradient steps if it gets none.
+        """
+        if self.request.out is None:
+            self.go_on(None)
+        return self.request
+
     def give_gradient(self, loss: float | None) -> None:
         """Meet the role's request with what is in ``gradient``."""
-        if self.request.out is None:  # it takes gradient steps if it gets no progress
-            self.go_on(None)
-        out = self.request.out
+        out = self.gradient_request().out
         assert out is not None
         if out is not self.gradient:
             out[:] = self.gradient

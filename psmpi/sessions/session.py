@@ -79,7 +79,7 @@ class Session:
         Indices below ``samples``; None stands for all samples, or for a loop that draws
         its own batches.
         """
-        batch = None if self._role.ended else self._role.request.batch
+        batch = None if self._role.ended else self._role.gradient_request().batch
         return batch if batch is not None and batch.size else None
 
     @property
@@ -227,9 +227,7 @@ class Session:
         whole_round = self._algorithm.driven_by == "closure"
         begun = self.round
         while True:
-            if self._role.request.out is None:
-                self._role.go_on(None)
-            request = self._role.request
+            request = self._role.gradient_request()
             assert request.out is not None
             loss = closure(request.x, request.out, request.batch)
             self._count(loss)
