@@ -100,7 +100,8 @@ class Summary(TypedDict):
     unmet: list[str]  # targets that were not reached
     ranks: list[RankReport]
     dim: int
-    data: str | None  # None: the problem was an object
+    metrics: dict[str, float]  # further ones of an own problem: their last values
+    data: str | None  # None: the problem was of the user's own
     options: Json  # of the algorithm
     dtype: str
     seed: int

@@ -115,6 +115,7 @@ def summarise(
         "residual": last["residual"],
         "accuracy": _last_known(evaluation.rows, "accuracy"),
         "gradient_norm": last["gradient_norm"],
+        "metrics": evaluation.metrics,
         "reached": evaluation.reached,
         "unmet": [str(target) for target in evaluation.unmet()],
         "ranks": list(ranks),

@@ -7,7 +7,7 @@ import pytest
 
 from psmpi.base import ConfigError
 from psmpi.data.registry import load
-from psmpi.problems import make_plugin, make_problem, registered
+from psmpi.problems import make_own, make_problem, registered
 from psmpi.runs import config, local
 from tests.helpers import plugins as helper
 
@@ -154,4 +154,4 @@ def test_a_plugin_s_own_errors_pass_unchanged():
 
 def test_a_plugin_that_is_not_installed():
     with pytest.raises(ConfigError, match="no installed package offers it"):
-        make_plugin("nowhere")
+        make_own("nowhere")
