@@ -9,7 +9,8 @@ import numpy as np
 
 from psmpi.base import Vector
 from psmpi.links.worker import WorkerEnd
-from psmpi.runs import roles
+from psmpi.runs import role_state, roles
+from psmpi.runs.role_state import Saved
 from psmpi.sessions.executor import Executor
 from psmpi.sessions.handover import Handover, Request
 
@@ -58,6 +59,10 @@ class DrivenRole:
         if out is not self.gradient:
             out[:] = self.gradient
         self.go_on(loss)
+
+    def saved(self) -> Saved:
+        """Return copies of what this worker's role remembers."""
+        return role_state.collect(self._work.state)
 
     def leave(self) -> None:
         """End the caller's loop, and with it the run for all workers."""

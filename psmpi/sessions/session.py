@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
 from psmpi.base import ConfigError, Indices, PsmpiError, Stopped, Vector
 from psmpi.runs.summary import Result
 from psmpi.sessions import inputs
@@ -169,6 +171,27 @@ class Session:
         """
         self._require_open()
         self._role.link.notes.send(inputs.metrics(metrics))
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return what this worker's role remembers, to go on from (``state``).
+
+        Named copies: residuals, references, momentum, counters; with worker 0 also
+        those of the server, since worker 0 is the one whose gradient the server waits
+        for first. Call it on every worker, after the same step, and with local steps
+        after the last of a round. What LAQ's rule looks back on gets one entry of 0 by
+        going on; everything else goes on to the bit.
+        """
+        self._require_open()
+        if not self._prepared.wire.tree:
+            raise ConfigError(
+                f"state_dict: the server of {self._algorithm.id} does not wait for all "
+                "workers, so that there is no common point to go on from"
+            )
+        state = {f"worker.{k}": v for k, v in self._role.saved().items()}
+        if self.worker == 0:
+            server = self._executor.server_state(self._role.link)
+            state |= {f"server.{name}": value for name, value in server.items()}
+        return state
 
     def close(self) -> None:
         """End this worker's loop, and with it the run; a second time does nothing.
