@@ -50,10 +50,17 @@ class DrivenRole:
         """Let the role run on with its request met, up to the next or to its end."""
         self._take(self._handover.answer(None if loss is None else float(loss)))
 
+    def choose_gradients(self) -> None:
+        """Let a role that asks for progress go on to its first gradient instead.
+
+        It takes gradient steps itself if it gets no progress. No message is sent here.
+        """
+        if self.request.out is None:
+            self.go_on(None)
+
     def give_gradient(self, loss: float | None) -> None:
         """Meet the role's request with what is in ``gradient``."""
-        if self.request.out is None:  # it takes gradient steps if it gets no progress
-            self.go_on(None)
+        self.choose_gradients()
         out = self.request.out
         assert out is not None
         if out is not self.gradient:
