@@ -221,9 +221,9 @@ def _check_problem(options: RunOptions) -> None:
     for name in OF_DATA:
         if getattr(options, name) != getattr(RunOptions, name):
             raise ConfigError(
-                f"{_dashed(name)}: {getattr(options, name)} is an option of psmpi's own "
-                f"problems, and --problem {options.problem} is yours; leave it out, or "
-                "make it an option of your problem (--problem-option)"
+                f"{_dashed(name)}: {getattr(options, name)} is an option of psmpi's "
+                f"own problems, and --problem {options.problem} is yours; leave it "
+                "out, or make it an option of your problem (--problem-option)"
             )
 
 

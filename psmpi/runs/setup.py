@@ -17,6 +17,7 @@ from psmpi.links import compute_speed
 from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.runs.config import RunConfig, RunOptions
 from psmpi.runs.evaluation import ProblemMeasure
+from psmpi.runs.options import OF_DATA
 from psmpi.runs.record import plain
 from psmpi.runs.role_state import Saved
 
@@ -61,7 +62,10 @@ class PreparedRun:
         """
         if not self.own_problem:
             values = self.run.as_dict()
-            return values if values["problem"] is None else {**values, "data": None}
+            if values["problem"] is None:
+                return values
+            kept = {name: v for name, v in values.items() if name not in OF_DATA}
+            return {**kept, "data": None}
         problem = {
             "class": f"{type(self.problem).__module__}.{type(self.problem).__name__}",
             "dim": self.problem.dim,

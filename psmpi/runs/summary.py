@@ -121,6 +121,7 @@ def summarise(
         "ranks": list(ranks),
         "dim": prepared.plan.dim,
         "data": config["data"],
+        "problem": config["problem"],
         "options": dict(config["options"]),
         "dtype": prepared.run.run_options.dtype,
         "seed": prepared.run.run_options.seed,
