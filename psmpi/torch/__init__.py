@@ -19,6 +19,8 @@ except ModuleNotFoundError as error:
     ) from None
 
 from psmpi.torch.flat import FlatParameters
-from psmpi.torch.model_problem import ModelProblem, problem
+from psmpi.torch.model_problem import ModelProblem
+
+problem = ModelProblem
 
 __all__ = ["FlatParameters", "ModelProblem", "problem"]

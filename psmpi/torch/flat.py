@@ -103,7 +103,7 @@ class FlatParameters:
     def zeros(self) -> Vector:
         """Return a vector of zeros, shape (dim,), for ``bind`` or ``bind_gradient``."""
         flat = torch.zeros(self.dim, dtype=_FLOATS[self.dtype], pin_memory=self._pinned)
-        return flat.numpy()  # type: ignore[no-any-return]
+        return flat.numpy()
 
     def bind(self, x: Vector) -> None:
         """Make the parameters views of ``x``, shape (dim,); nothing is copied."""
@@ -182,7 +182,7 @@ def unique(parameters: Parameters) -> list[tuple[str, nn.Parameter]]:
     """Return parameters with their names, each once; unnamed ones are numbered."""
     if isinstance(parameters, nn.Module):
         return list(parameters.named_parameters())
-    named: dict[int, tuple[str, nn.Parameter]] = {}
+    named: dict[int, tuple[str, Any]] = {}
     for number, entry in enumerate(parameters):
         name, p = entry if isinstance(entry, tuple) else (str(number), entry)
         if not isinstance(p, Tensor):

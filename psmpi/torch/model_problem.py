@@ -10,17 +10,15 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from psmpi import random
 from psmpi.base import ConfigError, Indices, Problem, Vector
-from psmpi.torch import trial
+from psmpi.torch import measures, trial
 from psmpi.torch.flat import FlatParameters
-from psmpi.torch.modes import Modes
-from psmpi.torch.samples import Samples
-
-Loss = Callable[[Any, Any], Tensor]
-Metric = Callable[[Any, Any], Any]
+from psmpi.torch.measures import Metric
+from psmpi.torch.modes import Modes, seeded
+from psmpi.torch.samples import Samples, content
 
 
 class ModelProblem(Problem):
@@ -42,14 +40,45 @@ class ModelProblem(Problem):
     refused.
 
     The model is a copy of the caller's, and one for all shards in a process. Before
-    each use its parameters become views of x, and their gradients views of ``out``, so that
-    nothing is copied. Use it from one thread at a time.
+    each use its parameters become views of x, and their gradients views of ``out``, so
+    that nothing is copied. Use it from one thread at a time.
+
+    Parameters
+    ----------
+    model
+        A module, which is copied and starts with its own parameters, or a function
+        without arguments that builds one, whose random numbers the run's seed decides.
+    loss
+        ``loss(outputs, targets)``: the *mean* over the samples of a batch, a scalar, as
+        ``torch.nn.CrossEntropyLoss()`` returns it.
+    data, test
+        Training and test samples: two tensors (inputs, targets), a ``TensorDataset`` of
+        two, or any data set with ``len`` and numbered items (input, target).
+    metrics
+        Further means over the test set, by name: functions of (outputs, targets). They
+        become columns of the rows, beside ``test_loss``.
+    l2
+        Factor of the ridge (l2 / 2) ||x||^2 over all trainable parameters.
+    dtype
+        Of x and gradients, float32 or float64: that of the run (``dtype=``). Default:
+        float64 if all parameters are, else float32.
+    chunk
+        Most samples that go through the model at once. Batch normalisation averages
+        over a chunk.
+    statistics
+        Samples over which it averages for evaluations; see ``ModelProblem``.
+    loss_samples
+        Training samples, evenly spaced, that a recorded loss is the mean over; None:
+        all, as in the definition of f. Gradients are never restricted to them.
+
+    Raises ``ConfigError`` for what can't be trained: it names the parameter, buffer or
+    argument.
     """
 
     def __init__(
         self,
         model: nn.Module | Callable[[], nn.Module],
-        loss: Loss,
+        loss: Metric,
         data: Any,
         *,
         test: Any = None,
@@ -123,12 +152,12 @@ class ModelProblem(Problem):
         self._check_vector("out", out)
         size = self.samples if batch is None else len(batch)
         total = 0.0
-        with _seeded(self._key(batch)):
+        with seeded(self._key(batch)):
             self._parameters.bind_gradient(out)
             for inputs, targets, count in self._train.chunks(self._chunk, batch):
                 loss = self._loss(self.model(inputs), targets)
                 share = self._weight * count / size
-                loss.backward(loss.new_tensor(share))  # type: ignore[no-untyped-call]
+                loss.backward(loss.new_tensor(share))
                 total += share * loss.item()
             self._parameters.collect()
             self._parameters.release()
@@ -142,14 +171,14 @@ class ModelProblem(Problem):
         return None if self._test is None else self._measure(x)[0]
 
     def metrics(self, x: Vector) -> Mapping[str, float]:
-        """Return ``test_loss`` and the caller's own metrics, means over the test set."""
+        """Return ``test_loss`` and own metrics, averaged over the test set."""
         return {} if self._test is None else self._measure(x)[1]
 
     def shard(self, worker: int, workers: int) -> Self:
-        """Return f_m of worker ``worker`` (0-based) of ``workers``; it shares the model.
+        """Return f_m of worker ``worker`` (0-based) of ``workers``.
 
-        Raises ``ConfigError`` for more workers than samples, and for a shard of a
-        shard.
+        It shares the model and the data's memory. Raises ``ConfigError`` for more
+        workers than samples, and for a shard of a shard.
         """
         if self.workers > 1:
             raise ConfigError(
@@ -210,21 +239,12 @@ class ModelProblem(Problem):
     def _measure(self, x: Vector) -> tuple[float | None, dict[str, float]]:
         """Return accuracy and metrics on the test set, computed in one pass."""
         assert self._test is not None
-        at = hashlib.sha256(x).hexdigest()
+        at = hashlib.sha256(x.data).hexdigest()
         if self._tested is None or self._tested[0] != at:
-            of = {"test_loss": self._loss, **self._metrics}
-            sums, right, classified = dict.fromkeys(of, 0.0), 0, 0
+            metrics = {"test_loss": self._loss, **self._metrics}
             with self._evaluating(x):
-                for inputs, targets, count in self._test.chunks(self._chunk):
-                    outputs = self.model(inputs)
-                    for name, metric in of.items():
-                        sums[name] += float(metric(outputs, targets)) * count
-                    hits = _hits(outputs, targets)
-                    if hits is not None:
-                        right += int(hits.sum())
-                        classified += hits.numel()
-            means = {name: total / len(self._test) for name, total in sums.items()}
-            self._tested = at, right / classified if classified else None, means
+                chunks = self._test.chunks(self._chunk)
+                self._tested = at, *measures.means(self.model, chunks, metrics)
         return self._tested[1:]
 
     def _bind(self, x: Vector) -> None:
@@ -236,7 +256,7 @@ class ModelProblem(Problem):
     def _evaluating(self, x: Vector) -> Iterator[None]:
         """Set the model to evaluation mode at ``x``, statistics included."""
         self._bind(x)
-        with torch.no_grad(), _seeded(0):
+        with torch.no_grad(), seeded(0):
             if self._modes.norms:
                 part = np.arange(min(self._statistics, self.samples))
                 with self._modes.averaging():
@@ -271,72 +291,12 @@ class ModelProblem(Problem):
         sha.update(repr(facts).encode())
         for name, value in self.model.state_dict().items():
             sha.update(name.encode())
-            sha.update(memoryview(value.cpu().reshape(-1).view(torch.uint8).numpy()))
+            sha.update(content(value))
         return sha.hexdigest()
 
 
-def problem(
-    model: nn.Module | Callable[[], nn.Module],
-    loss: Loss,
-    data: Any,
-    *,
-    test: Any = None,
-    metrics: Mapping[str, Metric] | None = None,
-    l2: float = 0.0,
-    dtype: Any = None,
-    chunk: int = 512,
-    statistics: int = 1024,
-    loss_samples: int | None = None,
-) -> ModelProblem:
-    """Return a Problem of a model, which ``psmpi.run(..., problem=...)`` takes.
-
-    Parameters
-    ----------
-    model
-        A module, which is copied and starts with its own parameters, or a function
-        without arguments that builds one, whose random numbers the run's seed decides.
-    loss
-        ``loss(outputs, targets)``: the *mean* over the samples of a batch, a scalar, as
-        ``torch.nn.CrossEntropyLoss()`` returns it.
-    data, test
-        Training and test samples: two tensors (inputs, targets), a ``TensorDataset`` of
-        two, or any data set with ``len`` and numbered items (input, target).
-    metrics
-        Further means over the test set, by name: functions of (outputs, targets). They
-        become columns of the rows, beside ``test_loss``.
-    l2
-        Factor of the ridge (l2 / 2) ||x||^2 over all trainable parameters.
-    dtype
-        Of x and gradients, float32 or float64: that of the run (``dtype=``). Default:
-        float64 if all parameters are, else float32.
-    chunk
-        Most samples that go through the model at once. Batch normalisation averages
-        over a chunk.
-    statistics
-        Samples over which it averages for evaluations; see ``ModelProblem``.
-    loss_samples
-        Training samples, evenly spaced, that a recorded loss is the mean over; None:
-        all, as in the definition of f. Gradients are never restricted to them.
-
-    Raises ``ConfigError`` for what can't be trained: it names the parameter, buffer or
-    argument.
-    """
-    return ModelProblem(
-        model,
-        loss,
-        data,
-        test=test,
-        metrics=metrics,
-        l2=l2,
-        dtype=dtype,
-        chunk=chunk,
-        statistics=statistics,
-        loss_samples=loss_samples,
-    )
-
-
 def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with _seeded(random.key(seed, "torch model")):
+    with seeded(random.key(seed, "torch model")):
         model = build()
     if not isinstance(model, nn.Module):
         raise ConfigError(
@@ -344,27 +304,3 @@ def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
             f"builds one, which returned {type(model).__name__}"
         )
     return model
-
-
-@contextmanager
-def _seeded(key: int) -> Iterator[None]:
-    """Seed PyTorch's generator for the block, and give its state back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(key)
-        yield
-
-
-def _hits(outputs: Any, targets: Any) -> Tensor | None:
-    """Return which targets are the class of the highest output; None if not classes.
-
-    Classes are the second axis of outputs, as PyTorch's losses have them, or the last.
-    """
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
-        return None
-    if targets.is_floating_point() or outputs.dim() != targets.dim() + 1:
-        return None
-    for axis in (1, -1):
-        guess = outputs.argmax(axis)
-        if guess.shape == targets.shape:
-            return guess == targets
-    return None

@@ -1,10 +1,11 @@
-"""The modes of a model's modules: of training, of evaluation, of averaging."""
+"""Modes of a model: of training, of evaluation, of averaging; and of what is drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -47,3 +48,11 @@ class Modes:
         finally:
             for norm, momentum in zip(self.norms, momenta, strict=True):
                 norm.momentum = momentum
+
+
+@contextmanager
+def seeded(key: int) -> Iterator[None]:
+    """Seed PyTorch's generator for the block, and give its state back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(key)
+        yield

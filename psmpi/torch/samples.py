@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset, default_collate
 
 from psmpi.base import ConfigError, Indices
+from psmpi.torch.modes import seeded
 
 _LOOKED_AT = 64  # items of a data set without tensors that its digest covers
 
@@ -76,7 +77,7 @@ class Samples:
         """
         count = len(self) if batch is None else len(batch)
         if batch is not None and not (
-            count and 0 <= batch.min() and batch.max() < len(self)
+            count and batch.min() >= 0 and batch.max() < len(self)
         ):
             raise ConfigError(
                 f"batch: needs sample numbers in 0 .. {len(self) - 1}, got {batch}"
@@ -117,11 +118,16 @@ class Samples:
         else:
             count = min(len(self), _LOOKED_AT)
             at = np.linspace(self._low, self._high - 1, count).astype(int)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            with seeded(0):
                 parts = [leaf for i in at for leaf in self._items[int(i)]]
         for part in parts:
-            tensor = torch.as_tensor(part).detach().cpu()
+            tensor = torch.as_tensor(part)
             sha.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            sha.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+            sha.update(content(tensor))
         return sha.hexdigest()
+
+
+def content(tensor: Tensor) -> memoryview:
+    """Return the bytes of a tensor of any dtype."""
+    flat = tensor.detach().cpu().reshape(-1).view(torch.uint8)
+    return flat.numpy().data

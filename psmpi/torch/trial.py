@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from psmpi.base import ConfigError
-from psmpi.torch.modes import Modes
+from psmpi.torch.modes import Modes, seeded
 from psmpi.torch.samples import Samples
 
 
@@ -25,7 +25,7 @@ def check(
     """
     pair = np.arange(min(2, len(data)))
     ((inputs, targets, _),) = data.chunks(2, pair)
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         with modes.evaluation():
             value = loss(model(inputs), targets)
             if not isinstance(value, Tensor) or value.numel() != 1:
@@ -90,7 +90,14 @@ def code(part: Any) -> tuple[Any, ...]:
             if not kind.__module__.startswith("torch.")
             and hasattr(kind.forward, "__code__")
         )
-        return (repr(part), *own)
+        plain = bool | int | float | str | None
+        chosen = [
+            (name, key, value)
+            for name, module in part.named_modules()
+            for key, value in sorted(vars(module).items())
+            if isinstance(value, plain)
+        ]
+        return (repr(part), chosen, *own)
     function = getattr(part, "func", part)  # functools.partial
     name = getattr(function, "__qualname__", type(function).__qualname__)
     given = (getattr(part, "args", ()), getattr(part, "keywords", {}))
