@@ -57,12 +57,16 @@ class FlatParameters:
         A model, its ``parameters()`` or its ``named_parameters()``.
     dtype
         Of the vectors; by default float64 if all parameters are, else float32.
+    gradients
+        Whether gradients become views; without, ``gradient`` has no entries.
 
     Raises ``ConfigError`` for a parameter that has no shape yet or isn't real, and
     where there is none to train.
     """
 
-    def __init__(self, parameters: Parameters, dtype: Any = None) -> None:
+    def __init__(
+        self, parameters: Parameters, dtype: Any = None, *, gradients: bool = True
+    ) -> None:
         named = [(n, p) for n, p in unique(parameters) if p.requires_grad]
         if not named:
             raise ConfigError(
@@ -88,7 +92,9 @@ class FlatParameters:
         for slot in self.slots:
             slot.view(flat).copy_(slot.parameter.detach())
         self.bind(x)
-        self.bind_gradient(self.zeros())
+        self.gradient = x[:0]
+        if gradients:
+            self.bind_gradient(self.zeros())
 
     def _slots(self, named: list[tuple[str, nn.Parameter]]) -> tuple[Slot, ...]:
         slots, low = [], 0
@@ -119,6 +125,12 @@ class FlatParameters:
         for slot in self.slots:
             if not slot.direct:
                 slot.parameter.data.copy_(slot.view(self._flat))
+
+    def store(self) -> None:
+        """Write the parameters that are copies into ``x``."""
+        for slot in self.slots:
+            if not slot.direct:
+                slot.view(self._flat).copy_(slot.parameter.detach())
 
     def bind_gradient(self, gradient: Vector) -> None:
         """Make the gradients views of ``gradient``, shape (dim,), and set them to 0."""
@@ -166,6 +178,15 @@ class FlatParameters:
                 "gradient: no parameter has one; call loss.backward() before the step, "
                 "on a loss that depends on the model's parameters"
             )
+
+    def adjust(self, low: int, high: int, decay: float, factor: float) -> None:
+        """Do gradient <- factor (gradient + decay x) in the entries ``low:high``."""
+        part = self._flat_gradient[low:high]
+        if decay:
+            part.add_(self._flat[low:high], alpha=decay)
+        if factor != 1:
+            part.mul_(factor)
+        self._seen = self._flat_gradient._version
 
     def refuse_others(self, parameters: Parameters) -> None:
         """Raise ``ConfigError`` for a parameter to train that isn't in the vector."""

@@ -18,7 +18,7 @@ from psmpi.torch import measures, trial
 from psmpi.torch.flat import FlatParameters
 from psmpi.torch.measures import Metric
 from psmpi.torch.modes import Modes, seeded
-from psmpi.torch.samples import Samples, content
+from psmpi.torch.samples import Samples
 
 
 class ModelProblem(Problem):
@@ -99,8 +99,8 @@ class ModelProblem(Problem):
             if value is not None and value < 1:
                 raise ConfigError(f"{name}: must be at least 1 sample, got {value}")
         self._build = None if isinstance(model, nn.Module) else model
-        own = copy.deepcopy(model) if self._build is None else _built(self._build, 0)
-        self.model: nn.Module = own  # type: ignore[assignment]
+        made = model if isinstance(model, nn.Module) else _built(model, 0)
+        self.model = copy.deepcopy(made)
         self._parameters = FlatParameters(self.model, dtype)
         self._start = self._parameters.x
         self._modes = Modes(self.model)
@@ -278,21 +278,16 @@ class ModelProblem(Problem):
             )
 
     def _hash_model(self) -> str:
-        sha = hashlib.sha256()
-        facts = (
+        functions = (self._loss, *self._metrics.values())
+        return trial.digest(
+            self.model,
             *(self.names, self.bounds, str(self.dtype), self._chunk, self._statistics),
             self._loss_samples,
             *(slot.stride for slot in self._parameters.slots),
-            *trial.code(self.model),
-            *(trial.code(part) for part in (self._loss, *self._metrics.values())),
+            *(trial.code(function) for function in functions),
             self._train.digest(),
             None if self._test is None else self._test.digest(),
         )
-        sha.update(repr(facts).encode())
-        for name, value in self.model.state_dict().items():
-            sha.update(name.encode())
-            sha.update(content(value))
-        return sha.hexdigest()
 
 
 def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:

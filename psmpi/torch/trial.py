@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from psmpi.base import ConfigError
 from psmpi.torch.modes import Modes, seeded
-from psmpi.torch.samples import Samples
+from psmpi.torch.samples import Samples, content
 
 
 def check(
@@ -78,6 +79,15 @@ def _refuse_buffers(model: nn.Module, inputs: Any, modes: Modes) -> None:
                 "statistics of batch normalisation are known. Make it a parameter, or "
                 "leave it out"
             )
+
+
+def digest(model: nn.Module, *facts: object) -> str:
+    """Return a sha256 hex digest of a model, its code and numbers, and of ``facts``."""
+    sha = hashlib.sha256(repr((code(model), facts)).encode())
+    for name, value in model.state_dict().items():
+        sha.update(name.encode())
+        sha.update(content(value))
+    return sha.hexdigest()
 
 
 def code(part: Any) -> tuple[Any, ...]:
