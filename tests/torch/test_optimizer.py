@@ -11,24 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 import psmpi  # noqa: E402
 from psmpi import random  # noqa: E402
 from psmpi.errors import ConfigError  # noqa: E402
-
-SAMPLES, FEATURES, CLASSES = 40, 6, 3
-
-
-def data():
-    draw = torch.Generator().manual_seed(5)
-    x = torch.randn(SAMPLES, FEATURES, generator=draw)
-    return x, torch.randint(0, CLASSES, (SAMPLES,), generator=draw)
-
-
-def model():
-    torch.manual_seed(2)
-    return nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, CLASSES))
-
-
-def weights(net):
-    return torch.cat([p.detach().reshape(-1) for p in net.parameters()]).numpy().copy()
-
+from tests.helpers.torch_loop import SAMPLES, data, model, weights  # noqa: E402
 
 def train(net, optimizer, steps=20, scheduler=None):
     """Train by batches of 8, and return the losses."""
@@ -159,7 +142,7 @@ def test_gradients_of_several_batches_add_up(to_none):
     with psmpi.torch.Optimizer(net, "sgd", lr=0.3) as optimizer:
         for _ in range(4):
             optimizer.zero_grad(set_to_none=to_none)
-            for part in torch.arange(SAMPLES).split(10):
+            for part in torch.arange(SAMPLES).split(12):
                 (F.cross_entropy(net(x[part]), y[part]) / 4).backward()
             optimizer.step()
         moved = weights(net)
