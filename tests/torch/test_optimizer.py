@@ -13,6 +13,7 @@ from psmpi import random  # noqa: E402
 from psmpi.errors import ConfigError  # noqa: E402
 from tests.helpers.torch_loop import SAMPLES, data, model, weights  # noqa: E402
 
+
 def train(net, optimizer, steps=20, scheduler=None):
     """Train by batches of 8, and return the losses."""
     x, y = data()
