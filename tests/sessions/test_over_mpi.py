@@ -138,3 +138,10 @@ def test_a_worker_that_runs_out_of_data_ends_the_run_for_all(start):
     }
     assert len({model for *_, model in after}) == 1
     assert np.frombuffer(bytes.fromhex(after[0][3]), np.float32).any()
+
+
+def test_a_resumed_loop_goes_on_to_the_bit_with_the_residuals_of_both_ends(start):
+    ended = start("resumed_loop.py", ranks=WORKERS + 1, bare=True).finish(60)
+    assert ended.status == 0, ended.output
+    assert ended.output.count("same True True") == WORKERS
+    assert ended.output.count("server's residual True") == 1  # with worker 0's
