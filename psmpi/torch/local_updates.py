@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
 
 from psmpi.base import ConfigError
-from psmpi.sessions.api import session
 from psmpi.torch.flat import FlatParameters
+from psmpi.torch.opened import Opened
 from psmpi.torch.optimizer import number
 
 
-class LocalUpdates:
+class LocalUpdates(Opened):
     """Lets a worker take steps of its own optimizer, and joins the progress of all.
 
     ::
@@ -73,15 +72,11 @@ class LocalUpdates:
         self.every = every
         self.steps = 0
         self._losses: list[float] = []
-        self.flat = FlatParameters(list(_named(inner)), gradients=False)
-        self.session = session(
-            algorithm,
-            self.flat.x,
-            bounds=self.flat.bounds,
-            names=self.flat.names,
-            local_steps=every,
-            **options,
-        )
+        state = options.get("state")
+        flat = FlatParameters(list(_named(inner)), gradients=False)
+        self._open(algorithm, flat, {"local_steps": every, **options})
+        if state is not None:
+            self._load_inner(state)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -117,28 +112,31 @@ class LocalUpdates:
         self.flat.load()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the inner optimizer's state and the number of steps."""
-        return {"inner": self.inner.state_dict(), "steps": self.steps}
+        """Return the inner optimizer's state, and what this worker remembers of the run.
+
+        Residuals, too, and on worker 0 what the server remembers. Call it on every
+        worker right after an exchange; raises ``ConfigError`` between two.
+        """
+        if self.steps % self.every:
+            raise ConfigError(
+                f"state_dict: {self.steps % self.every} steps were taken since the "
+                f"last exchange; save after a multiple of every={self.every} steps"
+            )
+        own = {"inner": self.inner.state_dict(), "steps": self.steps}
+        return {**own, **self._saved()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict`` has returned."""
+        """Go on from what ``state_dict`` gave, before the first exchange.
+
+        It sets the parameters, too. The session is opened anew; ``state=`` when this
+        object is made does so at once. Call it on every worker.
+        """
+        self._resume(state_dict)
+        self._load_inner(state_dict)
+
+    def _load_inner(self, state_dict: dict[str, Any]) -> None:
         self.inner.load_state_dict(state_dict["inner"])
         self.steps = int(state_dict["steps"])
-
-    def close(self) -> None:
-        """End the session, and with it the run for all workers."""
-        self.session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        return self.session.__exit__(kind, error, trace)
 
 
 def _named(inner: torch.optim.Optimizer) -> Iterator[tuple[str, nn.Parameter]]:

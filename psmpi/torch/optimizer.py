@@ -5,20 +5,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from psmpi.base import ConfigError, Indices, Vector
-from psmpi.sessions.api import session
 from psmpi.torch.flat import FlatParameters, Parameters, unique
+from psmpi.torch.opened import Opened
 
 Closure = Callable[[], Any] | Callable[[Indices | None], Any]
 
 
-class Optimizer(torch.optim.Optimizer):
+class Optimizer(Opened, torch.optim.Optimizer):
     """Trains a model by an algorithm of psmpi, in the caller's own loop.
 
     ::
@@ -79,18 +78,10 @@ class Optimizer(torch.optim.Optimizer):
         largest = max([*own, *([] if lr is None else [lr])], default=None)
         if largest is not None:
             options["lr"] = float(largest)
-        self.flat = FlatParameters(
-            [pair for group in groups for pair in group["params"]]
-        )
-        self.session = session(
-            algorithm,
-            self.flat.x,
-            bounds=self.flat.bounds,
-            names=self.flat.names,
-            **options,
-        )
-        self.flat.bind_gradient(self.session.gradient)
-        self._chosen = self.session.lr  # what the session's step size is known to be
+        pairs = [pair for group in groups for pair in group["params"]]
+        state = options.get("state")
+        self._open(algorithm, FlatParameters(pairs), options)
+        self._attach()
         for group in groups:
             group["params"] = [p for _, p in group["params"]]
         defaults = {
@@ -103,6 +94,8 @@ class Optimizer(torch.optim.Optimizer):
         self._parts = {
             id(slot.parameter): (slot.low, slot.high) for slot in self.flat.slots
         }
+        if state is not None:
+            super().load_state_dict(state)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refuse further parameters: the session's vector has no place for them."""
@@ -142,20 +135,29 @@ class Optimizer(torch.optim.Optimizer):
         self.flat.load()
         return loss
 
-    def close(self) -> None:
-        """End the session, and with it the run for all workers."""
-        self.session.close()
+    def state_dict(self) -> dict[str, Any]:
+        """Return the groups' options, and what this worker remembers of the run.
 
-    def __enter__(self) -> Self:
-        return self
+        That is the model in full precision, residuals and momentum, and on worker 0
+        also what the server remembers. Call it on every worker after the same step, and
+        save one file for each.
+        """
+        return {**super().state_dict(), **self._saved()}
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        return self.session.__exit__(kind, error, trace)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave, before the first step.
+
+        It sets the parameters, too. The session is opened anew; ``state=`` when the
+        optimizer is made does so at once. Call it on every worker.
+        """
+        super().load_state_dict(state_dict)
+        self._resume(state_dict)
+        self._attach()
+
+    def _attach(self) -> None:
+        """Make the gradients views of the session's."""
+        self.flat.bind_gradient(self.session.gradient)
+        self._chosen = self.session.lr  # what the session's step size is known to be
 
     def _step_by(self, closure: Callable[..., Any]) -> Any:
         """Do one step with gradients at the points and batches that are asked for."""

@@ -1,5 +1,7 @@
 """The optimizer of a caller's own loop, against PyTorch's and against psmpi.run."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -200,19 +202,53 @@ def test_an_algorithm_with_several_gradients_takes_a_closure_of_the_batch():
     assert set(asked) == {None, 4}
 
 
-def test_a_state_can_be_saved_and_loaded():
+def loop(first, last, resume=None, **options):
+    """Do some steps of dist-EF-SGDM; return weights and the state, as if by a file."""
     net = model()
-    with psmpi.torch.Optimizer(net, "sgd", lr=0.3) as optimizer:
-        optimizer.param_groups[0]["lr"] = 0.07
-        state = optimizer.state_dict()
-        optimizer.param_groups[0]["lr"] = 0.3
-        optimizer.load_state_dict(state)
+    x, y = data()
+    with psmpi.torch.Optimizer(net, "dist-ef-sgdm", lr=0.1, **options) as optimizer:
+        if resume is not None:
+            optimizer.load_state_dict(resume)
+        for step in range(first, last):
+            if step == 4:
+                optimizer.param_groups[0]["lr"] = 0.03
+            which = np.arange(8 * step, 8 * step + 8) % SAMPLES
+            optimizer.zero_grad()
+            F.cross_entropy(net(x[which]), y[which]).backward()
+            optimizer.step()
+        file = io.BytesIO()
+        torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    return weights(net), torch.load(file, weights_only=True)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_saved_state_goes_on_to_the_bit(at_once):
+    whole, _ = loop(0, 12)
+    _, state = loop(0, 6)
+    if at_once:
+        resumed, _ = loop(6, 12, state=state)
+    else:
+        resumed, _ = loop(6, 12, state)
+    np.testing.assert_array_equal(resumed, whole)
+    assert state["param_groups"][0]["lr"] == 0.03
+    residual = state["psmpi"]["worker.momentum.velocity"]
+    assert residual.abs().sum() > 0
+    residual.zero_()
+    assert (loop(6, 12, state)[0] != whole).any()
+
+
+def test_a_state_that_does_not_fit_is_refused(tmp_path):
+    _, state = loop(0, 3)
+    with pytest.raises(ConfigError, match="state: holds no state of a session"):
+        loop(0, 1, state={"param_groups": [], "state": {}})
+    with pytest.raises(ConfigError, match="give state= with out="):
+        loop(3, 6, state, out=tmp_path / "run")
+    net = model()
+    with psmpi.torch.Optimizer(net, "dist-ef-sgdm", lr=0.1) as optimizer:
         train(net, optimizer, steps=1)
-        assert optimizer.session.lr == 0.07
-        moved = weights(net)
-    twin = model()
-    train(twin, torch.optim.SGD(twin.parameters(), lr=0.07), steps=1)
-    np.testing.assert_allclose(moved, weights(twin), rtol=1e-6, atol=1e-7)
+        with pytest.raises(ConfigError, match="1 rounds have been done"):
+            optimizer.load_state_dict(state)
 
 
 def test_the_loss_is_recorded():
