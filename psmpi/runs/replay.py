@@ -7,11 +7,10 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-import threadpoolctl
 
 from psmpi import algorithms
 from psmpi.base import ConfigError, Problem, PsmpiError
-from psmpi.runs import config, replay_versions, setup, status
+from psmpi.runs import config, replay_versions, setup, status, threads
 from psmpi.runs.local import run_prepared
 from psmpi.runs.record import MODEL
 from psmpi.runs.recorded import RecordedRun, read_decisions, read_run
@@ -50,7 +49,7 @@ def replay(
     run = _configuration(recorded, problem)
     with (
         status.forwarded(on_status),
-        threadpoolctl.threadpool_limits(run.run_options.threads),
+        threads.limited(run.run_options.threads),
     ):
         prepared = setup.prepare(run, problem)
         _require_same(recorded, prepared)
