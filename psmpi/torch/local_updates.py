@@ -112,7 +112,7 @@ class LocalUpdates(Opened):
         self.flat.load()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the inner optimizer's state, and what this worker remembers of the run.
+        """Return the inner optimizer's state, and what this worker remembers.
 
         Residuals, too, and on worker 0 what the server remembers. Call it on every
         worker right after an exchange; raises ``ConfigError`` between two.

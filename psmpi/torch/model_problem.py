@@ -17,7 +17,7 @@ from psmpi.base import ConfigError, Indices, Problem, Vector
 from psmpi.torch import measures, trial
 from psmpi.torch.flat import FlatParameters
 from psmpi.torch.measures import Metric
-from psmpi.torch.modes import Modes, seeded
+from psmpi.torch.modes import Modes, built, seeded
 from psmpi.torch.samples import Samples
 
 
@@ -99,7 +99,7 @@ class ModelProblem(Problem):
             if value is not None and value < 1:
                 raise ConfigError(f"{name}: must be at least 1 sample, got {value}")
         self._build = None if isinstance(model, nn.Module) else model
-        made = model if isinstance(model, nn.Module) else _built(model, 0)
+        made = model if isinstance(model, nn.Module) else built(model, 0)
         self.model = copy.deepcopy(made)
         self._parameters = FlatParameters(self.model, dtype)
         self._start = self._parameters.x
@@ -128,7 +128,7 @@ class ModelProblem(Problem):
         """
         if self._build is None:
             return self._start.copy()
-        return FlatParameters(_built(self._build, seed), self.dtype).x
+        return FlatParameters(built(self._build, seed), self.dtype).x
 
     def loss(self, x: Vector) -> float:
         """Return f_m(x), in evaluation mode: over all samples, or ``loss_samples``."""
@@ -288,14 +288,3 @@ class ModelProblem(Problem):
             self._train.digest(),
             None if self._test is None else self._test.digest(),
         )
-
-
-def _built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with seeded(random.key(seed, "torch model")):
-        model = build()
-    if not isinstance(model, nn.Module):
-        raise ConfigError(
-            "model: must be a torch.nn.Module or a function without arguments that "
-            f"builds one, which returned {type(model).__name__}"
-        )
-    return model

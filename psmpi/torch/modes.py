@@ -1,13 +1,16 @@
-"""Modes of a model: of training, of evaluation, of averaging; and of what is drawn."""
+"""Modes of a model: of training, evaluation, averaging; and of what it draws."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+
+from psmpi import random
+from psmpi.base import ConfigError
 
 
 class Modes:
@@ -56,3 +59,15 @@ def seeded(key: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(key)
         yield
+
+
+def built(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """Return the module that ``build`` makes with random numbers of ``seed``."""
+    with seeded(random.key(seed, "torch model")):
+        model = build()
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            "model: must be a torch.nn.Module or a function without arguments that "
+            f"builds one, which returned {type(model).__name__}"
+        )
+    return model

@@ -125,7 +125,7 @@ class Optimizer(Opened, torch.optim.Optimizer):
         if self._model is not None:
             self.flat.refuse_others(self._model)
         self._agree_on_step_size()
-        if closure is not None and inspect.signature(closure).parameters:
+        if closure is not None and _takes_batch(closure):
             return self._step_by(closure)
         if closure is not None:
             with torch.enable_grad():
@@ -213,6 +213,15 @@ def _groups(parameters: Any) -> list[dict[str, Any]]:
                 ]
             return groups
     return [{"params": unique(entries)}]
+
+
+def _takes_batch(closure: Closure) -> bool:
+    """Return whether a closure has an argument that it needs."""
+    arguments = inspect.signature(closure).parameters.values()
+    return any(
+        a.default is a.empty and a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD)
+        for a in arguments
+    )
 
 
 def number(loss: Any) -> float | None:
