@@ -2,8 +2,8 @@
 
 Steps of the same algorithm on the same gradient, one worker and the server in this
 process, so that no wire hides anything. *handover* is a pair of switches between the
-caller's stack and the role's, alone. *step* is a whole step of a model of 650 entries, in
-turn by a session and by ``psmpi.run``; ``bench/torch_adapter.py`` has large models.
+caller's stack and the role's, alone. *step* is a whole step of a model of 650 entries,
+in turn by a session and by ``psmpi.run``; ``bench/torch_adapter.py`` has large models.
 """
 
 from __future__ import annotations
