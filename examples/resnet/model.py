@@ -64,6 +64,7 @@ def cifar10(folder):
 
 
 def split(x, y, train):
+    """Return the first ``train`` samples, and the others, as tensors."""
     x, y = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
     return (x[:train], y[:train]), (x[train:], y[train:])
 
@@ -90,6 +91,7 @@ def accuracy(model, x, y):
 
 
 def arguments():
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", help="folder of CIFAR-10's binary version")
     parser.add_argument("--steps", type=int, default=4000)
