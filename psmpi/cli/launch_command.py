@@ -62,6 +62,11 @@ def launch(
             console = report.console()
             console.print(report.table(runs))
             console.print("recorded: " + " ".join(str(run.path) for run in runs))
+        else:
+            print(  # noqa: T201
+                "psmpi: nothing is recorded, since the script has opened no session",
+                file=sys.stderr,
+            )
         return status
 
 

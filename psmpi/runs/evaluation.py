@@ -89,11 +89,13 @@ class ReportedMeasure(Measure):
     """Takes over what callers have measured in loops of their own.
 
     The loss is the mean over workers of the losses that they gave with their gradients
-    since the last row, unless one of them reported a loss.
+    since the last row, unless one of them reported a loss. Without news there is no
+    row, unless the run has a budget, which rows are held against.
     """
 
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, options: RunOptions) -> None:
         self._notes = notes
+        self._budget = any(target.metric in BUDGETS for target in options.targets)
         self._recorded = False  # whether there is a row
 
     def pending(self) -> bool:
@@ -101,7 +103,8 @@ class ReportedMeasure(Measure):
 
     def __call__(self, x: Vector, end: bool) -> Measured | None:
         metrics, loss = dict(self._notes.metrics), self._notes.mean_loss()
-        if not metrics and loss is None and not (end and not self._recorded):
+        first_at_end = end and not self._recorded
+        if not (metrics or loss is not None or first_at_end or self._budget):
             return None
         self._notes.clear()
         self._recorded = True

@@ -69,7 +69,7 @@ def serve(
     if prepared.saved is not None:
         role_state.restore(state, prepared.saved)
     if measure is None:
-        measure = ReportedMeasure(server.notes)
+        measure = ReportedMeasure(server.notes, prepared.run.run_options)
     if send_state is not None:
         server.notes.send_state = partial(send_state, state)
     evaluation = Evaluation(

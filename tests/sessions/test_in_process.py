@@ -92,6 +92,14 @@ def test_a_target_ends_the_loop(x0):
     assert s.result.summary["reached"]["loss=3"]["loss"] == 3
 
 
+def test_a_budget_ends_the_loop_without_any_loss(x0):
+    with psmpi.session("gd", x0, until=("bits=2000",), evaluate_every=1) as s:
+        for _ in range(100):
+            s.step(np.ones(5))
+    assert s.result.summary["paper_bits_up"] == 13 * 160
+    assert s.result.summary["loss"] is None
+
+
 def test_the_rounds_end_the_loop(x0):
     with psmpi.session("gd", x0, rounds=3) as s:
         while True:
