@@ -1,7 +1,7 @@
 """A residual net on real CIFAR-10: accuracy and loss against bits both ways.
 
-    python bench/seeds/resnet_cifar10.py [--seeds 0 1 2] [--steps S] [--runs DIR]
-                                         [--report]
+    python bench/seeds/resnet_cifar10.py [--seeds 0 1 2] [--steps S] [--long S]
+                                         [--runs DIR] [--report]
 
 What two cores can train in an hour: a ResNet-8 (He et al. 2016 with one block a stage,
 16-32-64 channels, 77 850 parameters) on images averaged to 16 x 16, with group
@@ -11,8 +11,10 @@ process with 16 images each a step, so all methods see the same batches.
 
 Each method's step size is the one with the best accuracy on the last 2000 training
 images after 300 steps on the others, from a 1-2-5 grid of three that grows where the
-best is at its end. Test images have no part in that. Finished runs are kept in DIR and
-not repeated, so that the script can be stopped and gone on with at any time.
+best is at its end. Test images have no part in that. SGDM and dist-EF-SGDM, the
+headline pair, then run for more steps, too, with the same step sizes. Finished runs are
+kept in DIR and not repeated, so that the script can be stopped and gone on with at any
+time.
 """
 
 from __future__ import annotations
@@ -186,12 +188,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--long", type=int, default=3000)
     parser.add_argument("--runs", type=Path, default=Path("runs/resnet_cifar10"))
     parser.add_argument("--report", action="store_true", help="run nothing")
     given = parser.parse_args()
     tuned_on, reported = problems()
-    found: Found = {}
     scores: Scores = {}
+    found: dict[int, Found] = {given.steps: {}, given.long: {}}
+
+    def report(method: Method, steps: int) -> None:
+        seeds = given.seeds if method.headline else given.seeds[:1]
+        lr = common.best(scores[method.name])
+        runs = [method.run(lr, seed, steps) for seed in seeds]
+        done = common.finished(
+            {run.name: run for run in runs},
+            given.runs,
+            report=given.report,
+            problem=reported,
+        )
+        if done:
+            found[steps][method.name] = list(done.values())
+
     for method in (m for m in METHODS if m.algorithm in ALGORITHMS):
         tried = common.tune(
             lambda lr, m=method: m.run(lr, TUNING_SEED, TUNING_STEPS),
@@ -202,20 +219,13 @@ def main() -> None:
             report=given.report,
             problem=tuned_on,
         )
-        if not tried:
-            continue
-        scores[method.name] = tried
-        seeds = given.seeds if method.headline else given.seeds[:1]
-        runs = [method.run(common.best(tried), seed, given.steps) for seed in seeds]
-        done = common.finished(
-            {run.name: run for run in runs},
-            given.runs,
-            report=given.report,
-            problem=reported,
-        )
-        if done:
-            found[method.name] = list(done.values())
-    save(found, scores, given.steps, reported)
+        if tried:
+            scores[method.name] = tried
+            report(method, given.steps)
+    for method in METHODS:
+        if method.headline and method.name in scores:
+            report(method, given.long)
+    save(found, scores, reported)
 
 
 def accuracy(result: Result) -> float:
@@ -223,25 +233,34 @@ def accuracy(result: Result) -> float:
 
 
 def save(
-    found: Found, scores: Scores, steps: int, problem: psmpi.torch.ModelProblem
+    found: dict[int, Found], scores: Scores, problem: psmpi.torch.ModelProblem
 ) -> None:
-    """Write table, numbers and picture."""
-    missing = [m.name for m in METHODS if m.name not in found]
+    """Write tables, numbers and picture."""
+    steps, longer = found
+    missing = [m.name for m in METHODS if m.name not in found[steps]]
+    missing += [
+        f"{m.name}, {longer} steps"
+        for m in METHODS
+        if m.headline and m.name not in found[longer]
+    ]
     text = [
         f"ResNet-8, {problem.dim} parameters in {len(problem.bounds) - 1} tensors, "
         "16 x 16 images, group normalisation, in process",
-        table(found, scores, steps),
+        *(table(found[s], scores, s) for s in found if found[s]),
         tuning(scores),
         f"rows not there: {', '.join(missing) or 'none'}",
     ]
     seen = ("round", "loss", "accuracy", "paper_bits_up", "paper_bits_down")
     rows = {
-        name: [[[row[key] for key in seen] for row in r.rows] for r in runs]
-        for name, runs in found.items()
+        f"{name}, {s} steps": [
+            [[row[key] for key in seen] for row in r.rows] for r in runs
+        ]
+        for s in found
+        for name, runs in found[s].items()
     }
-    data = {"steps": steps, "tuning": scores, "columns": seen, "rows": rows}
+    data = {"tuning": scores, "columns": seen, "rows": rows}
     common.save("resnet_cifar10", "\n\n".join(text), data)
-    draw(found, common.RESULTS / "resnet_cifar10.png")
+    draw(found[steps], common.RESULTS / "resnet_cifar10.png")
 
 
 def table(found: Found, scores: Scores, steps: int) -> str:

@@ -7,11 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra psmpi[torch]")
 
+import psmpi  # noqa: E402
 from tests.helpers.jobs import SECONDS  # noqa: E402
-from tests.helpers.torch_loop import batch, loss, model, weights  # noqa: E402
+from tests.helpers.torch_loop import BATCH, batch, loss, model, weights  # noqa: E402
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(120)]
 WORKERS = 3
+COMPARED = ("loss", "accuracy", "test_loss", "uploads", "wire_bytes_up")
 
 
 def test_workers_do_the_steps_of_one_process(start):
@@ -48,3 +50,32 @@ def test_a_step_size_that_differs_is_named(start):
     assert said in ended.output
     assert "model" not in ended.output
     assert ended.since_misdeed() <= SECONDS
+
+
+FACTORY = """
+import psmpi.torch
+from tests.helpers.torch_loop import data, model
+from torch.nn.functional import cross_entropy
+
+def make(l2: float = 0.0):
+    return psmpi.torch.problem(model, cross_entropy, data(), test=data(), l2=l2)
+"""
+
+
+def test_a_model_in_a_file_is_a_problem_on_all_ranks(tmp_path):
+    """The same bits as in process."""
+    (tmp_path / "mine.py").write_text(FACTORY)
+    options = {
+        "problem": f"{tmp_path / 'mine.py'}:make",
+        "problem_option": ["l2=0.01"],
+        "workers": WORKERS,
+        "rounds": 6,
+        "batch": BATCH,
+        "lr": 0.1,
+        "evaluate_every": 3,
+    }
+    over_mpi = psmpi.run("dist-ef-sgdm", **options)
+    here = psmpi.run("dist-ef-sgdm", local=True, **options)
+    np.testing.assert_array_equal(over_mpi.x, here.x)
+    for a, b in zip(over_mpi.rows, here.rows, strict=True):
+        assert {k: a[k] for k in COMPARED} == {k: b[k] for k in COMPARED}
