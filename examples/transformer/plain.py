@@ -1,0 +1,22 @@
+"""Trains a small transformer in one process, with AdamW.
+
+    python examples/transformer/plain.py [--steps 600] [--width 192] ...
+"""
+
+import torch
+from model import Text, Transformer, arguments, validation_loss
+
+args = arguments()
+text = Text(args.context)
+torch.manual_seed(args.seed)
+model = Transformer(text.letters, args.context, args.width, args.layers, args.heads)
+optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.95))
+batches = torch.Generator().manual_seed(args.seed)
+for step in range(1, args.steps + 1):
+    optimizer.zero_grad()
+    loss = model.loss(*text.batch(args.batch, batches))
+    loss.backward()
+    optimizer.step()
+    if step % 60 == 0 or step == args.steps:
+        validation = validation_loss(model, text, args.windows)
+        print(f"step {step}: training {loss:.3f}, validation {validation:.3f}")
