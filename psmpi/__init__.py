@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from psmpi.errors import FrameError as FrameError
     from psmpi.errors import LinkError as LinkError
     from psmpi.errors import PsmpiError as PsmpiError
+    from psmpi.errors import Stopped as Stopped
     from psmpi.parts import memory as memory
     from psmpi.parts import topology as topology
     from psmpi.runs.api import run as run
     from psmpi.runs.replay import replay as replay
     from psmpi.runs.summary import Result as Result
+    from psmpi.sessions.api import session as session
+    from psmpi.sessions.session import Session as Session
 
     graphs = topology
     steps = parts
@@ -51,7 +54,10 @@ _PUBLIC = {
     "PsmpiError": "psmpi.errors:PsmpiError",
     "Result": "psmpi.runs.summary:Result",
     "replay": "psmpi.runs.replay:replay",
+    "Session": "psmpi.sessions.session:Session",
+    "Stopped": "psmpi.errors:Stopped",
     "run": "psmpi.runs.api:run",
+    "session": "psmpi.sessions.api:session",
 }
 
 __all__ = [

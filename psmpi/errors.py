@@ -43,7 +43,10 @@ class LinkError(PsmpiError):
 
 
 class Stopped(Exception):
-    """The server has ended the run. Control flow, raised in a worker's ``pull``."""
+    """The server has ended the run. Control flow, raised in a worker's ``pull``.
+
+    In a caller's own loop ``Session.step`` raises it, and the session's block takes it.
+    """
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -27,6 +27,7 @@ ALLOWED = {
         *("kernels", "codecs", "parts", "algorithms", "data", "problems"),
         *("links", "processes"),
     },
+    "sessions": {"algorithms", "links", "processes", "runs"},
     "report": {"runs"},
     "cli": {
         *("algorithms", "codecs", "data", "problems", "processes", "runs", "report"),
@@ -34,7 +35,7 @@ ALLOWED = {
     },
     "__main__": {"cli", "runs", "processes"},
     "__init__": {
-        *("algorithms", "codecs", "data", "parts", "problems", "runs"),
+        *("algorithms", "codecs", "data", "parts", "problems", "runs", "sessions"),
     },
 }
 COMMON = {"base", "errors", "random", "__init__"}

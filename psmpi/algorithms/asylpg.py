@@ -84,6 +84,7 @@ class AsyLpg(AsyLpgOptions):
     """
 
     id: ClassVar[str] = "asylpg"
+    driven_by = "closure"  # the same samples at the model and at the snapshot
 
     def record(self, state: AsyServerState) -> Mapping[str, Any]:
         widths = {str(bits): n for bits, n in sorted(state.widths.items())}

@@ -57,6 +57,8 @@ class LagPs(Addressed):
     """
 
     id: ClassVar[str] = "lag-ps"
+    driven_by = "nothing"  # the server has to know the smoothness of every shard
+    instead = "lag-wk"
     lazy_window: int = 10
     lazy_weight: float = 0.8
 

@@ -57,6 +57,8 @@ class QuanTimedDsgd(QDsgd):
     """
 
     id: ClassVar[str] = "quantimed-dsgd"
+    driven_by = "nothing"  # it takes as many samples as the time allows
+    instead = "q-dsgd"
     deadline: float | None = None
     micro_batch: int = 4
 

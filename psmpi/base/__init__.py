@@ -19,7 +19,7 @@ from psmpi.base.links import (
     WorkerPeers,
     WorkerStar,
 )
-from psmpi.base.plan import Iterate, Plan, Wire
+from psmpi.base.plan import Iterate, Plan, StepSize, Wire
 from psmpi.base.problem import Problem
 from psmpi.errors import ConfigError, FrameError, LinkError, PsmpiError, Stopped
 
@@ -39,6 +39,7 @@ __all__ = [
     "ServerLink",
     "ServerPeers",
     "ServerStar",
+    "StepSize",
     "Stopped",
     "Vector",
     "Wire",

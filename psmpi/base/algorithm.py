@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
@@ -29,6 +29,11 @@ class Algorithm(abc.ABC):
     #: its messages or its use of random keys changes. Replay refuses older versions.
     version: ClassVar[int] = 1
     proximal: ClassVar[bool] = False
+    #: How a training loop of the caller's own can drive a worker: by one gradient at
+    #: its x a step, by a closure where it needs several, or not at all.
+    driven_by: ClassVar[Literal["gradient", "closure", "nothing"]] = "gradient"
+    #: What the caller of such a loop can take instead where it can't be driven.
+    instead: ClassVar[str] = ""
 
     def timed(self) -> bool:
         """Whether time decides what is computed, so that it has to be simulated."""

@@ -11,6 +11,13 @@ from psmpi.base.arrays import Vector
 from psmpi.base.codec import Codec
 
 
+@dataclass
+class StepSize:
+    """The step size that a caller's own loop has set; None: the algorithm's own."""
+
+    value: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What both roles know of a run besides the algorithm's own hyper-parameters."""
@@ -25,6 +32,8 @@ class Plan:
     evaluate_every: int = 1  # rounds from one evaluation to the next
     mean_speed: float | None = None  # samples per second, where speeds are set: mean
     top_speed: float | None = None  # over workers, and the most that one can have
+    # Of a caller's own loop, which may change it from round to round; else None.
+    step_size: StepSize | None = None
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,8 @@ class Progress(AbstractContextManager["Progress"]):
 
 def _measures(row: Mapping[str, Any]) -> list[str]:
     """Return the measures of a row, in words, the loss first; unknown ones are out."""
-    words = [f"loss {row['loss']:.6g}", f"{_bits(row['paper_bits_up'])} up"]
+    words = [] if row["loss"] is None else [f"loss {row['loss']:.6g}"]
+    words.append(f"{_bits(row['paper_bits_up'])} up")
     if row.get("accuracy") is not None:
         words.append(f"accuracy {100 * row['accuracy']:.1f} %")
     if row.get("residual") is not None:

@@ -4,7 +4,8 @@
 offset  type    field
 ======  ======  =====================================================
 0       uint32  round: the server's round that the message belongs to
-4       uint8   kind: DATA, SKIP, STOP, BYE, CHECK, REPORT or ANSWER
+4       uint8   kind: DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER, NOTE,
+                STEP_SIZE or LEAVE
 5       uint8   codec: ``wire_id`` of the frame's codec
 6       uint16  frame length in bytes, bits 32 to 47
 8       uint32  frame length in bytes, bits 0 to 31
@@ -27,7 +28,8 @@ from psmpi.base import Frame, LinkError
 ENVELOPE = struct.Struct("<IBBHII")
 NBYTES = ENVELOPE.size
 DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER = 1, 2, 3, 4, 5, 6, 7
-_KINDS = (DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER)
+NOTE, STEP_SIZE, LEAVE = 8, 9, 10  # of a caller's own loop, see ``links.notes``
+_KINDS = range(DATA, LEAVE + 1)
 _CRC_AT = 12
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from psmpi.base import Codec, Frame, LinkError
+from psmpi.base import Codec, Frame, LinkError, Stopped
 from psmpi.links import envelope
 from psmpi.links.envelope import DATA, SKIP
 
@@ -48,6 +48,12 @@ def paper_bits(codec: Codec, frame: Frame | None, dim: int) -> int:
     An empty frame is a signal of the algorithm and free as well.
     """
     return codec.paper_bits(frame, dim) if frame is not None and frame.size else 0
+
+
+def stopped(message: envelope.Unsealed) -> Stopped:
+    """Return the exception for a STOP of the server, with the reason that it gives."""
+    text = b"" if message.frame is None else message.frame.tobytes()
+    return Stopped(text.decode(errors="replace"))
 
 
 def pack_numbers(

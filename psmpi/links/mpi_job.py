@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psmpi.base import LinkError
 from psmpi.links.transport.heartbeat import Heartbeat
@@ -23,9 +24,10 @@ from psmpi.links.transport.polling import wait
 from psmpi.links.transport.settings import SEGMENT, TREE_SEGMENT, Broadcast, Settings
 from psmpi.processes.failfast import LEFT_EARLY, Guard, precise_sleep
 
+_PART = 1 << 30  # bytes of an array that are sent at once
 _LAST_SECONDS = 0.3  # that rank 0 ends after the others
 _NAMED_SECONDS = 3.0  # for a rank that left early to end the job itself
-_RUN, _EXIT = "run", "exit"  # what a rank does next
+_RUN, _EXIT, _FOLLOW = "run", "exit", "follow"  # what a rank does next
 _E = TypeVar("_E", bound=BaseException)
 
 
@@ -80,15 +82,46 @@ class MpiJob:
         rank's name, unless all ranks raise it alike (see ``agreed``).
         """
         self._announce(_RUN)
+        with self._in_run():
+            yield self
+
+    @contextlib.contextmanager
+    def _in_run(self) -> Iterator[None]:
         before, self._idle = self._idle, False
         try:
-            yield self
+            yield
         except BaseException as error:
             if error is not self._agreed:
                 self._guard.fail_with(error)
             raise
         finally:
             self._idle = before
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """Take part in a run that the other ranks have begun (see ``follow``)."""
+        with self._in_run():
+            yield
+
+    def follow(self) -> bool:
+        """Wait for what all other ranks do next: True if they begin a run.
+
+        If they exit instead, returns False; this rank then calls ``leave_with``.
+        """
+        return self._announce(_FOLLOW) == _RUN
+
+    def leave_with(self, status: int) -> None:
+        """Leave MPI after ``follow`` has returned False; the caller exits with status.
+
+        The other ranks exit by themselves.
+        """
+        self._finalize(status or None)
+        if status:  # see ``leave``
+            time.sleep(_LAST_SECONDS)
+
+    def is_agreed(self, error: BaseException) -> bool:
+        """Return whether all ranks have raised this error alike."""
+        return error is self._agreed
 
     def agreed(self, error: _E) -> _E:
         """Return ``error`` for raising inside a run, when all ranks raise it alike.
@@ -122,6 +155,22 @@ class MpiJob:
             pickle.loads(everything[start:end].data)
             for start, end in zip(starts, ends, strict=True)
         ]
+
+    def send(self, rank: int, array: NDArray[Any]) -> None:
+        """Send an array to one rank, which receives it. Not for training."""
+        data = array.view(np.uint8)
+        for start in range(0, data.size, _PART):
+            part = data[start : start + _PART]
+            wait(self._comm.Isend([part, MPI.BYTE], rank, 0).Test, nbytes=part.size)
+
+    def receive(self, rank: int, size: int, dtype: str) -> NDArray[Any]:
+        """Return the array of ``size`` entries that one rank sends."""
+        array = np.empty(size, dtype)
+        data = array.view(np.uint8)
+        for start in range(0, data.size, _PART):
+            part = data[start : start + _PART]
+            wait(self._comm.Irecv([part, MPI.BYTE], rank, 0).Test, nbytes=part.size)
+        return array
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""
@@ -191,15 +240,17 @@ class MpiJob:
         self._announce(_EXIT)
         self._finalize(None)
 
-    def _announce(self, intent: str) -> None:
-        """Tell all ranks what this one does next; return if all do the same.
+    def _announce(self, intent: str) -> str:
+        """Tell all ranks what this one does next; return what all do.
 
-        Ranks that exit while others begin a run end the job.
+        A rank that follows does what the others do. Ranks that exit while others begin
+        a run end the job.
         """
-        intents = self.allgather(intent)
-        exiting = [rank for rank, other in enumerate(intents) if other == _EXIT]
-        if len(exiting) in (0, self.size):
-            return
+        intents = dict(enumerate(self.allgather(intent)))
+        leading = {rank for rank, other in intents.items() if other != _FOLLOW}
+        exiting = sorted(rank for rank, other in intents.items() if other == _EXIT)
+        if len(exiting) in (0, len(leading)):
+            return _EXIT if exiting else _RUN
         if intent == _EXIT:
             self._guard.fail("left, while other ranks began the next run")
         time.sleep(_NAMED_SECONDS)  # the rank that left ends the job

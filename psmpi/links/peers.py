@@ -10,6 +10,7 @@ from psmpi.links import envelope
 from psmpi.links.context import LinkContext
 from psmpi.links.envelope import BYE, DATA
 from psmpi.links.messages import FrameBuffer, require
+from psmpi.links.notes import PeerLeft
 
 
 class _Size(NamedTuple):
@@ -32,6 +33,7 @@ class PeerExchange(WorkerPeers):
         self._worker = worker
         self._buffer = buffer
         self._ended: set[int] = set()  # peers whose BYE has arrived
+        self._left = False  # whether this worker has said BYE
         self._posted: dict[int, _Size] = {}  # the last message posted to each peer
 
     def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
@@ -46,6 +48,9 @@ class PeerExchange(WorkerPeers):
             with context.meter.phase("wait"):
                 received = context.transport.recv(0 if relay else peer + 1)
             unsealed = self._unseal(received, peer)
+            if unsealed.kind == BYE and context.plan.step_size is not None:
+                self._ended.add(peer)
+                raise PeerLeft(f"worker {peer} left after {unsealed.round} rounds")
             if unsealed.round != context.round:
                 raise LinkError(
                     f"worker {peer}: its message is of round {unsealed.round}, worker "
@@ -76,8 +81,9 @@ class PeerExchange(WorkerPeers):
 
     def leave(self) -> None:
         """Say BYE to all peers, and receive their messages up to their BYE."""
-        if self._context.wire.relay:
+        if self._context.wire.relay or self._left:
             return
+        self._left = True
         # A long message that is under way needs its receiver, which may be waiting for
         # one of this worker's. So the BYE is posted behind it, and messages are
         # received meanwhile.

@@ -17,6 +17,7 @@ import numpy as np
 from psmpi.base import Plan, Wire
 from psmpi.links.checksums import CHECKSUM
 from psmpi.links.envelope import NBYTES
+from psmpi.links.notes import NOTE_NBYTES
 from psmpi.links.reports import ANSWER_NBYTES, WorkerReport
 
 
@@ -26,6 +27,8 @@ def longest(wire: Wire, plan: Plan) -> tuple[int, int]:
     up, down = max(up, CHECKSUM.size), max(down, ANSWER_NBYTES)
     if wire.peers:
         up = max(up, WorkerReport.nbytes() + plan.dim * np.dtype(plan.dtype).itemsize)
+    if plan.step_size is not None:  # a caller's own loop, which sends notes
+        up, down = max(up, NOTE_NBYTES), max(down, NOTE_NBYTES)
     if wire.relay:
         down = max(up, down)
     return NBYTES + up, NBYTES + down

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.base import Frame, Stopped, Vector
+from psmpi.base import Frame, Vector
 from psmpi.links import envelope
 from psmpi.links.context import LinkContext
 from psmpi.links.envelope import ANSWER, BYE, REPORT, STOP
-from psmpi.links.messages import is_due, pack_numbers, require
+from psmpi.links.messages import is_due, pack_numbers, require, stopped
 
 ANSWER_NBYTES = 2 * 8
 
@@ -109,14 +109,16 @@ class ReportSender:
             message = transport.recv(0) if log.exhausted else None
         else:
             message = transport.poll(0)
-        if message is not None and self._unseal(message).kind == STOP:
-            raise Stopped
+        if message is not None:
+            unsealed = self._unseal(message)
+            if unsealed.kind == STOP:
+                raise stopped(unsealed)
 
     def _receive_answer(self) -> tuple[float, float]:
         self._context.transport.release()
         unsealed = self._unseal(self._context.transport.recv(0))
         if unsealed.kind == STOP:
-            raise Stopped
+            raise stopped(unsealed)
         frame = require(unsealed, ANSWER, "the server", "an answer")
         first, second = frame.view(np.float64).tolist()
         return first, second

@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from psmpi.base import Codec, Frame, LinkError, Plan, ServerLink, Wire
+from psmpi.links import envelope
 from psmpi.links.checksums import checksum_is_due, compare_checksums
 from psmpi.links.context import link_context
 from psmpi.links.deadlines import AgreementServer
-from psmpi.links.envelope import BYE, SKIP, STOP
+from psmpi.links.envelope import BYE, STOP
 from psmpi.links.messages import FrameBuffer, require_frame_or_skip
+from psmpi.links.notes import NOTE_NBYTES
 from psmpi.links.observer import PeerObserver
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport.base import Transport
@@ -42,6 +46,7 @@ class ServerEnd(ServerLink):
         self.up = wire.up.metered(self.meter.phase)
         self.down = self.outgoing(wire.down)
         self._uploads = UploadReceiver(self._context)
+        self.notes = self._uploads.notes
         self.peers = PeerObserver(self._context, self._uploads)
         self.clock = AgreementServer(self._context, self._uploads)
 
@@ -79,6 +84,8 @@ class ServerEnd(ServerLink):
                     f"the server is in round {self.round}"
                 )
             yield message.frame
+        if workers is None:
+            self.notes.agree(self.round)
 
     def recv(self, workers: Sequence[int] | None = None) -> tuple[int, Frame | None]:
         self._context.transport.release()
@@ -94,10 +101,14 @@ class ServerEnd(ServerLink):
         require_frame_or_skip(self._uploads.receive(worker), f"worker {worker}")
         self.late += 1
 
-    def stop(self) -> None:
-        """End the run: send every worker STOP and wait until each has said BYE."""
+    def stop(self, reason: str = "") -> None:
+        """End the run: send every worker STOP and wait until each has said BYE.
+
+        ``reason`` goes to the workers, whose callers want to know.
+        """
         workers = range(self.workers)
-        self._send(workers, None, kind=STOP, tree=self._context.wire.tree)
+        self.notes.closing = True
+        self._send_stop(reason)
         # In order of arrival, since a worker may wait for a peer before its BYE. The
         # order has no effect, so that it is not recorded.
         remaining = set(workers)
@@ -111,6 +122,17 @@ class ServerEnd(ServerLink):
         self.peers.count()
         self.replay_log.close()
 
+    def _send_stop(self, reason: str) -> None:
+        text = np.frombuffer(reason.encode()[:NOTE_NBYTES], np.uint8)
+        message = envelope.new_buffer(text.size)
+        message[envelope.NBYTES :] = text
+        self._deliver(
+            range(self.workers),
+            envelope.seal(message, text.size, self.round, STOP, 0),
+            tree=self._context.wire.tree,
+            free=True,  # the end of a run is not part of its algorithm
+        )
+
     def _begin_round(self, state: Any) -> None:
         self.peers.release_workers()
         self._context.round = state.round
@@ -119,26 +141,29 @@ class ServerEnd(ServerLink):
         elif checksum_is_due(self._context, state.round):
             compare_checksums(self._context, self._uploads, state.x)
 
-    def _send(
+    def _send(self, workers: Sequence[int], frame: Frame | None, *, tree: bool) -> None:
+        self._context.transport.release()
+        bits = self._buffer.paper_bits(frame)
+        message = self._buffer.message(self.round, frame)
+        self._deliver(workers, message, tree=tree)
+        self.meter.paper_bits_down += bits * len(workers)
+
+    def _deliver(
         self,
         workers: Sequence[int],
-        frame: Frame | None,
+        message: Frame,
         *,
-        kind: int = SKIP,
         tree: bool,
+        free: bool = False,
     ) -> None:
         transport = self._context.transport
         transport.release()
-        bits = self._buffer.paper_bits(frame)
-        message = self._buffer.message(self.round, frame, kind)
         nbytes = message.size
         with self.meter.phase("send"):
             if tree:
                 transport.bcast(message)
                 nbytes += transport.bcast_overhead
             else:
-                free = kind == STOP  # the end of a run is not part of its algorithm
                 for worker in workers:
                     transport.send(worker + 1, message, free=free)
-        self.meter.paper_bits_down += bits * len(workers)
         self.meter.wire_bytes_down += nbytes * len(workers)

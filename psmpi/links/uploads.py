@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from psmpi.base import Frame
 from psmpi.links import envelope
 from psmpi.links.context import LinkContext
-from psmpi.links.envelope import DATA, REPORT
+from psmpi.links.envelope import DATA, LEAVE, NOTE, REPORT
 from psmpi.links.messages import paper_bits
+from psmpi.links.notes import Notes
 
 
 class UploadReceiver:
@@ -19,13 +20,22 @@ class UploadReceiver:
 
     def __init__(self, context: LinkContext) -> None:
         self.upload_bytes = 0  # received, without reports
+        self.notes = Notes(context.plan)
         self._context = context
 
     def receive(self, worker: int) -> envelope.Unsealed:
-        """Wait for the next message of one worker."""
-        with self._context.meter.phase("wait"):
-            message = self._context.transport.recv(worker + 1)
-        return self.unseal(worker, message)
+        """Wait for the next message of one worker; take in notes before it."""
+        return self.receive_whole(worker)[1]
+
+    def receive_whole(self, worker: int) -> tuple[Frame, envelope.Unsealed]:
+        """Return the next message of one worker with its envelope, and its parts."""
+        while True:
+            with self._context.meter.phase("wait"):
+                message = self._context.transport.recv(worker + 1)
+            unsealed = self.unseal(worker, message)
+            if not self.notes.take(worker, unsealed):
+                return message, unsealed
+            self._context.transport.release()
 
     def receive_any(
         self, workers: Sequence[int], *, recorded: bool = True
@@ -36,21 +46,25 @@ class UploadReceiver:
         recorded worker, unless the choice was not recorded (``recorded`` is False).
         """
         transport, log = self._context.transport, self._context.replay_log
-        with self._context.meter.phase("wait"):
-            if recorded and log.replaying:
-                worker = log.next_decision()
-                message = transport.recv(worker + 1)
-            else:
-                nodes = [worker + 1 for worker in workers]
-                node, message = transport.recv_any(nodes)
-                worker = log.record(node - 1) if recorded else node - 1
-        return worker, self.unseal(worker, message)
+        while True:
+            with self._context.meter.phase("wait"):
+                if recorded and log.replaying:
+                    worker = log.next_decision()
+                    message = transport.recv(worker + 1)
+                else:
+                    nodes = [worker + 1 for worker in workers]
+                    node, message = transport.recv_any(nodes)
+                    worker = log.record(node - 1) if recorded else node - 1
+            unsealed = self.unseal(worker, message)
+            if not self.notes.take(worker, unsealed):
+                return worker, unsealed
+            transport.release()
 
     def unseal(self, worker: int, message: Frame) -> envelope.Unsealed:
         """Check a message, count it and return its parts."""
         codec, meter = self._context.wire.up, self._context.meter
         unsealed = envelope.unseal(message, codec.wire_id, f"worker {worker}")
-        if unsealed.kind == REPORT:
+        if unsealed.kind in (REPORT, NOTE, LEAVE):
             meter.wire_bytes_observed += message.size
             return unsealed
         meter.wire_bytes_up += message.size

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from psmpi.base import Codec, Frame, LinkError, Plan, Stopped, Wire, WorkerLink
+from psmpi.base import Codec, Frame, LinkError, Plan, Wire, WorkerLink
 from psmpi.links import envelope
 from psmpi.links.checksums import checksum_is_due, send_checksum
 from psmpi.links.compute_speed import ComputeSpeed
 from psmpi.links.context import link_context
 from psmpi.links.deadlines import DeadlineClock
 from psmpi.links.envelope import BYE, STOP
-from psmpi.links.messages import FrameBuffer, require_frame_or_skip
+from psmpi.links.messages import FrameBuffer, require_frame_or_skip, stopped
+from psmpi.links.notes import NoteSender
 from psmpi.links.peers import PeerExchange
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.reports import ReportSender
@@ -49,6 +50,7 @@ class WorkerEnd(WorkerLink):
         self.up = self.outgoing(wire.up)
         self.down = wire.down.metered(self.meter.phase)
         self._reports = ReportSender(self._context)
+        self.notes = NoteSender(self._context)
         self.peers = PeerExchange(self._context, self.worker, self._buffer)
         self.clock = DeadlineClock(self._context, self.compute_speed, self._reports)
 
@@ -85,11 +87,28 @@ class WorkerEnd(WorkerLink):
         with self.meter.phase("send"):
             self._context.transport.send(0, message)
 
+    def leave_early(self) -> None:
+        """Tell the server that this worker's loop has ended, and wait for its STOP.
+
+        Only where all messages of the server go along the tree, or to peers: a worker
+        that has to pull both addressed and shared messages must go on with its role.
+        """
+        transport, wire = self._context.transport, self._context.wire
+        transport.release()
+        self.notes.send_leave()
+        self.peers.leave()
+        codec = wire.up if wire.relay else wire.down
+        while True:
+            transport.release()
+            received = transport.bcast(None) if wire.tree else transport.recv(0)
+            if envelope.unseal(received, codec.wire_id, "the server").kind == STOP:
+                return
+
     def leave(self) -> None:
         """Answer the server's STOP with BYE, after saying BYE to all peers."""
         self._context.transport.release()
+        self.peers.leave()
         if self.peers.numbers:
-            self.peers.leave()
             message = self._reports.farewell(self.rounds_done)
         else:
             message = self._buffer.message(self.round, None, BYE)
@@ -120,7 +139,7 @@ class WorkerEnd(WorkerLink):
                 f"after one of round {self._last_pulled}"
             )
         if message.kind == STOP:
-            raise Stopped
+            raise stopped(message)
         require_frame_or_skip(message, "the server")
         self._context.round = self._last_pulled = message.round
         return message.frame

@@ -128,9 +128,16 @@ class Descent(Algorithm):
         return ServerState(x=x, sum=np.zeros_like(x), down=down)
 
     def eta(self, plan: Plan) -> Schedule:
-        """Return the step size of each round, or local step."""
+        """Return the step size of each round, or local step.
+
+        A caller's own loop may replace it at any time.
+        """
         horizon = plan.rounds * self.steps_a_round()
-        return schedules.schedule(self.lr, self.lr_schedule, horizon)
+        own = schedules.schedule(self.lr, self.lr_schedule, horizon)
+        chosen = plan.step_size
+        if chosen is None:
+            return own
+        return lambda k: own(k) if chosen.value is None else chosen.value
 
     def steps_a_round(self) -> int:
         """Return how many gradient steps a worker takes in a round."""

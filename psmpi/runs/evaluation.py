@@ -6,12 +6,13 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from psmpi.base import ConfigError, Problem, PsmpiError, Vector
 from psmpi.links.metering import Meter
+from psmpi.links.notes import Notes
 from psmpi.runs.options import RunOptions
 from psmpi.runs.schema import Json, ReachedTarget, Row
 from psmpi.runs.targets import BUDGETS, Target
@@ -25,20 +26,32 @@ class Diverged(PsmpiError):
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of one model, and of the loss of its row; ``more`` are own ones."""
+    """The metrics of one model; ``more`` are the caller's own ones by their names.
 
-    loss: float
+    The loss is None where a caller's own loop has not given any.
+    """
+
+    loss: float | None
     residual: float | None = None
     accuracy: float | None = None
     gradient_norm: float | None = None
     more: Mapping[str, float] = field(default_factory=dict)
 
 
-#: Measures a model; None says that there is nothing to record in this round.
-Measure = Callable[[Vector], Measured | None]
+class Measure(Protocol):
+    """What measures models for the rows of the record."""
+
+    def __call__(self, x: Vector, end: bool) -> Measured | None:
+        """Return the metrics of ``x``; None if there is nothing to record now.
+
+        At the ``end`` of a run there is always something.
+        """
+
+    def pending(self) -> bool:
+        """Return whether a row should be recorded even if none is due."""
 
 
-class ProblemMeasure:
+class ProblemMeasure(Measure):
     """Measures models by the problem's own loss, accuracy and metrics.
 
     ``problem`` is the whole one, ``optimum`` its least loss or None.
@@ -54,7 +67,10 @@ class ProblemMeasure:
             np.zeros(problem.dim, options.scalar) if wants_gradient else None
         )
 
-    def __call__(self, x: Vector) -> Measured:
+    def pending(self) -> bool:
+        return False
+
+    def __call__(self, x: Vector, end: bool) -> Measured:
         if self._gradient is None:
             loss, norm = self._problem.loss(x), None
         else:
@@ -66,6 +82,33 @@ class ProblemMeasure:
             accuracy=self._problem.accuracy(x),
             gradient_norm=norm,
             more=own_metrics(self._problem.metrics(x)),
+        )
+
+
+class ReportedMeasure(Measure):
+    """Takes over what callers have measured in loops of their own.
+
+    The loss is the mean over workers of the losses that they gave with their gradients
+    since the last row, unless one of them reported a loss.
+    """
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._recorded = False  # whether there is a row
+
+    def pending(self) -> bool:
+        return bool(self._notes.metrics)
+
+    def __call__(self, x: Vector, end: bool) -> Measured | None:
+        metrics, loss = dict(self._notes.metrics), self._notes.mean_loss()
+        if not metrics and loss is None and not (end and not self._recorded):
+            return None
+        self._notes.clear()
+        self._recorded = True
+        return Measured(
+            loss=metrics.pop("loss", loss),
+            accuracy=metrics.pop("accuracy", None),
+            more=metrics,
         )
 
 
@@ -110,10 +153,12 @@ class Evaluation:
         round_: int,
         x: Vector,
         more: Callable[[], Mapping[str, Any]] = dict,
+        end: bool = False,
     ) -> bool:
         """Measure ``x``, record a row, and return whether the run may end here.
 
-        ``more()`` returns further keys of the row. Raises ``Diverged`` if the loss is
+        ``more()`` returns further keys of the row; ``end``: there is no later round.
+        Raises ``Diverged`` if the loss is
         not finite.
         """
         # Overflows are reported once, as Diverged.
@@ -121,13 +166,13 @@ class Evaluation:
             self._meter.phase("evaluate"),
             np.errstate(over="ignore", invalid="ignore"),
         ):
-            measured = self._measure(x)
+            measured = self._measure(x, end)
             if measured is None:
                 return False
             row = cast(Row, {**self._row(round_, measured), **more()})
             self.rows.append(row)
             self._on_row(row, x)
-        if not math.isfinite(row["loss"]):
+        if row["loss"] is not None and not math.isfinite(row["loss"]):
             raise Diverged(
                 f"diverged: the loss is {row['loss']} in round {round_}; lower --lr"
             )

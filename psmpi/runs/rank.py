@@ -43,7 +43,7 @@ def take_part(
     On the server's rank the run is recorded in ``out``, and ``on_row`` gets each row.
     """
     with threadpoolctl.threadpool_limits(prepared.run.run_options.threads):
-        _warm_up(mpi_job, prepared)
+        warm_up(mpi_job, prepared)
         if mpi_job.rank == 0:
             return _serve(mpi_job, prepared, out, on_row)
         _work(mpi_job, prepared)
@@ -56,8 +56,10 @@ def _serve(
     out: str | os.PathLike[str] | None,
     on_row: OnRow | None,
 ) -> Result:
-    measure = setup.measure(prepared)  # the workers wait for this
-    transport = _transport(mpi_job, prepared)
+    callers_own = prepared.plan.step_size is not None
+    # The workers wait for this.
+    measure = None if callers_own else setup.measure(prepared)
+    transport = transport_of(mpi_job, prepared)
     with contextlib.ExitStack() as stack:
         writer = None
         if out is not None:
@@ -76,14 +78,15 @@ def _serve(
 
 def _work(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     part = setup.shard(prepared, mpi_job.rank - 1)
-    transport = _transport(mpi_job, prepared)
+    transport = transport_of(mpi_job, prepared)
     worker = roles.work(prepared, transport, part)
     report = summary.rank_report(mpi_job.rank, transport, worker)
     mpi_job.allgather((report, worker.replay_log.entries))
     transport.close()
 
 
-def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
+def transport_of(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
+    """Return this rank's transport for a run; called by all ranks."""
     up, down = longest(prepared.wire, prepared.plan)
     options = prepared.run.run_options
     peers = []
@@ -98,7 +101,7 @@ def _transport(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
     )
 
 
-def _warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
+def warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     """Compile kernels once per node, and load them, before the clock starts."""
     if mpi_job.first_on_node:
         warmup.load(prepared)

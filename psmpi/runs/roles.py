@@ -11,11 +11,12 @@ from typing import Any
 from psmpi.base import ConfigError, Problem, Stopped, Vector
 from psmpi.links import compute_speed
 from psmpi.links.metering import MeteredProblem
+from psmpi.links.notes import LoopEnded, PeerLeft, WorkerLeft
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
-from psmpi.runs.evaluation import Diverged, Evaluation, Measure
+from psmpi.runs.evaluation import Diverged, Evaluation, Measure, ReportedMeasure
 from psmpi.runs.record import RunWriter
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun, speeds_of
@@ -50,16 +51,20 @@ def serve(
     prepared: PreparedRun,
     transport: Transport,
     record: Record,
-    measure: Measure,
+    measure: Measure | None = None,
     replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
 ) -> Served:
     """Run the server's role to the end of the run, its evaluations included.
 
-    ``stop_at``: end the run in this round, even if its targets are not reached.
+    ``measure`` measures models for the record; None: the workers' loops belong to
+    callers, who report what they have measured. ``stop_at``: end the run in this round,
+    even if its targets are not reached.
     """
     server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log)
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
+    if measure is None:
+        measure = ReportedMeasure(server.notes)
     evaluation = Evaluation(
         measure,
         prepared.run.run_options,
@@ -67,18 +72,79 @@ def serve(
         transport.now,
         record.append,
     )
+    try:
+        with _diverging(lambda: f"the server, round {state.round}"):
+            reason = _rounds(prepared, server, state, evaluation, measure, stop_at)
+    except WorkerLeft as left:
+        reason = str(left)
+        evaluation.take(state.round, state.x, end=True)
+    server.stop("" if prepared.plan.step_size is None else reason)
+    return Served(evaluation, server, state)
+
+
+def _rounds(
+    prepared: PreparedRun,
+    server: ServerEnd,
+    state: Any,
+    evaluation: Evaluation,
+    measure: Measure,
+    stop_at: int | None,
+) -> str:
+    """Run the server's rounds; return in words why they have ended."""
     more = partial(prepared.algorithm.row, server, state)
     every = prepared.run.run_options.evaluate_every
-    with _diverging(lambda: f"the server, round {state.round}"):
-        for iterate in prepared.algorithm.server(server, prepared.plan, state):
-            due = iterate.round % every == 0
-            done = due and evaluation.take(iterate.round, iterate.x, more)
-            if iterate.round == stop_at if stop_at is not None else done:
-                break
-        else:
-            evaluation.take(state.round, state.x, more)
-    server.stop()
-    return Served(evaluation, server, state)
+    for iterate in prepared.algorithm.server(server, prepared.plan, state):
+        due = iterate.round % every == 0 or measure.pending()
+        done = due and evaluation.take(iterate.round, iterate.x, more)
+        if iterate.round == stop_at if stop_at is not None else done:
+            return f"a target or a budget was reached in round {iterate.round}"
+    evaluation.take(state.round, state.x, more, end=True)
+    return f"the last of {prepared.plan.rounds} rounds is done"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A worker's role that is ready to run."""
+
+    prepared: PreparedRun
+    link: WorkerEnd
+    problem: MeteredProblem
+    state: Any
+
+    def run(self) -> str:
+        """Run the role until the server ends the run; return why, if it says so."""
+        link, algorithm = self.link, self.prepared.algorithm
+        try:
+            with _diverging(lambda: f"worker {link.worker}, round {link.round}"):
+                algorithm.worker(link, self.problem, self.prepared.plan, self.state)
+        except LoopEnded:
+            link.leave_early()
+            reason = ""
+        except PeerLeft as stopped:
+            link.leave_early()
+            reason = str(stopped)
+        except Stopped as stopped:
+            reason = str(stopped)
+        link.leave()
+        return reason
+
+
+def prepare_work(
+    prepared: PreparedRun,
+    transport: Transport,
+    part: Problem,
+    replay_log: ReplayLog | None = None,
+) -> Work:
+    """Return a worker's role with its link and its state before round 0."""
+    number = transport.node - 1
+    speeds, slow = speeds_of(prepared.run.run_options)
+    speed = compute_speed.ComputeSpeed(
+        number, prepared.plan.seed, speeds, slow.get(number, 1.0)
+    )
+    link = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log)
+    metered = MeteredProblem(part, link.meter, link.clock.slow_down)
+    state = prepared.algorithm.worker_state(link, metered, prepared.plan)
+    return Work(prepared, link, metered, state)
 
 
 def work(
@@ -88,20 +154,9 @@ def work(
     replay_log: ReplayLog | None = None,
 ) -> WorkerEnd:
     """Run a worker's role until the server ends the run."""
-    number = transport.node - 1
-    speeds, slow = speeds_of(prepared.run.run_options)
-    speed = compute_speed.ComputeSpeed(
-        number, prepared.plan.seed, speeds, slow.get(number, 1.0)
-    )
-    worker = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log)
-    metered = MeteredProblem(part, worker.meter, worker.clock.slow_down)
-    state = prepared.algorithm.worker_state(worker, metered, prepared.plan)
-    try:
-        with _diverging(lambda: f"worker {worker.worker}, round {worker.round}"):
-            prepared.algorithm.worker(worker, metered, prepared.plan, state)
-    except Stopped:
-        worker.leave()
-    return worker
+    role = prepare_work(prepared, transport, part, replay_log)
+    role.run()
+    return role.link
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class ReachedTarget(TypedDict):
     wire_bytes_up: int
     wire_bytes_down: int
     seconds: float  # since round 0, on the clock of the run
-    loss: float
+    loss: float | None  # None: a caller's own loop gave none
     accuracy: float | None
 
 
@@ -92,7 +92,7 @@ class Summary(TypedDict):
     wire_bytes_up: int
     wire_bytes_down: int
     seconds: dict[str, float]  # total, and by phase: means over the workers
-    loss: float
+    loss: float | None
     residual: float | None
     accuracy: float | None
     gradient_norm: float | None

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -111,9 +111,9 @@ def summarise(
         "wire_bytes_up": meter.wire_bytes_up,
         "wire_bytes_down": meter.wire_bytes_down,
         "seconds": {"total": last["seconds"], **_phases(served.link, ranks)},
-        "loss": last["loss"],
+        "loss": _last_known(evaluation.rows, "loss"),
         "residual": last["residual"],
-        "accuracy": last["accuracy"],
+        "accuracy": _last_known(evaluation.rows, "accuracy"),
         "gradient_norm": last["gradient_norm"],
         "reached": evaluation.reached,
         "unmet": [str(target) for target in evaluation.unmet()],
@@ -136,6 +136,17 @@ def summarise(
     return cast(Summary, {**totals, **more})
 
 
+def _last_known(
+    rows: Sequence[Row], metric: Literal["loss", "accuracy"]
+) -> float | None:
+    """Return the metric of the last row that has it: callers' loops may leave it out.
+
+    Problems of psmpi measure it in every row or in none.
+    """
+    known = (row[metric] for row in reversed(rows) if row[metric] is not None)
+    return next(known, None)
+
+
 def _phases(link: ServerEnd, ranks: Sequence[RankReport]) -> dict[str, float]:
     """Return the seconds of each phase: of the server's evaluations, else workers'."""
     phases = {
@@ -147,8 +158,8 @@ def _phases(link: ServerEnd, ranks: Sequence[RankReport]) -> dict[str, float]:
 
 def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
     """Return a warning if the loss has risen by more than noise, but is finite."""
-    first, last = rows[0], rows[-1]
-    if not last["loss"] - first["loss"] > _NOISE * abs(first["loss"]):
+    before, after = rows[0]["loss"], rows[-1]["loss"]
+    if before is None or after is None or not after - before > _NOISE * abs(before):
         return []
     advice, workers = "lower --lr", prepared.plan.workers
     step = {"reduce": "", "lr": 0.0, **prepared.run.as_dict()["options"]}
@@ -159,8 +170,8 @@ def divergence(prepared: PreparedRun, rows: Sequence[Row]) -> list[str]:
             f"{step['lr'] / workers:.3g} or --reduce mean)"
         )
     return [
-        f"{prepared.run.name}: the loss rose from {first['loss']:.4g} in round "
-        f"{first['round']} to {last['loss']:.4g} in round {last['round']}; {advice}"
+        f"{prepared.run.name}: the loss rose from {before:.4g} in round "
+        f"{rows[0]['round']} to {after:.4g} in round {rows[-1]['round']}; {advice}"
     ]
 
 

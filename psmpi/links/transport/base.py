@@ -89,6 +89,9 @@ class Transport(abc.ABC):
     def spend(self, seconds: float) -> None:
         """Let time pass."""
 
+    def close(self) -> None:  # noqa: B027 - only some transports hold anything
+        """Give up what the transport holds; called on all nodes."""
+
     @abc.abstractmethod
     def exclude_from_clock(self) -> None:
         """Exclude the CPU time since the last reading from a simulated clock."""

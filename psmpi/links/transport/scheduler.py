@@ -12,10 +12,11 @@ another one sends at an earlier time.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from psmpi.base import LinkError
@@ -23,7 +24,7 @@ from psmpi.base import LinkError
 When = Callable[[], float | None]
 
 
-class _OtherRankFailed(Exception):
+class OtherRankFailed(Exception):
     """Unwinds the thread of a rank after another one has failed."""
 
 
@@ -45,6 +46,7 @@ class Scheduler:
         self._waits: list[tuple[str, When] | None] = [None] * len(names)
         self._ended = [False] * len(names)
         self._error: BaseException | None = None
+        self._threads: list[threading.Thread] = []
 
     def run(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
         """Run all functions to the end; return their results in order.
@@ -74,6 +76,48 @@ class Scheduler:
             raise self._error
         return results
 
+    @contextlib.contextmanager
+    def beside(
+        self, rank: int, functions: Mapping[int, Callable[[], object]]
+    ) -> Iterator[None]:
+        """Run the functions of the other ranks beside the block, which is ``rank``.
+
+        The block has the first turn, and calls ``finish`` at its end. An exception in
+        the block ends all ranks; one in another rank is raised here.
+        """
+        results: list[Any] = [None] * len(self._names)
+        self._threads = [
+            threading.Thread(
+                target=self._rank,
+                args=(i, function, results),
+                name=self._names[i],
+                daemon=True,  # the caller may forget to end the block
+            )
+            for i, function in functions.items()
+        ]
+        for thread in self._threads:
+            thread.start()
+        try:
+            yield
+        except OtherRankFailed:
+            assert self._error is not None
+            raise self._error from None
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            for thread in self._threads:
+                thread.join()
+
+    def finish(self, rank: int) -> None:
+        """End the rank that is a block of ``beside``; return when all have ended."""
+        self._ended[rank] = True
+        self._start_next(rank)
+        for thread in self._threads:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
     def wait(self, rank: int, reason: str, when: When) -> None:
         """Let other ranks run until this one is ready; ``reason`` is for deadlocks."""
         self.pause(rank)
@@ -86,7 +130,7 @@ class Scheduler:
     def pause(self, rank: int) -> None:
         """With a seed, let other ranks run first in half of the cases."""
         if self._error is not None:
-            raise _OtherRankFailed
+            raise OtherRankFailed
         if self._random is not None and self._random.random() < 0.5:
             self.yield_turn(rank)
 
@@ -99,7 +143,7 @@ class Scheduler:
             self._turns[after].release()
             self._turns[rank].acquire()
         if self._error is not None:
-            raise _OtherRankFailed
+            raise OtherRankFailed
 
     def _next(self, rank: int) -> int | None:
         """Return the rank that is ready first: the next in order, or a random one."""
@@ -135,7 +179,7 @@ class Scheduler:
         try:
             if self._error is None:
                 results[rank] = function()
-        except _OtherRankFailed:
+        except OtherRankFailed:
             pass
         except BaseException as error:  # also SystemExit: it would end only this rank
             error.add_note(f"in {self._names[rank]}, in process")

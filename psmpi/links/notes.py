@@ -1,0 +1,174 @@
+"""What a caller's own training loop sends the server besides frames.
+
+A worker whose loop belongs to the caller may send, before any of its uploads:
+
+- NOTE: the sum and number of its losses since the last note, and metrics that the
+  caller has measured, as JSON; it is observation, not part of an algorithm,
+- STEP_SIZE: the step size of its next rounds, on which all workers have to agree,
+- LEAVE: that its loop has ended. The server then ends the run for all.
+
+The server takes these in wherever it waits for an upload of the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from psmpi.base import ConfigError, Frame, LinkError, Plan, Stopped
+from psmpi.links import envelope
+from psmpi.links.context import LinkContext
+from psmpi.links.envelope import LEAVE, NOTE, STEP_SIZE
+from psmpi.links.messages import pack_numbers
+
+NOTE_NBYTES = 4096  # of the JSON text of a note, at most
+
+
+class WorkerLeft(Exception):
+    """A worker's own loop has ended. Control flow, raised in the server's role."""
+
+    def __init__(self, worker: int, round_: int) -> None:
+        super().__init__(f"worker {worker} left after {round_} rounds")
+        self.worker = worker
+
+
+class LoopEnded(Stopped):
+    """The caller's loop has ended. Raised where a role asks for its next gradient."""
+
+
+class PeerLeft(Stopped):
+    """A neighbour's own loop has ended, and with it the run."""
+
+
+@dataclass
+class Losses:
+    """Sum and number of the losses that workers gave with their gradients."""
+
+    total: float = 0.0
+    count: int = 0
+
+
+@dataclass
+class Notes:
+    """What the server has of workers' notes since it last took them.
+
+    ``losses`` has an entry for every worker, ``metrics`` the last value of each name.
+    """
+
+    plan: Plan
+    losses: list[Losses] = field(default_factory=list)
+    metrics: dict[str, float] = field(default_factory=dict)
+    closing: bool = False  # whether the run has ended, so that nobody leaves early
+    _step_sizes: list[float | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clear()
+        self._step_sizes = [None] * self.plan.workers
+
+    def clear(self) -> None:
+        """Forget losses and metrics, which are recorded."""
+        self.losses = [Losses() for _ in range(self.plan.workers)]
+        self.metrics = {}
+
+    def take(self, worker: int, message: envelope.Unsealed) -> bool:
+        """Take in a message if it is a note; raise ``WorkerLeft`` if it is LEAVE."""
+        if message.kind not in (NOTE, STEP_SIZE, LEAVE):
+            return False
+        if self.plan.step_size is None:
+            raise LinkError(
+                f"worker {worker}: a note of a caller's own loop came, where there is "
+                "none; do all ranks run the same script?"
+            )
+        if message.kind == NOTE:
+            self._read(worker, message)
+        elif message.kind == STEP_SIZE:
+            assert message.frame is not None
+            self._step_sizes[worker] = float(message.frame.view(np.float64)[0])
+        elif not self.closing:
+            raise WorkerLeft(worker, message.round)
+        return True
+
+    def mean_loss(self) -> float | None:
+        """Return the mean over workers of their mean losses; None without losses."""
+        means = [loss.total / loss.count for loss in self.losses if loss.count]
+        return math.fsum(means) / len(means) if means else None
+
+    def agree(self, round_: int) -> None:
+        """Set the run's step size to what all workers have set for this round.
+
+        Raises ``LinkError`` that names a worker with another one.
+        """
+        first, step_size = self._step_sizes[0], self.plan.step_size
+        if step_size is None:
+            return
+        for worker, other in enumerate(self._step_sizes):
+            if other != first:
+                own = "not set" if first is None else f"{first:g}"
+                theirs = "not set" if other is None else f"{other:g}"
+                raise LinkError(
+                    f"lr: in round {round_} it is {theirs} on worker {worker} and "
+                    f"{own} on worker 0; all workers must set the same step size "
+                    "before the same step"
+                )
+        step_size.value = first
+
+    def _read(self, worker: int, message: envelope.Unsealed) -> None:
+        assert message.frame is not None
+        content = json.loads(message.frame.tobytes())
+        if "loss" in content:
+            total, count = content["loss"]
+            self.losses[worker].total += total
+            self.losses[worker].count += count
+        self.metrics.update(content.get("metrics", {}))
+
+
+class NoteSender:
+    """A worker's side: sends what the caller's own loop has to say."""
+
+    def __init__(self, context: LinkContext) -> None:
+        self._context = context
+        self._losses = Losses()
+
+    def add_loss(self, loss: float) -> None:
+        """Add a loss to the next note."""
+        self._losses.total += loss
+        self._losses.count += 1
+
+    def send(self, metrics: Mapping[str, float] | None = None) -> None:
+        """Send the losses since the last note, and ``metrics``; nothing if none."""
+        content: dict[str, Any] = {}
+        if self._losses.count:
+            content["loss"] = [self._losses.total, self._losses.count]
+            self._losses = Losses()
+        if metrics:
+            content["metrics"] = dict(metrics)
+        if not content:
+            return
+        text = json.dumps(content).encode()
+        if len(text) > NOTE_NBYTES:
+            raise ConfigError(
+                f"report: {len(text)} bytes of names and numbers, and a report has at "
+                f"most {NOTE_NBYTES}; report fewer metrics at once"
+            )
+        self._send(np.frombuffer(text, np.uint8), NOTE)
+
+    def send_step_size(self, value: float) -> None:
+        """Send the step size of the next rounds."""
+        message = pack_numbers([value], self._context.round, STEP_SIZE)
+        self._context.transport.send(0, message)
+
+    def send_leave(self) -> None:
+        """Send that this worker's loop has ended."""
+        self._send(np.empty(0, np.uint8), LEAVE)
+
+    def _send(self, text: Frame, kind: int) -> None:
+        buffer = envelope.new_buffer(text.size)
+        buffer[envelope.NBYTES :] = text
+        message = envelope.seal(buffer, text.size, self._context.round, kind, 0)
+        self._context.transport.send(0, message, free=True)
+        self._context.meter.wire_bytes_observed += message.size

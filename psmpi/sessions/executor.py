@@ -1,0 +1,42 @@
+"""Where a session's worker runs: the interface of the two executors."""
+
+from __future__ import annotations
+
+import abc
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from psmpi.base import StepSize
+from psmpi.links.transport.base import Transport
+from psmpi.links.worker import WorkerEnd
+from psmpi.runs.setup import PreparedRun
+from psmpi.runs.summary import Result
+from psmpi.sessions.handover import CallersLoop
+
+
+class Executor(abc.ABC):
+    """The run that a session's worker takes part in.
+
+    ``running`` is a context from the first round to the last: an exception in it ends
+    the run for all ranks.
+    """
+
+    prepared: PreparedRun
+    loop: CallersLoop
+    transport: Transport
+
+    @abc.abstractmethod
+    def running(self) -> AbstractContextManager[object]:
+        """Return the context of the run, which has been entered on no rank yet."""
+
+    @abc.abstractmethod
+    def conclude(self, link: WorkerEnd) -> Result:
+        """Return the run's result, after the end of this worker's role."""
+
+
+def with_callers_steps(prepared: PreparedRun) -> PreparedRun:
+    """Return the run of a caller's own loop, whose step size may change.
+
+    Each role needs one of its own.
+    """
+    return replace(prepared, plan=replace(prepared.plan, step_size=StepSize()))

@@ -1,0 +1,75 @@
+"""A worker's rank of a session over MPI, and what it agrees on with the server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from psmpi.base import LinkError, Vector
+from psmpi.links.mpi_job import MpiJob
+from psmpi.links.worker import WorkerEnd
+from psmpi.runs import rank, summary
+from psmpi.runs.agreement import prepare_together
+from psmpi.runs.setup import PreparedRun
+from psmpi.runs.summary import Result
+from psmpi.sessions.executor import Executor, with_callers_steps
+from psmpi.sessions.handover import CallersLoop
+from psmpi.sessions.opening import Opening, configure, difference
+
+
+def agree(
+    job: MpiJob, own: Opening | None, x: Vector | None
+) -> tuple[PreparedRun, Opening, CallersLoop]:
+    """Prepare a session on all ranks; the server, without an opening, gets the start.
+
+    Raises ``ConfigError``, the same on all ranks, if workers differ.
+    """
+    openings = job.allgather(own)[1:]
+    if not all(isinstance(opening, Opening) for opening in openings):
+        raise LinkError(
+            "session: other ranks do something else; call psmpi.session on all workers"
+        )
+    first = openings[0]
+    trouble = difference(openings)
+    if trouble is not None:
+        raise job.agreed(trouble)
+    if x is None:
+        x = job.receive(1, first.bounds[-1], first.dtype)
+    elif job.rank == 1:
+        job.send(0, x)
+    samples = sum(opening.samples for opening in openings)
+    loop = CallersLoop(x, first.bounds, first.names, samples, first.digest())
+    workers = job.size - 1
+    prepared = prepare_together(job, lambda: configure(first, workers), loop)
+    if not isinstance(prepared, PreparedRun):
+        raise job.agreed(prepared)
+    return with_callers_steps(prepared), first, loop
+
+
+class WorkerRank(Executor):
+    """The part of a worker's rank in a session of an MPI job."""
+
+    def __init__(self, opening: Opening, x: Vector) -> None:
+        self._job = MpiJob.current()
+        self._run = contextlib.ExitStack()
+        self._run.enter_context(self._job.run())
+        try:
+            self.prepared, _, self.loop = agree(self._job, opening, x)
+            rank.warm_up(self._job, self.prepared)
+            self.transport = rank.transport_of(self._job, self.prepared)
+        except BaseException as error:
+            self._run.__exit__(type(error), error, error.__traceback__)
+            raise
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with self._run:
+            yield
+
+    def conclude(self, link: WorkerEnd) -> Result:
+        report = summary.rank_report(self._job.rank, self.transport, link)
+        self._job.allgather((report, link.replay_log.entries))
+        self.transport.close()
+        result: Result = self._job.allgather(None)[0]
+        return replace(result, x=self.loop.x)

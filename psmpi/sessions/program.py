@@ -1,0 +1,30 @@
+"""``python -m psmpi.sessions.program OUT SCRIPT ARGS``: one rank of ``psmpi launch``.
+
+Rank 0 is the server and records in OUT; the other ranks run the script.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from psmpi.links.mpi_job import MpiJob
+
+
+def main(argv: Sequence[str]) -> None:
+    """Serve, or run the script as if it had been started by itself."""
+    out, script, *arguments = argv
+    job = MpiJob.current()
+    if job.rank == 0:
+        from psmpi.sessions import server
+
+        raise SystemExit(server.follow(Path(out)))
+    sys.argv = [script, *arguments]
+    sys.path[0] = str(Path(script).resolve().parent)
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

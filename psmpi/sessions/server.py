@@ -1,0 +1,61 @@
+"""What rank 0 does while the other ranks run a caller's script: it serves sessions."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from psmpi.base import ConfigError
+from psmpi.errors import EXIT_UNMET
+from psmpi.links.mpi_job import MpiJob
+from psmpi.runs import rank
+from psmpi.runs.summary import Result
+from psmpi.sessions.over_mpi import agree
+
+
+def follow(out: Path | None = None) -> int:
+    """Serve the sessions that workers open, until their scripts have ended.
+
+    Returns the exit status. A session that says nothing of its directory is recorded in
+    ``out``, the second one in ``out``-2, and so on; without ``out`` it is not recorded.
+    """
+    job = MpiJob.current()
+    if job.size < 2:
+        raise ConfigError(
+            f"session: MPI started {job.size} rank; a server and at least one worker "
+            "are 2: mpiexec -n 5 for four workers, or psmpi launch --workers 4"
+        )
+    status, number = 0, 0
+    while job.follow():
+        number += 1
+        folder = out
+        if out is not None and number > 1:
+            folder = out.with_name(f"{out.name}-{number}")
+        try:
+            result = _serve(job, folder)
+        except ConfigError as error:
+            if not job.is_agreed(error):
+                raise
+            continue  # every worker has raised it, and goes on or ends
+        if result.unmet:
+            status = EXIT_UNMET
+            for target in result.unmet:
+                print(  # noqa: T201
+                    f"psmpi: {result.summary['name']}: {target} was not reached in "
+                    f"{result.summary['rounds']} rounds",
+                    file=sys.stderr,
+                )
+    job.leave_with(status)
+    return status
+
+
+def _serve(job: MpiJob, out: Path | None) -> Result:
+    """Serve one session, and return its result."""
+    with job.serving():
+        prepared, opening, _ = agree(job, None, None)
+        result = rank.take_part(job, prepared, opening.out or out)
+        assert result is not None
+        # Workers have the model; what they need is the record.
+        job.allgather(replace(result, x=result.x[:0]))
+        return result
