@@ -45,6 +45,7 @@ def train(method: str, node: int, out: Path, setting: Setting) -> None:
     if method != "alone":
         dist.barrier()
     log = Log(setting, node)
+    log.start()
     while not agreed(method, log):
         loss = forward(*text.batch(setting.batch, batches))
         loss.backward()

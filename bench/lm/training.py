@@ -63,21 +63,37 @@ class Log:
 
     setting: Setting
     node: int
-    begin: float = field(default_factory=time.monotonic)
-    cpu: float = field(default_factory=time.process_time)
+    begin: float = 0.0
+    cpu: float = 0.0
     times: list[float] = field(default_factory=list)  # seconds at the end of each step
     copies: list[tuple[int, float, list[torch.Tensor]]] = field(default_factory=list)
     sums: list[float] = field(default_factory=list)  # training losses
 
+    def start(self) -> None:
+        """Start the clock."""
+        self.begin, self.cpu = time.monotonic(), time.process_time()
+
+    def now(self) -> float:
+        return time.monotonic() - self.begin
+
     def step(self, loss: float) -> None:
         """Note that a step has ended."""
-        self.times.append(time.monotonic() - self.begin)
+        self.times.append(self.now())
         self.sums.append(loss)
 
-    def copy(self, model: torch.nn.Module, *, last: bool = False) -> None:
+    def round(self, model: torch.nn.Module) -> None:
+        """Note that the last step has ended a round, which moved the model."""
+        self.times[-1] = self.now()
+        self.copy(model)
+
+    def mean_loss(self, steps: int) -> float:
+        """Return the mean training loss of the last steps."""
+        return sum(self.sums[-steps:]) / steps
+
+    def copy(self, model: torch.nn.Module) -> None:
         """Keep a copy of the model, if it is time for one."""
         before = self.copies[-1][1] if self.copies else 0.0
-        if last or self.times[-1] - before >= self.setting.copies:
+        if self.times[-1] - before >= self.setting.copies:
             tensors = [p.detach().clone() for p in model.parameters()]
             self.copies.append((len(self.times), self.times[-1], tensors))
 
