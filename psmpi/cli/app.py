@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.argument import Argument
 from cyclopts.exceptions import (
-    MissingArgumentError,
     UnknownOptionError,
-    UnusedCliTokensError,
 )
 
 from psmpi import __version__
-from psmpi.cli import help
+from psmpi.cli import help, usage
 from psmpi.errors import ConfigError, did_you_mean
 
 app = App(
@@ -29,7 +26,9 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
 )
-_ENDS = {"run": help.RUN, "compare": help.COMPARE}
+_ENDS = {"run": help.RUN, "compare": help.COMPARE, "launch": help.LAUNCH}
+#: Where the options of runs stand for commands that don't have them.
+_ELSEWHERE = {"compare": "a TOML file", "launch": "the script"}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -37,7 +36,9 @@ def main(argv: Sequence[str]) -> int:
     words = list(argv)
     command = words[0] if words else "--help"
     if command == "run":
-        return _run(words[1:])
+        from psmpi.cli import run_words
+
+        return run_words.run(words[1:])
     if command in help.HELP:
         help.show(app, [], help.ROOT)
         return 0
@@ -45,116 +46,90 @@ def main(argv: Sequence[str]) -> int:
         what = "option" if command.startswith("-") else "command"
         hint = did_you_mean(command, app, "see psmpi --help")
         raise ConfigError(f"{what}: there is no {command!r}; {hint}")
+    script: list[str] = []
+    if command == "launch":  # what stands behind the script's name is the script's
+        words, script = _before_script(words)
     if set(words) & set(help.HELP):
         help.show(app, [command], _ENDS.get(command, ""))
         return 0
     try:
-        status = app(words, exit_on_error=False, print_error=False)
+        status = app([*words, *script], exit_on_error=False, print_error=False)
     except UnknownOptionError as error:
-        word = _option(error)
+        word = usage.option(error)
         known = [name for about in error.argument_collection for name in about.names]
         hint = did_you_mean(word, known, f"see psmpi {command} --help")
-        if command == "compare":
-            hint += "; options of runs stand in a TOML file"
+        if command in _ELSEWHERE:
+            hint += f"; options of runs stand in {_ELSEWHERE[command]}"
         raise ConfigError(f"{command}: there is no option {word}; {hint}") from None
     except CycloptsError as error:
-        raise _usage(error, command) from None
+        raise usage.usage(error, command) from None
     return status if isinstance(status, int) else 0
 
 
-def _option(error: UnknownOptionError) -> str:
-    """Return the option that is unknown, as it was written, without its value."""
-    return (error.token.keyword or error.token.value).partition("=")[0]
+def _before_script(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words up to the script's name, and the others behind ``--``.
+
+    >>> _before_script(["launch", "--workers", "2", "train.py", "--lr", "0.1"])
+    (['launch', '--workers', '2'], ['--', 'train.py', '--lr', '0.1'])
+    """
+    place = 1
+    while place < len(words) and words[place].startswith("-"):
+        place += 1 if "=" in words[place] or words[place] in help.HELP else 2
+    script = list(words[place:])
+    return list(words[:place]), ["--", *script] if script else []
 
 
-def _usage(error: CycloptsError, command: str) -> ConfigError:
-    """Return the error for words that don't fit a command, in one line."""
-    error.verbose = False
-    match error:
-        case MissingArgumentError(argument=Argument() as argument):
-            name = argument.name
-            text = f"{name if name.startswith('-') else name.upper()} is missing"
-            if error.tokens_so_far or name.startswith("--"):
-                text = f"{name} needs a value"
-        case UnusedCliTokensError():
-            text = f"can't use {' '.join(error.unused_tokens or [])!r}"
-        case _:
-            text = " ".join(str(error).split()).rstrip(".")
-    return ConfigError(f"{command}: {text}; see psmpi {command} --help")
-
-
-def _run(words: list[str]) -> int:
-    """Run ``psmpi run``: the algorithm's options are known once its name is."""
-    from psmpi import algorithms
-    from psmpi.cli import run_command
-
-    path, words = run_command.take_file(words)
-    table: dict[str, Any] = {}
-    if path is not None:
-        algorithm, table = run_command.read_file(path, words)
-    elif words and not words[0].startswith("-"):
-        algorithm, *words = words
-        algorithms.find(algorithm)
-    elif set(words) & set(help.HELP):
-        help.show(_algorithms(), [], help.RUN)
-        return 0
-    else:
-        later = [word for word in words if word in algorithms.ALGORITHMS]
-        if later:
-            raise ConfigError(
-                f"run: the algorithm comes first: psmpi run {later[0]} [OPTIONS]"
-            )
-        raise ConfigError(
-            "run: which algorithm? psmpi run ALGORITHM [OPTIONS], with one of "
-            + ", ".join(algorithms.ALGORITHMS)
-        )
-
-    def start(options: dict[str, Any]) -> int:
-        from psmpi.cli import commands
-
-        return commands.run(algorithm, options, table, source=path)
-
-    command = run_command.build(algorithm, start)
-    if set(words) & set(help.HELP):
-        help.show(command, [], help.of_run(algorithm))
-        return 0
-    return _call_run(command, words, algorithm)
-
-
-def _call_run(command: App, words: list[str], algorithm: str) -> int:
-    """Run ``psmpi run ALGORITHM``; hints also look at other algorithms' options."""
-    from psmpi.runs import option_names
-
-    try:
-        return int(command(words, exit_on_error=False, print_error=False))
-    except UnknownOptionError as error:
-        name = _option(error).lstrip("-").removeprefix("no-")
-        raise option_names.unknown(algorithm, name, option_names.LAUNCH) from None
-    except CycloptsError as error:
-        raise _usage(error, f"run {algorithm}") from None
-
-
-def _algorithms() -> App:
-    """Return ``psmpi run`` for its help: a command per algorithm, without options."""
-    from psmpi import algorithms
-
-    run = App(
-        name="run",
-        usage="Usage: psmpi run ALGORITHM [OPTIONS]",
-        help="Run one algorithm and record the run.",
-        help_format="plaintext",
-        version_flags=(),
-    )
-    for name, cls in algorithms.ALGORITHMS.items():
-        first = (cls.__doc__ or "").partition("\n")[0]
-        run.command(App(name=name, help=first, help_format="plaintext"))
-    return run
+def _whole(kind: Any, tokens: Sequence[Any]) -> int:
+    """Read a whole number; cyclopts would round 2.7 to 3."""
+    word = tokens[0].value
+    if not word.lstrip("-").isdecimal():
+        raise ValueError(f"must be a whole number, got {word!r}")
+    return int(word)
 
 
 @app.command(name="run")
 def _run_for_help() -> int:
     """Run one algorithm and record the run."""
-    return _run([])
+    from psmpi.cli import run_words
+
+    return run_words.run([])
+
+
+@app.command
+def launch(
+    script: Path,
+    /,
+    *arguments: str,
+    workers: Annotated[int, Parameter(converter=_whole)] = 4,
+    hosts: str | None = None,
+    threads: Annotated[int, Parameter(converter=_whole)] = 1,
+    out: Path | None = None,
+) -> int:
+    """Run a Python script of your own on all workers, with psmpi's server beside them.
+
+    The script opens ``psmpi.session(...)``, or an optimizer of ``psmpi.torch``, and
+    computes its own gradients. What it opens is recorded.
+
+    Parameters
+    ----------
+    script
+        The script. What stands behind it are its own arguments.
+    arguments
+        The script's arguments.
+    workers
+        Number of workers. The server is one more rank.
+    hosts
+        Hosts for mpiexec, separated by commas: NAME,NAME or NAME:RANKS,NAME:RANKS.
+    threads
+        Threads of BLAS, OpenMP and PyTorch per rank.
+    out
+        Directory to record the run in; must not exist. Default: a new one in runs/.
+    """
+    from psmpi.cli import launch_command
+
+    return launch_command.launch(
+        script, arguments, workers=workers, hosts=hosts, threads=threads, out=out
+    )
 
 
 @app.command

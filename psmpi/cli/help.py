@@ -52,6 +52,7 @@ ROOT = """\
 Examples:
   psmpi run laq --local --rounds 200      without MPI, in this process
   psmpi run laq --workers 4               5 ranks: a server and 4 workers
+  psmpi launch --workers 4 train.py       a training loop of your own
   psmpi compare laq --out cmp             7 methods, a table, and cmp/report.html
   psmpi run laq --help                    all options of one algorithm
 
@@ -65,6 +66,14 @@ Environment variables:
   PSMPI_CACHE          directory for downloads and parsed data
   PSMPI_TRACEBACK      set to 1: errors come with Python's traceback
   PSMPI_OVERSUBSCRIBE  set to 1: allow more than 8 ranks per core
+"""
+
+LAUNCH = """\
+Examples:
+  psmpi launch --workers 4 train.py --epochs 3
+  psmpi launch --workers 8 --hosts node1:5,node2:4 --out run1 train.py
+
+The same script on ranks of your own: mpiexec -n 5 python train.py
 """
 
 RUN = """\

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psmpi.base import LinkError
+from psmpi.links.intents import Intent, common, exiting
 from psmpi.links.transport.heartbeat import Heartbeat
 from psmpi.links.transport.mpi import MpiTransport
 from psmpi.links.transport.mpi_library import MPI
@@ -27,7 +28,6 @@ from psmpi.processes.failfast import LEFT_EARLY, Guard, precise_sleep
 _PART = 1 << 30  # bytes of an array that are sent at once
 _LAST_SECONDS = 0.3  # that rank 0 ends after the others
 _NAMED_SECONDS = 3.0  # for a rank that left early to end the job itself
-_RUN, _EXIT, _FOLLOW = "run", "exit", "follow"  # what a rank does next
 _E = TypeVar("_E", bound=BaseException)
 
 
@@ -48,6 +48,7 @@ class MpiJob:
         self.hostname = platform.node()
         self._idle = idle
         self._agreed: BaseException | None = None
+        self._followed: Intent | None = None  # what this rank has agreed to do next
         self._guard = Guard(self.abort, self.describe, self._on_exit)
         self._guard.install()
         precise_sleep()
@@ -74,22 +75,19 @@ class MpiJob:
         return cls._current or cls(idle=True)
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[MpiJob]:
-        """Take part in a run with all other ranks.
+    def run(self, intent: Intent = Intent.RUN) -> Iterator[MpiJob]:
+        """Take part in a run with all other ranks, in a session if that is the intent.
 
         Raises ``LinkError`` if another rank exits instead of taking part; that rank
         ends the job. An exception inside the run ends the whole job at once, under this
         rank's name, unless all ranks raise it alike (see ``agreed``).
         """
-        self._announce(_RUN)
-        with self._in_run():
-            yield self
-
-    @contextlib.contextmanager
-    def _in_run(self) -> Iterator[None]:
+        if self._followed is not intent:
+            self._announce(intent)
+        self._followed = None
         before, self._idle = self._idle, False
         try:
-            yield
+            yield self
         except BaseException as error:
             if error is not self._agreed:
                 self._guard.fail_with(error)
@@ -97,21 +95,16 @@ class MpiJob:
         finally:
             self._idle = before
 
-    @contextlib.contextmanager
-    def serving(self) -> Iterator[None]:
-        """Take part in a run that the other ranks have begun (see ``follow``)."""
-        with self._in_run():
-            yield
+    def follow(self) -> Intent:
+        """Wait for what all other ranks do next, and return it.
 
-    def follow(self) -> bool:
-        """Wait for what all other ranks do next: True if they begin a run.
-
-        If they exit instead, returns False; this rank then calls ``leave_with``.
+        This rank then does the same: it enters ``run``, or calls ``leave_with``.
         """
-        return self._announce(_FOLLOW) == _RUN
+        self._followed = self._announce(Intent.FOLLOW)
+        return self._followed
 
     def leave_with(self, status: int) -> None:
-        """Leave MPI after ``follow`` has returned False; the caller exits with status.
+        """Leave MPI when all others exit; the caller then exits with this status.
 
         The other ranks exit by themselves.
         """
@@ -237,24 +230,22 @@ class MpiJob:
         """Leave in order if all ranks exit between runs; otherwise end the job."""
         if not self._idle:
             self._guard.fail(LEFT_EARLY)
-        self._announce(_EXIT)
+        self._announce(Intent.EXIT)
         self._finalize(None)
 
-    def _announce(self, intent: str) -> str:
+    def _announce(self, intent: Intent) -> Intent:
         """Tell all ranks what this one does next; return what all do.
 
-        A rank that follows does what the others do. Ranks that exit while others begin
-        a run end the job.
+        Ranks that exit while others begin a run end the job.
         """
-        intents = dict(enumerate(self.allgather(intent)))
-        leading = {rank for rank, other in intents.items() if other != _FOLLOW}
-        exiting = sorted(rank for rank, other in intents.items() if other == _EXIT)
-        if len(exiting) in (0, len(leading)):
-            return _EXIT if exiting else _RUN
-        if intent == _EXIT:
+        intents = self.allgather(intent)
+        leaving = exiting(intents)
+        if not leaving:
+            return common(intents)
+        if intent is Intent.EXIT:
             self._guard.fail("left, while other ranks began the next run")
         time.sleep(_NAMED_SECONDS)  # the rank that left ends the job
-        ranks = ", ".join(map(str, exiting))
+        ranks = ", ".join(map(str, leaving))
         raise LinkError(f"run: rank {ranks} of the job left instead of taking part")
 
     def _finalize(self, status: int | None) -> None:

@@ -34,7 +34,7 @@ class WorkerLeft(Exception):
 
     def __init__(self, worker: int, round_: int) -> None:
         super().__init__(f"worker {worker} left after {round_} rounds")
-        self.worker = worker
+        self.round = round_
 
 
 class LoopEnded(Stopped):

@@ -77,7 +77,8 @@ def serve(
             reason = _rounds(prepared, server, state, evaluation, measure, stop_at)
     except WorkerLeft as left:
         reason = str(left)
-        evaluation.take(state.round, state.x, end=True)
+        # Without uploads to wait for, the server's count runs ahead of the workers'.
+        evaluation.take(min(state.round, left.round), state.x, end=True)
     server.stop("" if prepared.plan.step_size is None else reason)
     return Served(evaluation, server, state)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import sys
 from collections.abc import Iterator
 
@@ -25,7 +26,10 @@ class OneWorker(Executor):
     """A run of one worker, whose server takes its turns while the worker waits."""
 
     def __init__(self, opening: Opening, loop: CallersLoop) -> None:
-        prepared = setup.prepare(configure(opening, 1), loop)
+        # The worker may have moved its vector before the server begins.
+        whole = copy.copy(loop)
+        whole.x = loop.x.copy()
+        prepared = setup.prepare(configure(opening, 1), whole)
         warmup.load(prepared)
         self.prepared = with_callers_steps(prepared)
         self.loop = loop

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from psmpi.base import LinkError, Vector
+from psmpi.links.intents import Intent
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs import rank, summary
@@ -53,7 +54,7 @@ class WorkerRank(Executor):
     def __init__(self, opening: Opening, x: Vector) -> None:
         self._job = MpiJob.current()
         self._run = contextlib.ExitStack()
-        self._run.enter_context(self._job.run())
+        self._run.enter_context(self._job.run(Intent.SESSION))
         try:
             self.prepared, _, self.loop = agree(self._job, opening, x)
             rank.warm_up(self._job, self.prepared)

@@ -1,6 +1,7 @@
 """``python -m psmpi.sessions.program OUT SCRIPT ARGS``: one rank of ``psmpi launch``.
 
-Rank 0 is the server and records in OUT; the other ranks run the script.
+Rank 0 is the server and records in OUT; the other ranks run the script. If it calls
+``psmpi.run``, for which the server needs the script's problem too, rank 0 runs it then.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ def main(argv: Sequence[str]) -> None:
     """Serve, or run the script as if it had been started by itself."""
     out, script, *arguments = argv
     job = MpiJob.current()
-    if job.rank == 0:
-        from psmpi.sessions import server
 
-        raise SystemExit(server.follow(Path(out)))
-    sys.argv = [script, *arguments]
-    sys.path[0] = str(Path(script).resolve().parent)
-    runpy.run_path(script, run_name="__main__")
+    def run_script() -> None:
+        sys.argv = [script, *arguments]
+        sys.path[0] = str(Path(script).resolve().parent)
+        runpy.run_path(script, run_name="__main__")
+
+    if job.rank:
+        run_script()
+        return
+    from psmpi.sessions import server
+
+    raise SystemExit(server.follow(Path(out), run_script))
 
 
 if __name__ == "__main__":

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from psmpi.base import ConfigError
+from psmpi.base import ConfigError, LinkError
 from psmpi.errors import EXIT_UNMET
+from psmpi.links.intents import Intent
 from psmpi.links.mpi_job import MpiJob
 from psmpi.runs import rank
 from psmpi.runs.summary import Result
 from psmpi.sessions.over_mpi import agree
 
 
-def follow(out: Path | None = None) -> int:
+def follow(
+    out: Path | None = None, run_script: Callable[[], None] | None = None
+) -> int:
     """Serve the sessions that workers open, until their scripts have ended.
 
-    Returns the exit status. A session that says nothing of its directory is recorded in
-    ``out``, the second one in ``out``-2, and so on; without ``out`` it is not recorded.
+    If their script calls ``psmpi.run`` instead, in which rank 0 takes part as all ranks
+    do, ``run_script`` runs the script here as well. Returns the exit status.
+
+    A session that says nothing of its directory is recorded in ``out``, the second one
+    in ``out``-2, and so on; without ``out`` it is not recorded.
     """
     job = MpiJob.current()
     if job.size < 2:
@@ -27,7 +34,16 @@ def follow(out: Path | None = None) -> int:
             "are 2: mpiexec -n 5 for four workers, or psmpi launch --workers 4"
         )
     status, number = 0, 0
-    while job.follow():
+    while (intent := job.follow()) is not Intent.EXIT:
+        if intent is Intent.RUN:
+            if run_script is None or number:
+                raise LinkError(
+                    "psmpi.run: was called on the workers, where sessions have been "
+                    "opened before; start the script with mpiexec on all ranks, or do "
+                    "one of both in a script"
+                )
+            run_script()
+            return status
         number += 1
         folder = out
         if out is not None and number > 1:
@@ -52,7 +68,7 @@ def follow(out: Path | None = None) -> int:
 
 def _serve(job: MpiJob, out: Path | None) -> Result:
     """Serve one session, and return its result."""
-    with job.serving():
+    with job.run(Intent.SESSION):
         prepared, opening, _ = agree(job, None, None)
         result = rank.take_part(job, prepared, opening.out or out)
         assert result is not None

@@ -5,23 +5,19 @@ from __future__ import annotations
 import atexit
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar
 
-import numpy as np
-
 from psmpi.base import ConfigError, Indices, PsmpiError, Stopped, Vector
-from psmpi.runs import roles
-from psmpi.runs.evaluation import Diverged, own_metrics
 from psmpi.runs.summary import Result
+from psmpi.sessions import inputs
+from psmpi.sessions.driven import DrivenRole
 from psmpi.sessions.executor import Executor
-from psmpi.sessions.handover import Handover, Request
 
 #: A closure for algorithms that need several gradients: f(x, out, batch) -> loss.
 Closure = Callable[[Vector, Vector, Indices | None], float]
 _IN_BUFFER = object()  # the gradient is in ``Session.gradient`` already
-_REPORTED = ("loss", "accuracy")  # metrics that a row has of itself
 
 
 class Session:
@@ -39,41 +35,40 @@ class Session:
     current: ClassVar[Session | None] = None
 
     def __init__(self, executor: Executor, samples: int) -> None:
-        self.stopped = ""  # why the run has ended; empty while it goes on
         self.result: Result | None = None
         self._executor = executor
         self._prepared = executor.prepared
         self._algorithm = executor.prepared.algorithm
         self._every = executor.prepared.run.run_options.evaluate_every
-        self.x = executor.loop.x
-        self._handover = Handover(executor.loop, samples)
-        self._request: Request | None = None
+        self._closed = ""  # why the session is over, if not by the end of the run
         self._context = contextlib.ExitStack()
         self._context.enter_context(executor.running())
         Session.current = self
         atexit.register(self.close)
         with self._ending_on_failure():
-            self._role = roles.prepare_work(
-                self._prepared, executor.transport, self._handover
-            )
-            self._link = self._role.link
-            self._await(self._handover.begin(self._role.run))
-            self.gradient = self._gradient_buffer()
+            self._role = DrivenRole(executor, samples)
+        self.x = self._role.x
+        self.gradient = self._role.gradient
+
+    @property
+    def stopped(self) -> str:
+        """Why the run has ended; empty while it goes on."""
+        return self._closed or self._role.ended
 
     @property
     def worker(self) -> int:
         """Number of this worker, 0 .. workers - 1."""
-        return self._link.worker
+        return self._role.link.worker
 
     @property
     def workers(self) -> int:
         """Number of workers."""
-        return self._link.workers
+        return self._role.link.workers
 
     @property
     def round(self) -> int:
         """Rounds that this worker has done."""
-        return self._link.rounds_done
+        return self._role.link.rounds_done
 
     @property
     def batch(self) -> Indices | None:
@@ -82,7 +77,7 @@ class Session:
         Indices below ``samples``; None stands for all samples, or for a loop that draws
         its own batches.
         """
-        batch = None if self._request is None else self._request.batch
+        batch = None if self._role.ended else self._role.request.batch
         return batch if batch is not None and batch.size else None
 
     @property
@@ -115,7 +110,7 @@ class Session:
         chosen = self._prepared.plan.step_size
         assert chosen is not None
         chosen.value = size
-        self._link.notes.send_step_size(size)
+        self._role.link.notes.send_step_size(size)
 
     def step(
         self, gradient: Any | Closure = _IN_BUFFER, *, loss: float | None = None
@@ -141,18 +136,10 @@ class Session:
                 "give a closure f(x, out, batch) -> loss, like Problem.grad"
             )
         if gradient is not _IN_BUFFER and gradient is not self.gradient:
-            self.gradient[:] = self._fitting(gradient, "gradient")
+            self.gradient[:] = inputs.fitting(gradient, self.x, "gradient")
         self._count(loss)
-        request = self._request
-        assert request is not None
-        if request.out is None:  # a gradient step is wanted of the built-in optimizer
-            self._go_on(None)
-            request = self._request
-            assert request is not None
-            assert request.out is not None
-        if request.out is not self.gradient:
-            request.out[:] = self.gradient
-        self._go_on(loss)
+        with self._one_step():
+            self._role.give_gradient(loss)
 
     def advance(self, x: Any = None, *, loss: float | None = None) -> None:
         """Give the progress of some steps of the caller's own optimizer.
@@ -162,17 +149,17 @@ class Session:
         the mean over the steps. For local-updates, diloco and sparseloco.
         """
         self._require_open()
-        request = self._request
-        if request is None or request.out is not None:
+        if self._role.request.out is not None:
             raise ConfigError(
                 f"advance: {self._algorithm.id} takes one gradient a step: s.step(g); "
                 "for progress of an optimizer of your own take local-updates, diloco "
                 "or sparseloco"
             )
         if x is not None and x is not self.x:
-            self.x[:] = self._fitting(x, "x")
+            self.x[:] = inputs.fitting(x, self.x, "x")
         self._count(loss)
-        self._go_on(math.nan if loss is None else loss)
+        with self._one_step():
+            self._role.go_on(math.nan if loss is None else loss)
 
     def report(self, **metrics: float) -> None:
         """Record what the caller has measured of the model, in a row of its own.
@@ -181,14 +168,7 @@ class Session:
         report; what is reported before a step stands in the row of the round after it.
         """
         self._require_open()
-        named = {
-            name: float(metrics.pop(name)) for name in _REPORTED if name in metrics
-        }
-        named |= own_metrics(metrics)
-        for name, value in named.items():
-            if not math.isfinite(value):
-                raise ConfigError(f"report: {name} is {value}; it must be finite")
-        self._link.notes.send(named)
+        self._role.link.notes.send(inputs.metrics(metrics))
 
     def close(self) -> None:
         """End this worker's loop, and with it the run; a second time does nothing.
@@ -199,11 +179,10 @@ class Session:
         if Session.current is not self:
             return
         with self._ending_on_failure():
-            if not self.stopped:
-                self._link.notes.send()
-                self._leave()
-                self.stopped = "it was closed"
+            self._role.link.notes.send()
+            self._role.leave()
             self._conclude()
+        self._closed = "it was closed"
 
     def __enter__(self) -> Session:
         return self
@@ -225,74 +204,38 @@ class Session:
         whole_round = self._algorithm.driven_by == "closure"
         begun = self.round
         while True:
-            request = self._request
-            assert request is not None
-            if request.out is None:
-                self._go_on(None)
-                continue
+            if self._role.request.out is None:
+                self._role.go_on(None)
+            request = self._role.request
+            assert request.out is not None
             loss = closure(request.x, request.out, request.batch)
             self._count(loss)
-            self._go_on(loss)
+            with self._one_step():
+                self._role.go_on(loss)
             if not whole_round or self.round != begun:
                 return
 
     def _count(self, loss: float | None) -> None:
         """Note a step's loss, and send the notes if a row is due after this round."""
         if loss is not None:
-            number = float(loss)
-            if not math.isfinite(number):
-                raise Diverged(
-                    f"worker {self.worker}, round {self.round}: the loss is {number}; "
-                    "if it diverged, lower lr"
-                )
-            self._link.notes.add_loss(number)
+            where = f"worker {self.worker}, round {self.round}"
+            self._role.link.notes.add_loss(inputs.finite_loss(loss, where))
         if (self.round + 1) % self._every == 0:
-            self._link.notes.send()
+            self._role.link.notes.send()
 
-    def _go_on(self, loss: float | None) -> None:
+    @contextlib.contextmanager
+    def _one_step(self) -> Iterator[None]:
+        """Let the role do one step; raise ``Stopped`` if the run has ended in it."""
         with self._ending_on_failure():
-            self._await(self._handover.answer(None if loss is None else float(loss)))
-            if self.stopped:
+            yield
+            if self._role.ended:
                 self._conclude()
-        if self.stopped:
-            raise Stopped(self.stopped)
-
-    def _await(self, outcome: Any) -> None:
-        """Take in the role's next request, or the reason for its end."""
-        if isinstance(outcome, Request):
-            self._request = outcome
-            if outcome.x is not self.x:
-                self.x[:] = outcome.x
-            return
-        self._request = None
-        self.stopped = str(outcome) or "the run has ended"
-
-    def _gradient_buffer(self) -> Vector:
-        """Return the role's own vector for gradients where it has one by now."""
-        request = self._request
-        if request is None or request.out is None:
-            return np.zeros_like(self.x)
-        return request.out
-
-    def _leave(self) -> None:
-        """End the role: at once, or by gradients of zero until the server has ended."""
-        wire = self._prepared.wire
-        if wire.tree or wire.peers:
-            self._await(self._handover.end())
-            return
-        self._link.notes.send_leave()
-        kept = self.x.copy()
-        while not self.stopped:
-            request = self._request
-            assert request is not None
-            if request.out is not None:
-                request.out[:] = 0
-            self._await(self._handover.answer(math.nan))
-        self.x[:] = kept
+        if self._role.ended:
+            raise Stopped(self._role.ended)
 
     def _conclude(self) -> None:
         self._context.push(self._forget)
-        self.result = self._executor.conclude(self._link)
+        self.result = self._executor.conclude(self._role.link)
         self._context.close()
 
     def _forget(self, *_: object) -> None:
@@ -301,7 +244,7 @@ class Session:
         atexit.unregister(self.close)
 
     @contextlib.contextmanager
-    def _ending_on_failure(self) -> Any:
+    def _ending_on_failure(self) -> Iterator[None]:
         """End the run for all ranks if the block fails."""
         try:
             yield
@@ -311,26 +254,10 @@ class Session:
 
     def _fail(self, error: BaseException) -> None:
         if Session.current is self:
-            self.stopped = f"it has failed: {error}"
+            self._closed = f"it has failed: {error}"
             self._forget()
             self._context.__exit__(type(error), error, error.__traceback__)
 
     def _require_open(self) -> None:
-        if not self.stopped and Session.current is self:
-            return
-        reason = self.stopped or "it was closed"
-        raise PsmpiError(f"session: has ended ({reason}); open another one")
-
-    def _fitting(self, vector: Any, name: str) -> Vector:
-        if vector is None:
-            raise ConfigError(
-                f"{name}: got None; give a vector of shape ({self.x.size},), or "
-                "nothing if it is written into the session's own"
-            )
-        array = np.asarray(vector)
-        if array.shape != self.x.shape or array.dtype.kind not in "fiu":
-            raise ConfigError(
-                f"{name}: must be numbers of shape {self.x.shape}, got shape "
-                f"{array.shape} of {array.dtype}"
-            )
-        return array
+        if self.stopped:
+            raise PsmpiError(f"session: has ended ({self.stopped}); open another one")

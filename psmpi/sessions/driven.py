@@ -1,0 +1,90 @@
+"""A worker's role that a caller drives from one gradient to the next."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from psmpi.base import Vector
+from psmpi.links.worker import WorkerEnd
+from psmpi.runs import roles
+from psmpi.sessions.executor import Executor
+from psmpi.sessions.handover import Handover, Request
+
+
+class DrivenRole:
+    """The role of a session's worker, and what it waits for.
+
+    ``x`` is the caller's vector, and ``gradient`` the one that gradients are written
+    to; both stay the same arrays. ``ended`` says why the role has ended; it is empty
+    while the role waits for its ``request``.
+    """
+
+    def __init__(self, executor: Executor, samples: int) -> None:
+        self.x = executor.loop.x
+        self.ended = ""
+        self._handover = Handover(executor.loop, samples)
+        self._wire = executor.prepared.wire
+        self._work = roles.prepare_work(
+            executor.prepared, executor.transport, self._handover
+        )
+        self._request: Request | None = None
+        self._take(self._handover.begin(self._work.run))
+        self.gradient = self._gradient()
+
+    @property
+    def link(self) -> WorkerEnd:
+        """The worker's end of the link."""
+        return self._work.link
+
+    @property
+    def request(self) -> Request:
+        """What the role waits for."""
+        assert self._request is not None
+        return self._request
+
+    def go_on(self, loss: float | None) -> None:
+        """Let the role run on with its request met, up to the next or to its end."""
+        self._take(self._handover.answer(None if loss is None else float(loss)))
+
+    def give_gradient(self, loss: float | None) -> None:
+        """Meet the role's request with what is in ``gradient``."""
+        if self.request.out is None:  # it takes gradient steps if it gets no progress
+            self.go_on(None)
+        out = self.request.out
+        assert out is not None
+        if out is not self.gradient:
+            out[:] = self.gradient
+        self.go_on(loss)
+
+    def leave(self) -> None:
+        """End the caller's loop, and with it the run for all workers."""
+        if self._wire.tree or self._wire.peers:
+            self._take(self._handover.end())
+            return
+        # The server addresses single workers, so the role goes on answering it, with
+        # gradients of zero, until the server has ended.
+        self.link.notes.send_leave()
+        kept = self.x.copy()
+        while not self.ended:
+            if self.request.out is not None:
+                self.request.out[:] = 0
+            self.go_on(math.nan)
+        self.x[:] = kept
+
+    def _gradient(self) -> Vector:
+        """Return the role's own vector for gradients, if it waits for one, or a new."""
+        own = None if self.ended else self.request.out
+        return np.zeros_like(self.x) if own is None else own
+
+    def _take(self, outcome: Any) -> None:
+        """Take in the role's next request, or the reason for its end."""
+        if isinstance(outcome, Request):
+            self._request = outcome
+            if outcome.x is not self.x:
+                self.x[:] = outcome.x
+            return
+        self._request = None
+        self.ended = str(outcome) or "the run has ended"
