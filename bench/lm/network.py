@@ -84,7 +84,9 @@ class Network:
 
     def _down(self) -> None:
         """Take away what is there, also of a run that was killed."""
-        for link in _listed("/sys/class/net"):  # at once; with its host it takes a while
+        for link in _listed(
+            "/sys/class/net"
+        ):  # at once; with its host it takes a while
             _ip("link", "del", link)
         for host in _listed("/run/netns"):
             _ip("netns", "del", host)

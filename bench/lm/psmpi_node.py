@@ -1,4 +1,4 @@
-"""One rank of a measurement of psmpi: AdamW, and what it has changed travels.
+"""One rank of a measurement of psmpi: steps of AdamW whose sum travels, or gradients.
 
     mpiexec -n 3 python bench/lm/psmpi_node.py ALGORITHM OUT SETTING OPTIONS
 
@@ -27,31 +27,62 @@ def main() -> None:
     x, bounds = flattened(model)
     with psmpi.session(algorithm, x, bounds=bounds, **json.loads(options)) as session:
         log = Log(setting, session.worker)
+        train = by_progress if "local_steps" in options else by_gradients
         train(session, model, log)
+    assert session.result is not None
     totals = session.result.summary
     kept = ("rounds", "paper_bits_up", "paper_bits_down", "seconds", "ranks")
     kept += ("wire_bytes_up", "wire_bytes_down")
     log.write(Path(out), **{name: totals[name] for name in kept})
 
 
-def train(session: psmpi.Session, model: Transformer, log: Log) -> None:
-    """Train until node 0 has trained enough; then it leaves, which ends the others."""
+def by_progress(session: psmpi.Session, model: Transformer, log: Log) -> None:
+    """Take steps of AdamW; every so many of them, what they have changed travels.
+
+    Node 0 leaves when it has trained enough, which ends the others.
+    """
     setting = log.setting
     text, batches = setting.text(), setting.batches(session.worker)
     optimizer = setting.adamw(model)
-    for _ in range(2):  # PyTorch's first steps take longer
-        model.loss(*text.batch(setting.batch, torch.Generator())).backward()
-        optimizer.zero_grad()
+    warm_up(model, setting)
     log.start()
     while session.worker or not log.over():
         for _ in range(setting.every):
+            optimizer.zero_grad()
             loss = model.loss(*text.batch(setting.batch, batches))
             loss.backward()
             optimizer.step()
-            optimizer.zero_grad()
             log.step(loss.item())
         session.advance(loss=log.mean_loss(setting.every))
         log.round(model)
+
+
+def by_gradients(session: psmpi.Session, model: Transformer, log: Log) -> None:
+    """Give the algorithm a gradient a step."""
+    setting = log.setting
+    text, batches = setting.text(), setting.batches(session.worker)
+    warm_up(model, setting)
+    gradients = torch.from_numpy(session.gradient)
+    begin = 0
+    for parameter in model.parameters():
+        end = begin + parameter.numel()
+        parameter.grad = gradients[begin:end].view_as(parameter)
+        begin = end
+    log.start()
+    while session.worker or not log.over():
+        gradients.zero_()
+        loss = model.loss(*text.batch(setting.batch, batches))
+        loss.backward()
+        session.step(loss=loss.item())
+        log.step(loss.item())
+        log.copy(model)
+
+
+def warm_up(model: Transformer, setting: Setting) -> None:
+    """Take PyTorch's first gradients, which take longer."""
+    for _ in range(2):
+        windows = setting.text().batch(setting.batch, torch.Generator())
+        torch.autograd.grad(model.loss(*windows), list(model.parameters()))
 
 
 def flattened(model: torch.nn.Module) -> tuple[np.ndarray, list[int]]:

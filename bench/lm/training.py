@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "transformer"))
-from model import Text, Transformer, validation_loss
+from model import Text, Transformer, fixed_loss
 
 BETAS = (0.9, 0.95)  # of AdamW, as SparseLoCo's authors have them
 
@@ -36,8 +36,10 @@ class Setting:
     width: int = 192
     layers: int = 4
     heads: int = 6
-    windows: int = 256  # of the validation part
-    copies: float = 3.0  # seconds from one copy of the model to the next
+    windows: int = 256  # over which losses are computed
+    tuning: bool = False  # losses are those of the training part
+    copies: float = 3.0  # seconds from one copy of the model to the next,
+    look: int = 60  # or steps, where ``steps`` says how many there are
     seed: int = 0
 
     def model(self) -> Transformer:
@@ -48,6 +50,11 @@ class Setting:
 
     def text(self) -> Text:
         return Text(self.context)
+
+    def loss(self, model: Transformer, text: Text) -> float:
+        """Return the loss over fixed windows."""
+        part = text.training if self.tuning else text.validation
+        return fixed_loss(model, *text.fixed(part, self.windows))
 
     def batches(self, node: int) -> torch.Generator:
         """Return what draws the windows of a node."""
@@ -92,8 +99,13 @@ class Log:
 
     def copy(self, model: torch.nn.Module) -> None:
         """Keep a copy of the model, if it is time for one."""
-        before = self.copies[-1][1] if self.copies else 0.0
-        if self.times[-1] - before >= self.setting.copies:
+        steps, seconds = self.copies[-1][:2] if self.copies else (0, 0.0)
+        by_steps = self.setting.steps > 0
+        if (
+            len(self.times) - steps >= self.setting.look
+            if by_steps
+            else self.times[-1] - seconds >= self.setting.copies
+        ):
             tensors = [p.detach().clone() for p in model.parameters()]
             self.copies.append((len(self.times), self.times[-1], tensors))
 
@@ -112,8 +124,7 @@ class Log:
             with torch.no_grad():
                 for parameter, kept in zip(model.parameters(), tensors, strict=True):
                     parameter.copy_(kept)
-            loss = validation_loss(model, text, self.setting.windows)
-            curve.append([steps, seconds, loss])
+            curve.append([steps, seconds, self.setting.loss(model, text)])
         dim = sum(p.numel() for p in model.parameters())
         data = {"dim": dim, "times": self.times, "curve": curve, **spent, **more}
         (out / f"node{self.node}.json").write_text(json.dumps(data))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,16 @@ METHODS: Mapping[str, tuple[str, str, dict[str, Any] | None]] = {
     "bf16": ("DDP, bf16 hook", "bf16", None),
     "powersgd": ("DDP, PowerSGD hook, rank 1", "powersgd", None),
     "local": (f"models averaged every {ROUND} steps, float32", "local", None),
-    "diloco": (f"psmpi diloco, {ROUND} steps a round", "diloco", {}),
-    "sparseloco": (f"psmpi sparseloco, {ROUND} steps a round", "sparseloco", {}),
+    "diloco": (
+        f"psmpi diloco, {ROUND} steps a round, float32",
+        "diloco",
+        {"local_steps": ROUND},
+    ),
+    "sparseloco": (
+        f"psmpi sparseloco, {ROUND} steps a round",
+        "sparseloco",
+        {"local_steps": ROUND},
+    ),
 }
 
 
@@ -49,16 +57,6 @@ def measure(network: Network, name: str, setting: Setting) -> Measured:
         return cluster.psmpi(network, method, setting, options)
     nodes = 1 if name == "alone" else setting.nodes
     return cluster.gloo(network, method, replace(setting, nodes=nodes))
-
-
-def quietest(run: Callable[[], Measured], tries: int) -> Measured:
-    """Repeat a run while other programs disturb it; return the least disturbed."""
-    best = run()
-    for _ in range(tries - 1):
-        if best.foreign <= cluster.QUIET:
-            break
-        best = min(best, run(), key=lambda measured: measured.foreign)
-    return best
 
 
 def row(name: str, measured: Measured, setting: Setting) -> dict[str, Any]:
@@ -153,7 +151,7 @@ def main() -> None:
                 rows = []
                 for name in args.methods:
                     run = lambda name=name: measure(network, name, setting)  # noqa: E731
-                    rows.append(row(name, quietest(run, args.tries), setting))
+                    rows.append(row(name, cluster.quietest(run, args.tries), setting))
                     print(rate, name, f"{rows[-1]['tokens_a_second']:.0f}", flush=True)
                 links[rate] = {"link": link, "rows": rows}
         common.save("lm_two_nodes", table(links, setting), links)

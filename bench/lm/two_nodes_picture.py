@@ -75,13 +75,14 @@ def _panel(axes: Any, rows: list[dict[str, Any]], title: str) -> None:
             f"{tokens:,.0f}   {tokens / alone:.2f}x",
             va="center",
             color=TEXT,
+            bbox={"facecolor": PANEL, "edgecolor": "none", "pad": 1},
             fontweight="bold" if row["name"] in OURS else "normal",
         )
     for times in (1, 2):
         axes.axvline(times * alone, color=LINE, linewidth=1, linestyle="--", zorder=0)
     axes.set_xlim(0, 2.75 * alone)
     axes.set_yticks(range(len(rows)), [NAMES[row["name"]] for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xticks([0, alone, 2 * alone], ["0", "one node", "twice"])
     axes.tick_params(length=0)
     axes.set_title(title, loc="left", color=TEXT)

@@ -1,10 +1,10 @@
 """Trains a small transformer on several nodes, which send what 15 steps have changed.
 
-    psmpi launch --workers 2 examples/transformer/compressed.py [--steps 600] ...
+psmpi launch --workers 2 examples/transformer/compressed.py [--steps 600] ...
 """
 
 import torch
-from model import Text, Transformer, arguments, validation_loss
+from model import Text, Transformer, arguments, fixed_loss
 
 import psmpi.torch
 
@@ -21,5 +21,5 @@ for step in range(1, args.steps + 1):
     loss.backward()
     optimizer.step()
     if step % 60 == 0 or step == args.steps:
-        validation = validation_loss(model, text, args.windows)
+        validation = fixed_loss(model, *text.fixed(text.validation, args.windows))
         print(f"step {step}: training {loss:.3f}, validation {validation:.3f}")

@@ -32,16 +32,18 @@ class Text:
         Both have the shape (size, context); targets are inputs, one letter on.
         """
         last = len(self.training) - self.context
-        starts = torch.randint(last, (size,), generator=generator)
+        return self.windows(torch.randint(last, (size,), generator=generator))
+
+    def windows(self, starts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets of the windows that begin there, for training."""
         windows = self.training[starts[:, None] + torch.arange(self.context + 1)]
         return windows[:, :-1], windows[:, 1:]
 
-    def validation_windows(self, most: int) -> tuple[Tensor, Tensor]:
+    def fixed(self, part: Tensor, most: int) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of at most ``most`` windows that don't overlap."""
-        count = min(most, (len(self.validation) - 1) // self.context)
+        count = min(most, (len(part) - 1) // self.context)
         size = count * self.context
-        inputs, targets = self.validation[:size], self.validation[1 : size + 1]
-        return inputs.view(count, -1), targets.view(count, -1)
+        return part[:size].view(count, -1), part[1 : size + 1].view(count, -1)
 
 
 class Block(nn.Module):
@@ -91,9 +93,8 @@ class Transformer(nn.Module):
 
 
 @torch.no_grad()
-def validation_loss(model: Transformer, text: Text, windows: int) -> float:
-    """Return the loss over ``windows`` windows of the validation part."""
-    inputs, targets = text.validation_windows(windows)
+def fixed_loss(model: Transformer, inputs: Tensor, targets: Tensor) -> float:
+    """Return the mean loss over these windows, a few at a time."""
     pieces = zip(inputs.split(32), targets.split(32), strict=True)
     total = sum(float(model.loss(a, b)) * len(a) for a, b in pieces)
     return total / len(inputs)

@@ -1,10 +1,10 @@
 """Trains a small transformer in one process, with AdamW.
 
-    python examples/transformer/plain.py [--steps 600] [--width 192] ...
+python examples/transformer/plain.py [--steps 600] [--width 192] ...
 """
 
 import torch
-from model import Text, Transformer, arguments, validation_loss
+from model import Text, Transformer, arguments, fixed_loss
 
 args = arguments()
 text = Text(args.context)
@@ -18,5 +18,5 @@ for step in range(1, args.steps + 1):
     loss.backward()
     optimizer.step()
     if step % 60 == 0 or step == args.steps:
-        validation = validation_loss(model, text, args.windows)
+        validation = fixed_loss(model, *text.fixed(text.validation, args.windows))
         print(f"step {step}: training {loss:.3f}, validation {validation:.3f}")
