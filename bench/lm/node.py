@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from training import Log, Setting
 
 RANK = 1  # of PowerSGD's matrices
+ONE_BUCKET = 1000  # MB
 FLOAT_STEPS = 2  # steps before PowerSGD begins, the fewest that it takes
 
 
@@ -68,7 +69,12 @@ def wrapped(method: str, model: torch.nn.Module) -> torch.nn.Module:
     loss = Loss(model)
     if method in ("alone", "local"):
         return loss
-    ddp = DistributedDataParallel(loss, gradient_as_bucket_view=True)
+    # PowerSGD's hook starts further sums when sums end. Over gloo, with more than one
+    # bucket, nodes then start them in different orders, and wait for each other.
+    size = ONE_BUCKET if method == "powersgd" else None
+    ddp = DistributedDataParallel(
+        loss, gradient_as_bucket_view=True, bucket_cap_mb=size
+    )
     if method == "bf16":
         ddp.register_comm_hook(None, bf16)
     elif method == "powersgd":

@@ -1,7 +1,7 @@
 """Four workers at an emulated 100 Mbit/s: time and bytes to a validation loss.
 
-    python bench/lm/table.py curves --runs DIR     losses by steps: any machine, any load
-    python bench/lm/table.py wire --runs DIR       seconds and bytes a step: root, quiet
+    python bench/lm/table.py curves --runs DIR    losses by steps; takes any load
+    python bench/lm/table.py wire --runs DIR      seconds and bytes a step; as root
     python bench/lm/table.py report --runs DIR
 
 Losses don't depend on the wire, so they come from runs without it: psmpi's in one

@@ -13,6 +13,7 @@ repeated; the quietest counts. ``--draw`` only draws the picture from the result
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -66,7 +67,7 @@ def row(name: str, measured: Measured, setting: Setting) -> dict[str, Any]:
     ends = [rounds * part // PARTS * setting.every for part in range(PARTS + 1)]
     rates = [
         tokens / measured.seconds_a_step(a / measured.steps, b / measured.steps)
-        for a, b in zip(ends[:-1], ends[1:], strict=True)
+        for a, b in itertools.pairwise(ends)
         if b > a
     ]
     whole = ends[-1] / measured.steps
@@ -116,7 +117,7 @@ def table(links: Mapping[str, Any], setting: Setting) -> str:
                 f"{r['tokens_a_second'] / alone:7.2f}{took:>13}"
                 f"{r['bytes_out']:11.0f}{r['bytes_in']:11.0f}{r['foreign']:8.1%}"
             )
-    return "\n".join(lines + ["", *cards(links)])
+    return "\n".join([*lines, "", *cards(links)])
 
 
 def cards(links: Mapping[str, Any]) -> list[str]:

@@ -7,9 +7,9 @@ first nine tenths of it are for training, the rest is for validation.
 from __future__ import annotations
 
 import argparse
+from pydoc_data.topics import topics
 
 import torch
-from pydoc_data.topics import topics
 from torch import Tensor, nn
 from torch.nn import functional
 
