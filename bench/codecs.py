@@ -15,6 +15,7 @@ import numpy as np
 from psmpi.codecs import (
     AdaComp,
     Bernoulli,
+    ChunkTopK,
     Decimal,
     Dense,
     Plane,
@@ -47,6 +48,7 @@ CODECS = (
     TopK(0.01, block=65536),
     SignTopK(0.01),
     SignTopK(0.01, block=512),
+    ChunkTopK(),
     QTopK(0.01),
     AdaComp(),
     Sparse(),

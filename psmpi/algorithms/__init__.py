@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from psmpi.algorithms.laq import Qgd as Qgd
     from psmpi.algorithms.laq import RandomSelection as RandomSelection
     from psmpi.algorithms.laq import Slaq as Slaq
+    from psmpi.algorithms.local_updates import DiLoCo as DiLoCo
+    from psmpi.algorithms.local_updates import LocalUpdates as LocalUpdates
+    from psmpi.algorithms.local_updates import SparseLoCo as SparseLoCo
     from psmpi.algorithms.qsparse import EfSignSgd as EfSignSgd
     from psmpi.algorithms.qsparse import LocalSgd as LocalSgd
     from psmpi.algorithms.qsparse import MemSgd as MemSgd
@@ -83,6 +86,9 @@ ALGORITHMS: Mapping[str, type[Algorithm]] = LazyClasses(
         "qtopk": "qsparse:QTopKSgd",
         "signtopk": "qsparse:SignTopKSgd",
         "qsparse-local-sgd": "qsparse:QsparseLocalSgd",
+        "local-updates": "local_updates:LocalUpdates",
+        "diloco": "local_updates:DiLoCo",
+        "sparseloco": "local_updates:SparseLoCo",
         "dist-ef-sgd": "dist_ef:DistEfSgd",
         "dist-ef-sgdm": "dist_ef:DistEfSgdm",
         "doublesqueeze": "dist_ef:DoubleSqueeze",

@@ -28,6 +28,7 @@ class Plan:
     bounds: tuple[int, ...]
     dtype: type[np.floating[Any]] = np.float32
     seed: int = 0
+    partition: str = ""  # how psmpi split the samples over workers; "": not by psmpi
     check_every: int = 0  # rounds from one comparison of models to the next; 0: none
     evaluate_every: int = 1  # rounds from one evaluation to the next
     mean_speed: float | None = None  # samples per second, where speeds are set: mean

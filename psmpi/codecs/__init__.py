@@ -17,6 +17,7 @@ from psmpi.codecs import plugins, validation
 from psmpi.codecs.adacomp import AdaComp as AdaComp
 from psmpi.codecs.bernoulli import Bernoulli as Bernoulli
 from psmpi.codecs.choice import Choice as Choice
+from psmpi.codecs.chunktopk import ChunkTopK as ChunkTopK
 from psmpi.codecs.decimal import Decimal as Decimal
 from psmpi.codecs.dense import Dense as Dense
 from psmpi.codecs.layout.blocks import Blockwise
@@ -44,6 +45,7 @@ CODECS: dict[str, type[Codec]] = {
     "adacomp": AdaComp,
     "bernoulli": Bernoulli,
     "choice": Choice,
+    "chunktopk": ChunkTopK,
     "decimal": Decimal,
     "dense": Dense,
     "piecewise": Piecewise,

@@ -1,10 +1,12 @@
-"""Sparse entries grouped by the blocks of their vector, with one scale per block.
+"""Sparse entries grouped by the blocks of their vector, with few floats per block.
 
 ``starts`` (int64) has one entry more than there are blocks: entries ``starts[b]`` to
 ``starts[b + 1] - 1`` of a frame are those of block b.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -98,6 +100,65 @@ def group_add(
             level = real(signed(code & top)) if top else 1.0
             sign = 1.0 - 2.0 * real(signed(code >> bits))
             out[chosen[j]] += scale * (unit * (level * sign))
+
+
+@kernel
+def cluster(
+    values: Vector, starts: Indices, bits: np.uint64, codes: np.ndarray
+) -> np.ndarray:
+    """Fill ``codes``; return a table: per block, the mean of the entries with a code.
+
+    Values count as float32. With L = 2^bits, shift their mean in a block as float32 and
+    sigma their sample deviation from it, a code is (v - shift) / (6 sigma / L) + L / 2,
+    rounded half to even and clamped to 0 .. L - 1. Blocks with up to L entries are kept
+    exactly: entry j has code j.
+    """
+    levels = 1 << signed(bits)
+    table = np.zeros((starts.size - 1, levels), np.float32)
+    sums, counts = np.zeros(levels), np.zeros(levels, np.int64)
+    for b in range(starts.size - 1):
+        part = values[starts[b] : starts[b + 1]]
+        own = codes[starts[b] : starts[b + 1]]
+        if part.size <= levels:
+            for j in range(part.size):
+                own[j] = np.uint32(j)
+                table[b, j] = np.float32(part[j])
+            continue
+        total, squares = 0.0, 0.0
+        for j in range(part.size):
+            total += real(np.float32(part[j]))
+        shift = real(np.float32(total / part.size))
+        for j in range(part.size):
+            squares += (real(np.float32(part[j])) - shift) ** 2
+        sigma = math.sqrt(squares / (part.size - 1))
+        step = 6.0 * sigma / levels if sigma > 0 else 1.0
+        sums[:], counts[:] = 0.0, 0
+        for j in range(part.size):
+            value = real(np.float32(part[j]))
+            place = np.rint((value - shift) / step + levels / 2)
+            code = signed(min(max(place, 0.0), levels - 1.0))
+            own[j] = np.uint32(code)
+            sums[code] += value
+            counts[code] += 1
+        for c in range(levels):
+            if counts[c]:
+                table[b, c] = np.float32(sums[c] / counts[c])
+    return table
+
+
+@kernel
+def cluster_add(
+    codes: np.ndarray,
+    chosen: np.ndarray,
+    starts: Indices,
+    table: np.ndarray,
+    out: Vector,
+    scale: float,
+) -> None:
+    """Add ``scale * table[b, code]`` to the chosen entries of ``out``."""
+    for b in range(starts.size - 1):
+        for j in range(starts[b], starts[b + 1]):
+            out[chosen[j]] += scale * real(table[b, codes[j]])
 
 
 @kernel

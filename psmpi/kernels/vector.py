@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from psmpi.base import Vector
 from psmpi.kernels.jit import kernel, real
 
@@ -72,3 +74,45 @@ def extrapolate(x: Vector, snapshot: Vector, y: Vector, theta: float) -> None:
     for i in range(x.size):
         base = real(snapshot[i])
         x[i] = x.dtype.type(base + theta * (real(y[i]) - base))
+
+
+@kernel
+def adamw(
+    x: Vector,
+    mean: Vector,
+    square: Vector,
+    g: Vector,
+    betas: tuple[float, float],
+    kept: float,
+    size: float,
+    root: float,
+    epsilon: float,
+) -> None:
+    """One step of AdamW, each array rounded once.
+
+    ``mean <- b1 mean + (1 - b1) g``, ``square <- b2 square + (1 - b2) g^2``, then ``x
+    <- kept x - size mean / (sqrt(square) / root + epsilon)``.
+    """
+    b1, b2 = betas
+    for i in range(x.size):
+        m = x.dtype.type(b1 * real(mean[i]) + (1.0 - b1) * real(g[i]))
+        v = x.dtype.type(b2 * real(square[i]) + (1.0 - b2) * real(g[i]) ** 2)
+        mean[i], square[i] = m, v
+        step = size * real(m) / (math.sqrt(real(v)) / root + epsilon)
+        x[i] = x.dtype.type(kept * real(x[i]) - step)
+
+
+@kernel
+def add_nonzeros(out: Vector, count: np.ndarray, part: Vector) -> None:
+    """``out += part``, ``count += 1`` where ``part`` is not 0, then ``part = 0``."""
+    for i in range(out.size):
+        out[i] += part[i]
+        count[i] += np.uint16(part[i] != 0)
+        part[i] = 0
+
+
+@kernel
+def mean_of_senders(out: Vector, count: np.ndarray) -> None:
+    """``out /= max(count, 1)``."""
+    for i in range(out.size):
+        out[i] = out.dtype.type(real(out[i]) / max(real(count[i]), 1.0))

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from psmpi.base import LinkError
 from psmpi.links.intents import Intent, common, exiting
@@ -25,7 +24,7 @@ from psmpi.links.transport.polling import wait
 from psmpi.links.transport.settings import SEGMENT, TREE_SEGMENT, Broadcast, Settings
 from psmpi.processes.failfast import LEFT_EARLY, Guard, precise_sleep
 
-_PART = 1 << 30  # bytes of an array that are sent at once
+_PART = 1 << 30  # bytes of a message that are sent at once
 _LAST_SECONDS = 0.3  # that rank 0 ends after the others
 _NAMED_SECONDS = 3.0  # for a rank that left early to end the job itself
 _E = TypeVar("_E", bound=BaseException)
@@ -149,21 +148,24 @@ class MpiJob:
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def send(self, rank: int, array: NDArray[Any]) -> None:
-        """Send an array to one rank, which receives it. Not for training."""
-        data = array.view(np.uint8)
+    def send(self, rank: int, message: bytes) -> None:
+        """Send a message of any length to one rank. Not for training."""
+        data = np.frombuffer(message, np.uint8)
+        size = np.array([data.size])
+        wait(self._comm.Isend([size, MPI.INT64_T], rank, 0).Test)
         for start in range(0, data.size, _PART):
             part = data[start : start + _PART]
             wait(self._comm.Isend([part, MPI.BYTE], rank, 0).Test, nbytes=part.size)
 
-    def receive(self, rank: int, size: int, dtype: str) -> NDArray[Any]:
-        """Return the array of ``size`` entries that one rank sends."""
-        array = np.empty(size, dtype)
-        data = array.view(np.uint8)
+    def receive(self, rank: int) -> bytes:
+        """Return the message that one rank sends."""
+        size = np.empty(1, np.int64)
+        wait(self._comm.Irecv([size, MPI.INT64_T], rank, 0).Test)
+        data = np.empty(int(size[0]), np.uint8)
         for start in range(0, data.size, _PART):
             part = data[start : start + _PART]
             wait(self._comm.Irecv([part, MPI.BYTE], rank, 0).Test, nbytes=part.size)
-        return array
+        return data.tobytes()
 
     def barrier(self) -> None:
         """Wait until all ranks are here."""

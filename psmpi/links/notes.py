@@ -6,6 +6,7 @@ A worker whose loop belongs to the caller may send, before any of its uploads:
   caller has measured, as JSON; it is observation, not part of an algorithm,
 - STEP_SIZE: the step size of its next rounds, on which all workers have to agree,
 - LEAVE: that its loop has ended. The server then ends the run for all.
+- STATE: that it wants a copy of the state of the server's role.
 
 The server takes these in wherever it waits for an upload of the worker.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ import numpy as np
 from psmpi.base import ConfigError, Frame, LinkError, Plan, Stopped
 from psmpi.links import envelope
 from psmpi.links.context import LinkContext
-from psmpi.links.envelope import LEAVE, NOTE, STEP_SIZE
+from psmpi.links.envelope import LEAVE, NOTE, STATE, STEP_SIZE
 from psmpi.links.messages import pack_numbers
 
 NOTE_NBYTES = 4096  # of the JSON text of a note, at most
@@ -64,6 +65,7 @@ class Notes:
     losses: list[Losses] = field(default_factory=list)
     metrics: dict[str, float] = field(default_factory=dict)
     closing: bool = False  # whether the run has ended, so that nobody leaves early
+    send_state: Callable[[int], None] | None = None  # to a worker
     _step_sizes: list[float | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class Notes:
 
     def take(self, worker: int, message: envelope.Unsealed) -> bool:
         """Take in a message if it is a note; raise ``WorkerLeft`` if it is LEAVE."""
-        if message.kind not in (NOTE, STEP_SIZE, LEAVE):
+        if message.kind not in (NOTE, STEP_SIZE, LEAVE, STATE):
             return False
         if self.plan.step_size is None:
             raise LinkError(
@@ -89,6 +91,9 @@ class Notes:
         elif message.kind == STEP_SIZE:
             assert message.frame is not None
             self._step_sizes[worker] = float(message.frame.view(np.float64)[0])
+        elif message.kind == STATE:
+            assert self.send_state is not None
+            self.send_state(worker)
         elif not self.closing:
             raise WorkerLeft(worker, message.round)
         return True
@@ -165,6 +170,10 @@ class NoteSender:
     def send_leave(self) -> None:
         """Send that this worker's loop has ended."""
         self._send(np.empty(0, np.uint8), LEAVE)
+
+    def send_state_request(self) -> None:
+        """Ask for the state of the server's role."""
+        self._send(np.empty(0, np.uint8), STATE)
 
     def _send(self, text: Frame, kind: int) -> None:
         buffer = envelope.new_buffer(text.size)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from psmpi.base import Frame
 from psmpi.links import envelope
 from psmpi.links.context import LinkContext
-from psmpi.links.envelope import DATA, LEAVE, NOTE, REPORT
+from psmpi.links.envelope import DATA, LEAVE, NOTE, REPORT, STATE
 from psmpi.links.messages import paper_bits
 from psmpi.links.notes import Notes
 
@@ -64,7 +64,7 @@ class UploadReceiver:
         """Check a message, count it and return its parts."""
         codec, meter = self._context.wire.up, self._context.meter
         unsealed = envelope.unseal(message, codec.wire_id, f"worker {worker}")
-        if unsealed.kind in (REPORT, NOTE, LEAVE):
+        if unsealed.kind in (REPORT, NOTE, LEAVE, STATE):
             meter.wire_bytes_observed += message.size
             return unsealed
         meter.wire_bytes_up += message.size

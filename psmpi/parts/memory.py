@@ -85,15 +85,23 @@ class ErrorFeedback(Memory):
     Huang, Kwok, NeurIPS 2019, Algorithms 2 and 3): ``eta`` is the step size of the last
     frame, also after rounds in which this sender sent none. A step size of 0 leaves
     ``e`` as it is, because the receiver then applies nothing of the frame.
+
+    With ``decay`` below 1 the memory fades: p = x + decay e (Sarfi et al. 2025).
     """
 
     def __init__(
-        self, codec: Codec, dim: int, dtype: Any = np.float32, rescale: bool = True
+        self,
+        codec: Codec,
+        dim: int,
+        dtype: Any = np.float32,
+        rescale: bool = True,
+        decay: float = 1.0,
     ) -> None:
         super().__init__(codec)
         self.e: Vector = np.zeros(dim, dtype)
         self.eta = 0.0
         self.rescale = rescale
+        self.decay = decay
 
     def encode(self, x: Vector, key: int = 0, eta: float = 1.0) -> Frame:
         if eta == 0 and self.rescale:
@@ -101,7 +109,7 @@ class ErrorFeedback(Memory):
         # p = x + (eta_{t-1} / eta_t) e;   e <- p - C(p)
         ratio = self.eta / eta if self.rescale and self.eta else 1.0
         self.eta = eta
-        return self.codec.encode_feedback(self.e, x, ratio, key=key)
+        return self.codec.encode_feedback(self.e, x, self.decay * ratio, key=key)
 
     def flush(self, key: int = 0) -> Frame:
         """Return the frame of what a caller has added to ``e``: C(e), e <- e - C(e)."""

@@ -92,6 +92,8 @@ class SyncTimes:
 
     def due(self, time: int) -> bool:
         """Return whether ``time`` is in I; call it for 1, 2, 3, ... in this order."""
+        if self.own is None:  # nothing to remember, so that any time can come first
+            return time % self.gap == 0
         if time != self.next:
             return False
         self.count += 1

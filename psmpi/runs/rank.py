@@ -22,7 +22,7 @@ from psmpi.errors import EXIT_UNMET
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
-from psmpi.runs import config, job, roles, setup, status, summary, warmup
+from psmpi.runs import config, job, role_state, roles, setup, status, summary, warmup
 from psmpi.runs.agreement import prepare_together
 from psmpi.runs.local import new_writer
 from psmpi.runs.schema import Row
@@ -69,7 +69,15 @@ def _serve(
         setup.caution(prepared)
         status.LOG.info("training")
         record = roles.Record(writer, on_row)
-        served = roles.serve(prepared, transport, record, measure)
+        served = roles.serve(
+            prepared,
+            transport,
+            record,
+            measure,
+            send_state=lambda state, worker: mpi_job.send(
+                worker + 1, role_state.pack(role_state.collect(state))
+            ),
+        )
         report = summary.rank_report(0, transport, served.link)
         ranks = mpi_job.allgather((report, served.link.replay_log.entries))
         transport.close()

@@ -16,6 +16,7 @@ from psmpi.links.replay_log import ReplayLog
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
+from psmpi.runs import role_state
 from psmpi.runs.evaluation import Diverged, Evaluation, Measure, ReportedMeasure
 from psmpi.runs.record import RunWriter
 from psmpi.runs.schema import Row
@@ -54,17 +55,23 @@ def serve(
     measure: Measure | None = None,
     replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
+    send_state: Callable[[Any, int], None] | None = None,
 ) -> Served:
     """Run the server's role to the end of the run, its evaluations included.
 
     ``measure`` measures models for the record; None: the workers' loops belong to
     callers, who report what they have measured. ``stop_at``: end the run in this round,
-    even if its targets are not reached.
+    even if its targets are not reached. ``send_state`` sends the server's state to a
+    worker that asks for it.
     """
     server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log)
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
+    if prepared.saved is not None:
+        role_state.restore(state, prepared.saved)
     if measure is None:
         measure = ReportedMeasure(server.notes)
+    if send_state is not None:
+        server.notes.send_state = partial(send_state, state)
     evaluation = Evaluation(
         measure,
         prepared.run.run_options,
@@ -145,6 +152,8 @@ def prepare_work(
     link = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log)
     metered = MeteredProblem(part, link.meter, link.clock.slow_down)
     state = prepared.algorithm.worker_state(link, metered, prepared.plan)
+    if prepared.saved is not None:
+        role_state.restore(state, prepared.saved)
     return Work(prepared, link, metered, state)
 
 

@@ -18,6 +18,7 @@ from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.runs.config import RunConfig, RunOptions
 from psmpi.runs.evaluation import ProblemMeasure
 from psmpi.runs.record import plain
+from psmpi.runs.role_state import Saved
 
 Loader = Callable[[str, Any], problems.Dataset]
 
@@ -32,6 +33,7 @@ class PreparedRun:
     plan: Plan
     wire: Wire
     own_problem: bool = False  # whether the caller made the problem
+    saved: Saved | None = None  # the state from which this rank's role goes on
 
     def facts(self) -> dict[str, Any]:
         """Return what must be equal on all ranks, by name, causes first."""
@@ -142,6 +144,7 @@ def _plan(options: RunOptions, problem: Problem) -> Plan:
         bounds=problem.bounds,
         dtype=options.scalar,
         seed=options.seed,
+        partition=options.partition,
         check_every=options.check_every,
         evaluate_every=options.evaluate_every,
         mean_speed=compute_speed.average(speeds, slow, options.workers),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from numpy.typing import NDArray
 
 from psmpi.base import ConfigError
 from psmpi.processes import environment
@@ -21,6 +23,7 @@ def session(
     names: Sequence[str] | None = None,
     samples: int = 0,
     out: str | os.PathLike[str] | None = None,
+    state: Mapping[str, NDArray[Any]] | None = None,
     **options: Any,
 ) -> Session:
     """Open a session: this process is a worker, and computes its own gradients.
@@ -47,6 +50,10 @@ def session(
         (``s.batch``); 0: the loop has its own batches.
     out
         Directory to record the run in; must not exist. That of worker 0 counts.
+    state
+        What this worker's ``state_dict`` gave in an earlier session of the same model
+        and options, to go on from: residuals, references and momentum of this worker,
+        and in that of worker 0 also the server's. ``x0`` is overwritten.
     options
         The algorithm's options and the run's (``until``, ``rounds``, ``seed``,
         ``evaluate_every``, ``timeout``, ...), named as in the command line.
@@ -69,14 +76,17 @@ def session(
         raise ConfigError(
             f"samples: must be a whole number of at least 0, got {samples!r}"
         )
+    round_ = None if state is None else opening.saved_start(x, state)
     folder = None if out is None else os.path.abspath(out)
     labels = opening.tensor_names(names, len(ends) - 1)
-    request = opening.describe(algorithm, x, ends, labels, samples, folder, options)
+    request = opening.describe(
+        algorithm, x, ends, labels, samples, folder, round_, options
+    )
     if environment.inside_mpi():
         from psmpi.sessions.over_mpi import WorkerRank
 
-        return Session(WorkerRank(request, x), samples)
+        return Session(WorkerRank(request, x, state), samples)
     from psmpi.sessions.in_process import OneWorker
 
     loop = CallersLoop(x, ends, labels, samples, request.digest())
-    return Session(OneWorker(request, loop), samples)
+    return Session(OneWorker(request, loop, state), samples)

@@ -9,7 +9,8 @@ import numpy as np
 
 from psmpi.base import Vector
 from psmpi.links.worker import WorkerEnd
-from psmpi.runs import roles
+from psmpi.runs import role_state, roles
+from psmpi.runs.role_state import Saved
 from psmpi.sessions.executor import Executor
 from psmpi.sessions.handover import Handover, Request
 
@@ -49,15 +50,26 @@ class DrivenRole:
         """Let the role run on with its request met, up to the next or to its end."""
         self._take(self._handover.answer(None if loss is None else float(loss)))
 
+    def gradient_request(self) -> Request:
+        """Return what the role waits for, once that is a gradient.
+
+        A role that asks for progress takes gradient steps if it gets none.
+        """
+        if self.request.out is None:
+            self.go_on(None)
+        return self.request
+
     def give_gradient(self, loss: float | None) -> None:
         """Meet the role's request with what is in ``gradient``."""
-        if self.request.out is None:  # it takes gradient steps if it gets no progress
-            self.go_on(None)
-        out = self.request.out
+        out = self.gradient_request().out
         assert out is not None
         if out is not self.gradient:
             out[:] = self.gradient
         self.go_on(loss)
+
+    def saved(self) -> Saved:
+        """Return copies of what this worker's role remembers."""
+        return role_state.collect(self._work.state)
 
     def leave(self) -> None:
         """End the caller's loop, and with it the run for all workers."""

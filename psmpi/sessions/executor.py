@@ -9,6 +9,7 @@ from dataclasses import replace
 from psmpi.base import StepSize
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
+from psmpi.runs.role_state import Saved
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
 from psmpi.sessions.handover import CallersLoop
@@ -28,6 +29,10 @@ class Executor(abc.ABC):
     @abc.abstractmethod
     def running(self) -> AbstractContextManager[object]:
         """Return the context of the run, which has been entered on no rank yet."""
+
+    @abc.abstractmethod
+    def server_state(self, link: WorkerEnd) -> Saved:
+        """Return a copy of the state of the server's role, before its next upload."""
 
     @abc.abstractmethod
     def conclude(self, link: WorkerEnd) -> Result:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from psmpi.links.transport import local
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs import local as local_runs
-from psmpi.runs import roles, setup, summary, warmup
+from psmpi.runs import role_state, roles, setup, summary, warmup
+from psmpi.runs.role_state import Saved
 from psmpi.runs.summary import Result
 from psmpi.sessions.executor import Executor, with_callers_steps
 from psmpi.sessions.handover import CallersLoop
-from psmpi.sessions.opening import Opening, configure
+from psmpi.sessions.opening import Opening, configure, split
 
 _SAID = (
     "psmpi: not started on ranks of MPI, so this session has one worker, and the "
@@ -25,13 +30,21 @@ _SAID = (
 class OneWorker(Executor):
     """A run of one worker, whose server takes its turns while the worker waits."""
 
-    def __init__(self, opening: Opening, loop: CallersLoop) -> None:
+    def __init__(
+        self,
+        opening: Opening,
+        loop: CallersLoop,
+        state: Mapping[str, NDArray[Any]] | None,
+    ) -> None:
         # The worker may have moved its vector before the server begins.
         whole = copy.copy(loop)
         whole.x = loop.x.copy()
         prepared = setup.prepare(configure(opening, 1), whole)
         warmup.load(prepared)
-        self.prepared = with_callers_steps(prepared)
+        parts = (None, None) if state is None else split(state)
+        self.prepared = replace(with_callers_steps(prepared), saved=parts[0])
+        self._server = replace(with_callers_steps(prepared), saved=parts[1])
+        self._states: list[Saved] = []
         self.loop = loop
         self._out = opening.out
         self._scheduler, transports = local.connect(2)
@@ -41,7 +54,7 @@ class OneWorker(Executor):
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        server = with_callers_steps(self.prepared)
+        server = self._server
         with contextlib.ExitStack() as stack:
             self._writer = None
             if self._out is not None:
@@ -52,10 +65,25 @@ class OneWorker(Executor):
             record = roles.Record(self._writer, None)
 
             def serve() -> None:
-                self._served.append(roles.serve(server, self._server_transport, record))
+                self._served.append(
+                    roles.serve(
+                        server,
+                        self._server_transport,
+                        record,
+                        send_state=lambda state, worker: self._states.append(
+                            role_state.collect(state)
+                        ),
+                    )
+                )
 
             stack.enter_context(self._scheduler.beside(1, {0: serve}))
             yield
+
+    def server_state(self, link: WorkerEnd) -> Saved:
+        link.notes.send_state_request()
+        # The server's turn; it takes the note in and waits for the next upload.
+        self._scheduler.yield_turn(1)
+        return self._states.pop()
 
     def conclude(self, link: WorkerEnd) -> Result:
         self._scheduler.finish(1)

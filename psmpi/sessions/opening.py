@@ -16,6 +16,7 @@ from psmpi.base import ConfigError, Vector
 from psmpi.runs import config
 from psmpi.runs.config import RunConfig
 from psmpi.runs.options import RunOptions
+from psmpi.runs.role_state import Saved
 
 _ENDLESS = 2**31 - 1  # rounds of a loop that has not said how many it does
 #: Options of runs that are about psmpi's own problems, or simulate time.
@@ -42,6 +43,7 @@ class Opening:
     tensors: tuple[int, ...]
     samples: int
     out: str | None
+    round: int | None  # the round that a saved state goes on from
 
     def digest(self) -> str:
         """Return a hex digest of the start."""
@@ -95,6 +97,34 @@ def tensor_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
+def saved_start(x: Vector, state: Mapping[str, Any]) -> int:
+    """Set ``x`` to the model of a saved state; return the round to go on from."""
+    worker, _ = split(state)
+    model, done = worker.get("x"), worker.get("round")
+    if model is None or done is None or model.shape != x.shape:
+        shape = None if model is None else model.shape
+        raise ConfigError(
+            f"state: has a model of shape {shape}, and x0 has shape {x.shape}; give "
+            "what state_dict of the same model gave"
+        )
+    x[:] = model
+    return int(done)
+
+
+def split(state: Mapping[str, Any]) -> tuple[Saved, Saved]:
+    """Return the worker's and the server's part of a saved state."""
+    parts: dict[str, Saved] = {"worker": {}, "server": {}}
+    for name, value in state.items():
+        role, _, rest = name.partition(".")
+        if role not in parts or not rest:
+            raise ConfigError(
+                f"state: {name!r} is no name of a saved state; give what "
+                "state_dict gave"
+            )
+        parts[role][rest] = np.asarray(value)
+    return parts["worker"], parts["server"]
+
+
 def describe(
     algorithm: str,
     x: Vector,
@@ -102,6 +132,7 @@ def describe(
     names: tuple[str, ...],
     samples: int,
     out: str | None,
+    round_: int | None,
     options: Mapping[str, Any],
 ) -> Opening:
     """Return the opening of a worker that starts at ``x``."""
@@ -117,6 +148,7 @@ def describe(
         ),
         samples=samples,
         out=out,
+        round=round_,
     )
 
 
@@ -124,7 +156,7 @@ def difference(openings: Sequence[Opening]) -> ConfigError | None:
     """Return what is wrong if workers have opened different sessions."""
     first = openings[0]
     for worker, other in enumerate(openings):
-        for field in ("algorithm", "options", "dtype", "bounds", "names"):
+        for field in ("algorithm", "options", "dtype", "bounds", "names", "round"):
             mine, theirs = getattr(first, field), getattr(other, field)
             if mine != theirs:
                 return ConfigError(

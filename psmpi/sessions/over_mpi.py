@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from psmpi.base import LinkError, Vector
 from psmpi.links.intents import Intent
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.worker import WorkerEnd
-from psmpi.runs import rank, summary
+from psmpi.runs import rank, role_state, summary
 from psmpi.runs.agreement import prepare_together
+from psmpi.runs.role_state import Saved
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
 from psmpi.sessions.executor import Executor, with_callers_steps
 from psmpi.sessions.handover import CallersLoop
-from psmpi.sessions.opening import Opening, configure, difference
+from psmpi.sessions.opening import Opening, configure, difference, split
 
 
 def agree(
-    job: MpiJob, own: Opening | None, x: Vector | None
+    job: MpiJob,
+    own: Opening | None,
+    x: Vector | None,
+    state: Mapping[str, NDArray[Any]] | None = None,
 ) -> tuple[PreparedRun, Opening, CallersLoop]:
     """Prepare a session on all ranks; the server, without an opening, gets the start.
+
+    ``state`` is the state to go on from, of a worker; that of worker 0 has the server's
+    part, too, which the server gets.
 
     Raises ``ConfigError``, the same on all ranks, if workers differ.
     """
@@ -35,28 +46,38 @@ def agree(
     trouble = difference(openings)
     if trouble is not None:
         raise job.agreed(trouble)
+    saved = None
     if x is None:
-        x = job.receive(1, first.bounds[-1], first.dtype)
-    elif job.rank == 1:
-        job.send(0, x)
+        x = np.frombuffer(job.receive(1), first.dtype)
+        if first.round is not None:
+            saved = role_state.unpack(job.receive(1))
+    else:
+        parts = None if state is None else split(state)
+        saved = None if parts is None else parts[0]
+        if job.rank == 1:
+            job.send(0, x.tobytes())
+            if parts is not None:
+                job.send(0, role_state.pack(parts[1]))
     samples = sum(opening.samples for opening in openings)
     loop = CallersLoop(x, first.bounds, first.names, samples, first.digest())
     workers = job.size - 1
     prepared = prepare_together(job, lambda: configure(first, workers), loop)
     if not isinstance(prepared, PreparedRun):
         raise job.agreed(prepared)
-    return with_callers_steps(prepared), first, loop
+    return replace(with_callers_steps(prepared), saved=saved), first, loop
 
 
 class WorkerRank(Executor):
     """The part of a worker's rank in a session of an MPI job."""
 
-    def __init__(self, opening: Opening, x: Vector) -> None:
+    def __init__(
+        self, opening: Opening, x: Vector, state: Mapping[str, NDArray[Any]] | None
+    ) -> None:
         self._job = MpiJob.current()
         self._run = contextlib.ExitStack()
         self._run.enter_context(self._job.run(Intent.SESSION))
         try:
-            self.prepared, _, self.loop = agree(self._job, opening, x)
+            self.prepared, _, self.loop = agree(self._job, opening, x, state)
             rank.warm_up(self._job, self.prepared)
             self.transport = rank.transport_of(self._job, self.prepared)
         except BaseException as error:
@@ -67,6 +88,10 @@ class WorkerRank(Executor):
     def running(self) -> Iterator[None]:
         with self._run:
             yield
+
+    def server_state(self, link: WorkerEnd) -> Saved:
+        link.notes.send_state_request()
+        return role_state.unpack(self._job.receive(0))
 
     def conclude(self, link: WorkerEnd) -> Result:
         report = summary.rank_report(self._job.rank, self.transport, link)

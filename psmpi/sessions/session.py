@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
 from psmpi.base import ConfigError, Indices, PsmpiError, Stopped, Vector
 from psmpi.runs.summary import Result
 from psmpi.sessions import inputs
@@ -77,7 +79,7 @@ class Session:
         Indices below ``samples``; None stands for all samples, or for a loop that draws
         its own batches.
         """
-        batch = None if self._role.ended else self._role.request.batch
+        batch = None if self._role.ended else self._role.gradient_request().batch
         return batch if batch is not None and batch.size else None
 
     @property
@@ -170,6 +172,27 @@ class Session:
         self._require_open()
         self._role.link.notes.send(inputs.metrics(metrics))
 
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """Return what this worker's role remembers, to go on from (``state``).
+
+        Named copies: residuals, references, momentum, counters; with worker 0 also
+        those of the server, since worker 0 is the one whose gradient the server waits
+        for first. Call it on every worker, after the same step, and with local steps
+        after the last of a round. What LAQ's rule looks back on gets one entry of 0 by
+        going on; everything else goes on to the bit.
+        """
+        self._require_open()
+        if not self._prepared.wire.tree:
+            raise ConfigError(
+                f"state_dict: the server of {self._algorithm.id} does not wait for all "
+                "workers, so that there is no common point to go on from"
+            )
+        state = {f"worker.{k}": v for k, v in self._role.saved().items()}
+        if self.worker == 0:
+            server = self._executor.server_state(self._role.link)
+            state |= {f"server.{name}": value for name, value in server.items()}
+        return state
+
     def close(self) -> None:
         """End this worker's loop, and with it the run; a second time does nothing.
 
@@ -204,9 +227,7 @@ class Session:
         whole_round = self._algorithm.driven_by == "closure"
         begun = self.round
         while True:
-            if self._role.request.out is None:
-                self._role.go_on(None)
-            request = self._role.request
+            request = self._role.gradient_request()
             assert request.out is not None
             loss = closure(request.x, request.out, request.batch)
             self._count(loss)

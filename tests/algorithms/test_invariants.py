@@ -123,3 +123,34 @@ def test_qsparse_moves_by_the_plain_gradients(schedule, options, seed):
         problem.steps >= rounds * play.algorithm.local_steps
         for problem in play.problems
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"codec": "topk", "k": 0.1},
+        {"codec": "chunktopk:chunk=10,k=4"},
+        {"codec": "sign", "blocks": 8, "downlink": "model"},
+        {"codec": "stochastic", "bits": 2, "scaled": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("inner", ["adamw", "sgd"])
+def test_local_updates_move_by_the_plain_progress(options, inner):
+    options = {"lr": 0.003, "local_steps": 3, "inner": inner} | options
+    play = played("local-updates", rounds=200, **options)
+    server, workers, R = play.server_state, play.worker_states, play.plan.workers
+    before, seen = server.x.copy(), 0
+
+    def check(k):
+        nonlocal before, seen
+        # theta - (1/R) sum_r e_r
+        now = server.x - sum(s.up.e for s in workers) / R
+        if k > 0:
+            assert_close(now, before - sum(s.delta for s in workers) / R)
+            seen += 1
+        before = now
+
+    play.run(check)
+    assert seen == 200
+    assert max(np.abs(s.up.e).max() for s in workers) > 1e-3

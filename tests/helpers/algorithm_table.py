@@ -6,6 +6,7 @@ from psmpi.runs.local import run_local
 QUADRATIC = "synthetic:quadratic,dim=30,condition=20,heterogeneity=1"
 SVRG = {"lr": 0.3, "batch": 20, "epoch": 20}
 RING = {"lr": 0.1, "batch": 20, "topology": "ring"}
+SGD = {"inner": "sgd", "weight_decay": 0.0}
 SPEEDS = {"speeds": "uniform:500,4500"}
 # id, options that make it converge on QUADRATIC, and the residual it gets to
 ROWS = [
@@ -28,6 +29,9 @@ ROWS = [
     ("qtopk", {"lr": 0.3, "k": 6}, 1e-2),
     ("signtopk", {"lr": 0.3, "k": 6}, 1e-2),
     ("qsparse-local-sgd", {"lr": 0.1, "k": 10, "local_steps": 4}, 1e-1),
+    ("local-updates", SGD | {"lr": 0.03, "k": 10, "local_steps": 4}, 1e-2),
+    ("diloco", {"lr": 0.003, "local_steps": 4}, 1.0),
+    ("sparseloco", SGD | {"lr": 0.03, "k": 0.3, "local_steps": 4}, 1e-1),
     ("dist-ef-sgd", {"lr": 0.3, "batch": 20}, 1e-2),
     ("dist-ef-sgdm", {"lr": 0.03, "batch": 20}, 1e-2),
     ("doublesqueeze", {"lr": 0.3, "batch": 20}, 1e-2),

@@ -15,6 +15,7 @@ from psmpi.codecs import (
     AdaComp,
     Bernoulli,
     Choice,
+    ChunkTopK,
     Decimal,
     Dense,
     Piecewise,
@@ -101,6 +102,20 @@ ROWS = {
         naive.choice,
         {"choice": Choice((Stochastic(), TopK()))},
         is_composed=True,
+    ),
+    "chunktopk": Row(
+        naive.chunktopk,
+        {
+            "chunktopk": ChunkTopK(32, 4),
+            "chunktopk-block": ChunkTopK(16, 0.3, 3, block=40),
+            "chunktopk-whole": ChunkTopK(),
+        },
+        lambda m: (
+            32 * (m.codec.floats + 1) * m.blocks
+            + m.nonzeros * (m.codec.bits + math.ceil(math.log2(m.codec.chunk)))
+        ),
+        extra_bits=HEADER + FLAGS,
+        is_coded=True,
     ),
     "decimal": Row(
         naive.decimal,

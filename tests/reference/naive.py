@@ -225,14 +225,14 @@ def topk(codec, x, key):
 
 
 def grouped(x, groups, width):
-    """Return the frame of ``groups``, which has per block a scale and {index: code}."""
+    """Return the frame of ``groups``, which has per block floats and {index: code}."""
     filled = [(scale, codes) for scale, codes in groups if codes]
     entries = [entry for _, codes in filled for entry in sorted(codes.items())]
     header, stream = coded([i for i, _ in entries], x.size)
     flags = [int(bool(codes)) for _, codes in groups]
     flags = to_bytes(flags) if len(groups) > 1 and entries else b""
     bits = [bit for _, code in entries for bit in code_bits(code, width)]
-    scales = b"".join(f32(scale) for scale, _ in filled)
+    scales = b"".join(f32(v) for scale, _ in filled for v in np.atleast_1d(scale))
     return header + flags + scales + to_bytes(bits) + stream
 
 
@@ -257,6 +257,43 @@ def qtopk(codec, x, key):
             place += 1
         groups.append((norm, codes))
     return grouped(x, groups, codec.bits + 1)
+
+
+def chunktopk(codec, x, key):
+    groups, L = [], 2**codec.bits
+    for first, last in blocks(codec, x):
+        v = {}
+        for a in range(first, last, codec.chunk):
+            b = min(a + codec.chunk, last)
+            k = count_of(codec.k, b - a) if codec.k < 1 else codec.k
+            order = sorted(range(a, b), key=lambda i: (-abs(x[i]), i))[:k]
+            v |= {i: single(float(x[i])) for i in sorted(order) if single(x[i]) != 0}
+        n, values = len(v), np.zeros(L)
+        if n <= L:
+            codes = {i: code for code, i in enumerate(v)}
+            values[:n] = list(v.values())
+            groups.append((values, codes))
+            continue
+        total = 0.0
+        for value in v.values():
+            total += value  # by and by, as Python's sum() is exact since 3.12
+        shift = single(total / n)
+        squares = 0.0
+        for value in v.values():
+            squares += (value - shift) ** 2
+        sigma = math.sqrt(squares / (n - 1))
+        scale = 6 * sigma / L if sigma else 1.0
+        codes = {
+            i: min(max(round((value - shift) / scale + L / 2), 0), L - 1)
+            for i, value in v.items()
+        }
+        for code in set(codes.values()):
+            total, own = 0.0, [v[i] for i in v if codes[i] == code]
+            for value in own:
+                total += value
+            values[code] = single(total / len(own))
+        groups.append((values, codes))
+    return grouped(x, groups, codec.bits)
 
 
 def adacomp(codec, x, key, latest=None):

@@ -238,3 +238,64 @@ def async_gossip(gradients, x, W, heard, *, alpha):
             found[i, k + 1] = new
             ahead = True
     return found
+
+
+class Sgd:
+    """SGD with Nesterov's momentum; weight decay is part of the gradient."""
+
+    def __init__(self, lr, momentum=0.0, weight_decay=0.0):
+        self.lr, self.mu, self.decay = lr, momentum, weight_decay
+        self.m = 0.0
+
+    def step(self, x, g):
+        g = g + self.decay * x
+        self.m = self.mu * self.m + g
+        return x - self.lr * (g + self.mu * self.m)
+
+
+class AdamW:
+    """Adam with bias correction, and weight decay on the model itself."""
+
+    def __init__(self, lr, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0):
+        self.lr, self.b1, self.b2 = lr, beta1, beta2
+        self.epsilon, self.decay = epsilon, weight_decay
+        self.m, self.v, self.t = 0.0, 0.0, 0
+
+    def step(self, x, g):
+        self.t += 1
+        self.m = self.b1 * self.m + (1 - self.b1) * g
+        self.v = self.b2 * self.v + (1 - self.b2) * g**2
+        m = self.m / (1 - self.b1**self.t)
+        v = self.v / (1 - self.b2**self.t)
+        x = x - self.lr * self.decay * x
+        return x - self.lr * m / (np.sqrt(v) + self.epsilon)
+
+
+INNER = {"sgd": Sgd, "adamw": AdamW}
+
+
+def local_updates(
+    gradients, x, *, inner, H, alpha, mu, beta, compress, reduce, clip, rounds
+):
+    """Return the last model of local updates; ``inner``: each worker's optimizer."""
+    theta = x.astype(np.float64)
+    e = [np.zeros_like(theta) for _ in gradients]
+    m = np.zeros_like(theta)
+    for _ in range(rounds):
+        sent = []
+        for r, gradient in enumerate(gradients):
+            local = theta
+            for _ in range(H):
+                local = inner[r].step(local, gradient(local))
+            e[r] = beta * e[r] + theta - local
+            sent.append(compress(e[r]))
+            e[r] = e[r] - sent[r]
+        if clip == "median":
+            norms = [np.linalg.norm(s) for s in sent]
+            limit = np.median(norms)
+            sent = [s * min(1, limit / n) for s, n in zip(sent, norms, strict=True)]
+        by = len(sent) if reduce == "mean" else sum((s != 0) * 1 for s in sent)
+        g = sum(sent) / np.maximum(by, 1)
+        m = mu * m + g
+        theta = theta - alpha * (g + mu * m)
+    return theta
