@@ -47,7 +47,7 @@ class Letters(Problem):
             gradients, self.bounds[:-1], self.bounds[1:], strict=True
         ):
             target[begin:end] = part.flatten()
-        return float(loss)
+        return loss.item()
 
     def shard(self, worker: int, workers: int) -> Problem:
         return copy.copy(self)  # all workers draw from the whole training part

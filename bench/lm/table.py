@@ -10,7 +10,7 @@ measured on four emulated hosts (``network.py``), psmpi's server being a fifth p
 on the first one. There are fewer cores than hosts, so the clock runs slower: with two
 hosts a core their links get half the rate, and seconds are halved. Step sizes are tuned
 for every method on the same number of values, by a loss on the training part, with a
-seed and half of the steps of their own. Finished runs are kept in DIR.
+seed and a third of the steps of their own. Finished runs are kept in DIR.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ import psmpi
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
 
-SETTING = Setting(nodes=4, steps=600, batch=4, layers=3, copies=0.0, windows=128)
+SETTING = Setting(nodes=4, steps=450, batch=4, layers=3, copies=0.0, windows=128)
 SEEDS = (0, 1)
 TUNING_SEED = 1000
 MBITS = 100
@@ -58,14 +58,14 @@ class Method:
         return self.method == "local" or "local_steps" in (self.options or {})
 
 
-LOCAL = {"local_steps": SETTING.every}
+LOCAL = {"local_steps": SETTING.every, "beta2": 0.95}
 METHODS = (
     Method("DDP, float32, AdamW", "ddp", wire_steps=15),
     Method("DDP, PowerSGD rank 1, AdamW", "powersgd"),
     Method("AdamW, averaged every 15 steps", "local"),
     Method("psmpi diloco", "diloco", LOCAL),
     Method("psmpi sparseloco", "sparseloco", LOCAL),
-    Method("psmpi sgd, momentum 0.9", "sgd", {"momentum": 0.9}, SGD, wire_steps=15),
+    Method("psmpi sgd, momentum 0.9", "sgd", {"momentum": 0.9, "reduce": "mean"}, SGD, wire_steps=15),
     Method("psmpi dist-ef-sgdm", "dist-ef-sgdm", {}, SGD),
 )
 
@@ -114,15 +114,17 @@ def tuned(method: Method, runs: Path) -> float:
     """Return the step size with the least loss on the training part."""
     scores = {}
     for lr in method.lrs:
-        steps = SETTING.steps // 2
+        steps = SETTING.steps // 3
         setting = replace(SETTING, lr=lr, steps=steps, seed=TUNING_SEED, tuning=True)
         scores[lr] = curve(method, setting, runs)[-1][1]
     return min(scores, key=scores.__getitem__)
 
 
-def curves(runs: Path) -> None:
-    """Tune and train all methods, as far as that isn't done."""
+def curves(runs: Path, only: Sequence[str]) -> None:
+    """Tune and train the methods, as far as that isn't done."""
     for method in METHODS:
+        if only and method.method not in only:
+            continue
         lr = tuned(method, runs)
         for seed in SEEDS:
             curve(method, replace(SETTING, lr=lr, seed=seed), runs)
@@ -224,10 +226,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=("curves", "wire", "report"))
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--tries", type=int, default=3)
     args = parser.parse_args()
     if args.what == "curves":
-        curves(args.runs)
+        curves(args.runs, args.only)
     elif args.what == "wire":
         wire(args.runs, args.tries)
     else:
