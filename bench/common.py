@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from psmpi.base import Problem
 from psmpi.runs import config, mpi
 from psmpi.runs.evaluation import Diverged
 from psmpi.runs.local import run_local
@@ -75,12 +76,13 @@ def finished(
     *,
     report: bool = False,
     local: bool = False,
+    problem: Problem | None = None,
 ) -> dict[str, Result]:
     """Do the runs that ``folder`` doesn't hold yet, over mpiexec; return all it holds.
 
     They go in the order given, one job for each number of ranks in a row; a run that
-    was cut short is done again. ``local``: in process, which gives the same bits.
-    ``report``: do none.
+    was cut short is done again. ``local``: in process, which gives the same bits; so
+    are runs of a ``problem`` of the script's own. ``report``: do none.
     """
     missing = {name: run for name, run in planned.items() if not _done(folder / name)}
     for _, group in itertools.groupby(
@@ -89,9 +91,9 @@ def finished(
         some = dict(group)
         for name in some:
             shutil.rmtree(folder / name, ignore_errors=True)
-        if local:
+        if local or problem is not None:
             for name, run in some.items():
-                run_local(run, out=folder / name)
+                run_local(run, problem=problem, out=folder / name)
         else:
             mpi.run_mpi(list(some.values()), [folder / name for name in some])
     return {
@@ -107,11 +109,12 @@ def tune(
     score: Callable[[Result], float],
     extend: bool = False,
     report: bool = False,
+    problem: Problem | None = None,
 ) -> dict[float, float]:
     """Return the score of every step size of a grid, in process; -inf if it diverged.
 
     ``extend``: while the best is at an end, the grid, in steps of 1-2-5, grows there.
-    ``report``: only of those that ``folder`` holds.
+    ``report``: only of those that ``folder`` holds. ``problem``: of the script's own.
     """
     scores: dict[float, float] = {}
     todo = list(grid)
@@ -119,7 +122,9 @@ def tune(
         for lr in todo:
             run = make(lr)
             try:
-                done = finished({run.name: run}, folder, report=report, local=True)
+                done = finished(
+                    {run.name: run}, folder, report=report, local=True, problem=problem
+                )
             except Diverged:
                 scores[lr] = -math.inf
                 continue

@@ -29,6 +29,17 @@ find_python() {
     return 2
 }
 
+# cpu_torch FOLDER: installs PyTorch without CUDA, whose wheel is a tenth as large. It has
+# a version and an index of its own, which an extra in setup.cfg can't name. Where there
+# is none, the package index decides, and its wheel for Linux brings CUDA.
+torch="torch==2.13.0+cpu"
+cpu_torch() {
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-deps --retries 0 --timeout 15 \
+        --index-url https://download.pytorch.org/whl/cpu "$torch" >/dev/null 2>&1 ||
+        echo "psmpi: found no $torch; taking the package index's PyTorch" >&2
+}
+
 # ensure_environment NAME EXTRAS: makes .venv/NAME with psmpi[EXTRAS], unless it is there.
 # The stamp is written last, so that an interrupted installation is done again.
 ensure_environment() {
@@ -51,6 +62,7 @@ ensure_environment() {
         echo "psmpi: installing into .venv/$name (once) ..." >&2
         rm -f "$folder/.stamp" &&
             "$python" -m venv --clear "$folder" &&
+            { [[ ",$extras," != *,test,* ]] || cpu_torch "$folder"; } &&
             "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
                 --editable "$root[$extras]" >&2 &&
             "$folder/bin/psmpi" warmup >&2 &&

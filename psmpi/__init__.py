@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from psmpi import errors as errors
     from psmpi import parts as parts
     from psmpi import problems as problems
+    from psmpi import torch as torch
     from psmpi.errors import ConfigError as ConfigError
     from psmpi.errors import FrameError as FrameError
     from psmpi.errors import LinkError as LinkError
@@ -48,6 +49,7 @@ _PUBLIC = {
     "parts": "psmpi.parts",
     "problems": "psmpi.problems",
     "steps": "psmpi.parts",
+    "torch": "psmpi.torch",
     "ConfigError": "psmpi.errors:ConfigError",
     "FrameError": "psmpi.errors:FrameError",
     "LinkError": "psmpi.errors:LinkError",

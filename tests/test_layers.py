@@ -28,6 +28,7 @@ ALLOWED = {
         *("links", "processes"),
     },
     "sessions": {"algorithms", "links", "processes", "runs"},
+    "torch": {"sessions", "runs", "problems"},
     "report": {"runs"},
     "cli": {
         *("algorithms", "codecs", "data", "problems", "processes", "runs", "report"),
@@ -36,6 +37,7 @@ ALLOWED = {
     "__main__": {"cli", "runs", "processes"},
     "__init__": {
         *("algorithms", "codecs", "data", "parts", "problems", "runs", "sessions"),
+        "torch",
     },
 }
 COMMON = {"base", "errors", "random", "__init__"}
@@ -95,6 +97,7 @@ def test_every_folder_says_what_lives_there(folder):
 
 
 HEAVY = {"numba", "llvmlite", "mpi4py", "sklearn", "matplotlib", "scipy", "pooch"}
+HEAVY |= {"torch"}
 
 
 @pytest.mark.parametrize(

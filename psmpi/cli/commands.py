@@ -47,7 +47,8 @@ def run(
         )
         if out is not None and not mpiexec.world_rank():
             launch_checks.check_out(out)
-    name = f"{algorithm}-{folders.short(made.run_options.data)}"
+    solved = made.run_options.problem or made.run_options.data
+    name = f"{algorithm}-{folders.short(solved)}"
     with _folder(out, name) as folder:
         if size is not None:
             launch.join(made, folder)

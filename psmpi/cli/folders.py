@@ -60,8 +60,10 @@ def _free(first: str) -> Iterator[Path]:
 
 
 def short(data: str) -> str:
-    """Return the name of a data set as a part of a file name."""
+    """Return the name of a data set, or of a problem, as a part of a file name."""
     kind, _, rest = data.partition(":")
+    if kind.endswith(".py"):  # the file of a problem of the user's own
+        return Path(kind).stem
     first = rest.partition(",")[0]
     return "-".join(part for part in (kind, Path(first).stem) if part)
 

@@ -13,7 +13,18 @@ HELP = ("--help", "-h")
 
 _GROUPS = {
     "Problem and data": (
-        *("data", "hidden", "activation", "loss", "l1", "l2", "init", "dtype"),
+        *(
+            "data",
+            "problem",
+            "problem_option",
+            "hidden",
+            "activation",
+            "loss",
+            "l1",
+            "l2",
+            "init",
+            "dtype",
+        ),
         *("partition", "dirichlet_alpha", "optimum"),
     ),
     # An algorithm's options that stand nowhere else are of its method.

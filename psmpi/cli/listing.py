@@ -15,7 +15,7 @@ from rich.text import Text
 from psmpi import algorithms, codecs, problems, report
 from psmpi.base import plugins
 from psmpi.data import registry
-from psmpi.problems import plugins as problems_plugins
+from psmpi.problems import own
 from psmpi.runs import option_types
 
 #: Codecs that no name on the command line makes: they are made of others.
@@ -87,7 +87,7 @@ def _data() -> Iterable[tuple[str, str]]:
         else:
             yield name, text
     for name in problems.registered():
-        source = plugins.source(problems_plugins.GROUP, name)
+        source = plugins.source(own.GROUP, name)
         yield name, f"A problem of the package {source}."
 
 

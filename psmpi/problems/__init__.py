@@ -25,7 +25,7 @@ from psmpi.data.registry import DATASETS, SYNTHETIC, load
 from psmpi.problems.least_squares import LeastSquares
 from psmpi.problems.linear import Linear, Logistic, Softmax
 from psmpi.problems.mlp import Mlp
-from psmpi.problems.plugins import make_plugin, registered
+from psmpi.problems.own import check_own, file_digest, make_own, registered
 from psmpi.problems.quadratic import QUADRATIC, Quadratic
 from psmpi.problems.supervised import INITS, Supervised
 
@@ -51,8 +51,10 @@ __all__ = [
     "Quadratic",
     "Softmax",
     "Supervised",
+    "check_own",
+    "file_digest",
     "load",
-    "make_plugin",
+    "make_own",
     "make_problem",
     "registered",
     "schemes",
@@ -155,7 +157,7 @@ def _plugin(name: str, options: Mapping[str, Any], dtype: Any, seed: int) -> Pro
             f"{', '.join(changed)}; leave "
             + ("it out" if len(changed) == 1 else "them out")
         )
-    return make_plugin(name, dtype, seed)
+    return make_own(name, {}, dtype, seed)
 
 
 def _quadratic(

@@ -94,9 +94,20 @@ def plots(runs: Sequence[RecordedRun], names: Sequence[str]) -> list[Plot]:
     pairs = [
         *((across, y) for across in (BITS, BYTES, ROUNDS, UPLOADS, SECONDS)),
         (BITS, ACCURACY),
+        *((BITS, axis) for axis in _own_axes(runs)),
     ]
     every = (_plot(runs, names, across, up) for across, up in pairs)
     return [plot for plot in every if plot is not None]
+
+
+def _own_axes(runs: Sequence[RecordedRun]) -> list[Axis]:
+    """Return an axis for each metric of the users' own problems and loops."""
+    found = (name for run in runs for name in (run.summary or {}).get("metrics") or {})
+
+    def axis(name: str) -> Axis:
+        return Axis(name, name, lambda row: row.get(name))
+
+    return [axis(name) for name in dict.fromkeys(found)]
 
 
 def _plot(

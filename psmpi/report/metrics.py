@@ -162,6 +162,18 @@ def _part(part: str) -> Callable[[Json], Any]:
     return lambda total: (split(total) or {}).get(part)
 
 
+def own_columns(runs: Sequence[RecordedRun]) -> list[Column]:
+    """Return a column for each metric of the users' own problems and loops."""
+    found = (name for run in runs for name in totals(run).get("metrics") or {})
+
+    def column(name: str) -> Column:
+        return Column(
+            name, "result", lambda total: (total.get("metrics") or {}).get(name), four
+        )
+
+    return [column(name) for name in dict.fromkeys(found)]
+
+
 #: The columns of the comparison, in order; a narrow terminal splits them by group.
 COLUMNS = (
     Column("rounds", "result", _at("rounds"), str),

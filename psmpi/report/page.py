@@ -12,7 +12,15 @@ from psmpi.report import svg
 from psmpi.report.comparison import arrival_tables, headline, notes
 from psmpi.report.curves import Plot, plots
 from psmpi.report.files import refuse_existing, write_new
-from psmpi.report.metrics import COLUMNS, PARTS, clock, names, split, totals
+from psmpi.report.metrics import (
+    COLUMNS,
+    PARTS,
+    clock,
+    names,
+    own_columns,
+    split,
+    totals,
+)
 from psmpi.report.settings import Setting, provenance, settings
 from psmpi.report.style import CSS, RAMP
 from psmpi.report.units import share
@@ -97,6 +105,7 @@ def _numbers(runs: Sequence[RecordedRun], labels: Sequence[str]) -> list[str]:
     every = [totals(run) for run in runs]
     # The shares of time have a table of their own, beside their bars.
     columns = [column for column in COLUMNS if column.title not in PARTS]
+    columns += own_columns(runs)
     rows = [[_cell(c.cell(t), c.value(t)) for c in columns] for t in every]
     head = ["", *(column.title for column in columns)]
     return [

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from psmpi.report.comparison import SPENT, arrival_tables, headline, notes
-from psmpi.report.metrics import COLUMNS, NONE, PARTS, names, totals
+from psmpi.report.metrics import COLUMNS, NONE, PARTS, names, own_columns, totals
 from psmpi.report.settings import Setting, provenance, settings
 from psmpi.report.sheets import Sheet, SheetColumn, grid
 from psmpi.report.units import seconds, size
@@ -65,7 +65,8 @@ def overview(runs: Sequence[RecordedRun]) -> RenderableType:
 def details(run: RecordedRun) -> RenderableType:
     """Return all that is recorded of one run: result, targets, ranks, settings."""
     total = totals(run)
-    facts = {c.title: c.cell(total) for c in COLUMNS if c.group != "time"}
+    columns = [*COLUMNS, *own_columns([run])]
+    facts = {c.title: c.cell(total) for c in columns if c.group != "time"}
     facts["time"] = seconds(total["seconds"].get("total") or 0.0)
     created = str(run.manifest.get("created", NONE))
     parts: list[RenderableType] = [
@@ -86,6 +87,8 @@ def details(run: RecordedRun) -> RenderableType:
 
 def _columns(runs: Sequence[RecordedRun], titles: Sequence[str]) -> Sheet:
     shown = [column for column in COLUMNS if column.title in titles]
+    last = max(i for i, column in enumerate(shown, 1) if column.group == "result")
+    shown[last:last] = own_columns(runs)
     cells = [
         [name, *(column.cell(totals(run)) for column in shown)]
         for name, run in zip(names(runs), runs, strict=True)

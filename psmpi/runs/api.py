@@ -27,7 +27,7 @@ def run(
     *,
     local: bool = False,
     out: str | os.PathLike[str] | None = None,
-    problem: Problem | None = None,
+    problem: Problem | str | None = None,
     hosts: str | None = None,
     on_row: OnRow | None = None,
     on_status: status.OnStatus | None = None,
@@ -47,8 +47,9 @@ def run(
     out
         Directory to record the run in; must not exist.
     problem
-        A ``psmpi.base.Problem`` of your own, in place of ``data``: with ``local``, or
-        in a script that runs on all ranks.
+        A problem of your own, in place of ``data``: text like ``"model.py:make"``, from
+        which every rank makes it itself, with ``problem_option``; or, with ``local`` or
+        in a script that runs on all ranks, a ``psmpi.base.Problem``.
     hosts
         Hosts for mpiexec, comma-separated.
     on_row
@@ -63,6 +64,8 @@ def run(
 
     Raises ``ConfigError`` for what can't be run, ``PsmpiError`` if a rank failed.
     """
+    if isinstance(problem, str):
+        options, problem = {**options, "problem": problem}, None
     _check_problem(problem, options)
     if mpiexec.inside_mpi() and not local:
         from psmpi.runs import rank
@@ -78,9 +81,10 @@ def run(
         )
     if problem is not None and not local:
         raise ConfigError(
-            "problem: an object can't be handed to other processes; use local=True, "
-            "start the script itself with mpiexec, or write the data to a file and "
-            "name it in data"
+            "problem: an object can't be handed to other processes; write "
+            'problem="FILE.py:FUNCTION", which every rank calls to make its own, or '
+            "start the script itself on all ranks (psmpi launch, mpiexec), or give "
+            "local=True"
         )
     run_config = config.configure(algorithm, **options)
     own = problem is not None
@@ -122,7 +126,7 @@ def _check_problem(problem: Problem | None, options: Mapping[str, Any]) -> None:
     if not isinstance(problem, Problem):
         raise ConfigError(
             "problem: must be a psmpi.base.Problem, got an object of "
-            f"{type(problem).__name__}; data sets and files are named in data"
+            f"{type(problem).__name__}; give one, or text like 'model.py:make'"
         )
     if "data" in options:
         raise ConfigError(

@@ -141,6 +141,7 @@ class Evaluation:
     ) -> None:
         self.rows: list[Row] = []
         self.reached: dict[str, ReachedTarget] = {}
+        self.metrics: dict[str, float] = {}  # of the caller's own, their last values
         self._measure = measure
         self._targets = options.targets
         self._meter = meter
@@ -169,6 +170,7 @@ class Evaluation:
             measured = self._measure(x, end)
             if measured is None:
                 return False
+            self.metrics |= measured.more
             row = cast(Row, {**self._row(round_, measured), **more()})
             self.rows.append(row)
             self._on_row(row, x)

@@ -43,7 +43,10 @@ def check_launch(
     _refuse_ignored(options, local=local, hosts=hosts)
     setup.speeds_of(options)
     if not own_problem and not joins:  # ranks that join compare what they find
-        _check_data(options.data)
+        if options.problem is None:
+            _check_data(options.data)
+        else:
+            problems.check_own(options.problem)
         _check_choice("init", options.init, INITS)
         _check_choice("partition", options.partition, PARTITIONS)
     if not local and not joins:

@@ -8,8 +8,6 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import threadpoolctl
-
 from psmpi.base import ConfigError, Problem
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
@@ -22,6 +20,7 @@ from psmpi.runs import (
     setup,
     status,
     summary,
+    threads,
     warmup,
 )
 from psmpi.runs.record import RunWriter
@@ -51,7 +50,7 @@ def run_local(
     """
     with (
         status.forwarded(on_status),
-        threadpoolctl.threadpool_limits(run.run_options.threads),
+        threads.limited(run.run_options.threads),
     ):
         prepared = setup.prepare(run, problem)
         return run_prepared(
@@ -76,6 +75,8 @@ def run_prepared(
     simulated = replay is None and _simulates(prepared)
     scheduler, transports = _connect(prepared, schedule, simulated)
     with contextlib.ExitStack() as stack:
+        # Once more, for what the problem has loaded.
+        stack.enter_context(threads.limited(prepared.run.run_options.threads))
         writer = None
         if out is not None:
             writer = stack.enter_context(new_writer(prepared, out))

@@ -35,8 +35,8 @@ _ABSENT = {
     "checkpoint": "psmpi writes no checkpoints yet; a run that is started again with "
     "the same options and seed computes the same bits",
     "device": "psmpi computes on the CPU; for BLAS threads per rank give --threads",
-    "model": "models are linear, or a perceptron with --hidden 200,100; a problem of "
-    "your own goes to psmpi.run(..., problem=..., local=True) in Python",
+    "model": "models are linear, or a perceptron with --hidden 200,100; a model of "
+    "your own is --problem FILE.py:NAME, or a loop of your own with psmpi.session",
     "resume": "psmpi can't resume a run yet; a run that is started again with the same "
     "options and seed computes the same bits",
     "servers": "a run has one server",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,11 @@ _LEAST = {
     "check_every": 0,
     "threads": 1,
 }
+#: Options of psmpi's own problems, which a problem of the user's does not have.
+OF_DATA = (
+    *("data", "l1", "l2", "hidden", "activation", "loss", "init", "partition"),
+    "dirichlet_alpha",
+)
 _NOT_NEGATIVE = ("link_rate", "link_latency", "timeout")
 
 
@@ -38,6 +44,12 @@ class RunOptions:
     data:
         Data set: digits, mnist, ijcnn1, ..., libsvm:TRAIN[,TEST], npz:FILE or
         synthetic:KIND,key=value,... (psmpi list shows all of them).
+    problem:
+        Problem of your own in place of the data: FILE.py:NAME, MODULE:NAME or an
+        installed plugin's name, where NAME is a function that returns a
+        psmpi.base.Problem, or a class of such. Every rank makes it itself.
+    problem_option:
+        Arguments for it: NAME=VALUE ...
     l2:
         Weight of the ridge term (l2 / 2) ||x||^2 in the objective.
     l1:
@@ -106,6 +118,8 @@ class RunOptions:
 
     workers: int = 4
     data: str = "digits"
+    problem: str | None = None
+    problem_option: tuple[str, ...] = ()
     l2: float = 0.01
     l1: float = 0.0
     hidden: tuple[int, ...] = ()
@@ -141,6 +155,7 @@ class RunOptions:
                 )
         for text in self.until:
             Target.parse(text)
+        _check_problem(self)
         for name in () if self.hidden else ("activation", "loss"):
             if getattr(self, name) != getattr(type(self), name):
                 raise ConfigError(
@@ -155,6 +170,8 @@ class RunOptions:
         try:
             if name == "hidden":
                 return sizes(value)
+            if name == "problem_option" and isinstance(value, Mapping):
+                value = [f"{key}={item}" for key, item in value.items()]
             fitting = option_types.fit(value, option_types.hints(RunOptions)[name])
             if least is None or fitting >= least:
                 return fitting
@@ -170,6 +187,11 @@ class RunOptions:
         return [Target.parse(text) for text in self.until]
 
     @property
+    def problem_options(self) -> dict[str, str]:
+        """``problem_option`` as a mapping of texts."""
+        return dict(_pair(text) for text in self.problem_option)
+
+    @property
     def simulates(self) -> bool:
         """Whether a run in one process has a simulated clock."""
         network = self.link_rate or self.link_latency
@@ -181,6 +203,35 @@ class RunOptions:
         import numpy as np
 
         return np.float32 if self.dtype == "float32" else np.float64
+
+
+def _check_problem(options: RunOptions) -> None:
+    """Refuse options of psmpi's own problems beside a problem of the user's."""
+    names = [_pair(text)[0] for text in options.problem_option]
+    if options.problem is None:
+        if names:
+            raise ConfigError(
+                f"problem-option: {names[0]} is for a problem of your own; give it "
+                "with --problem FILE.py:NAME"
+            )
+        return
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"problem-option: {name} is given twice; give it once")
+    for name in OF_DATA:
+        if getattr(options, name) != getattr(RunOptions, name):
+            raise ConfigError(
+                f"{_dashed(name)}: {getattr(options, name)} is an option of psmpi's "
+                f"own problems, and --problem {options.problem} is yours; leave it "
+                "out, or make it an option of your problem (--problem-option)"
+            )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise ConfigError(f"problem-option: {text!r} must be NAME=VALUE, like width=64")
+    return name, value
 
 
 def sizes(value: Any) -> tuple[int, ...]:

@@ -15,14 +15,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import threadpoolctl
-
 from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.errors import EXIT_UNMET
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
-from psmpi.runs import config, job, role_state, roles, setup, status, summary, warmup
+from psmpi.runs import (
+    config,
+    job,
+    role_state,
+    roles,
+    setup,
+    status,
+    summary,
+    threads,
+    warmup,
+)
 from psmpi.runs.agreement import prepare_together
 from psmpi.runs.local import new_writer
 from psmpi.runs.schema import Row
@@ -42,7 +50,7 @@ def take_part(
 
     On the server's rank the run is recorded in ``out``, and ``on_row`` gets each row.
     """
-    with threadpoolctl.threadpool_limits(prepared.run.run_options.threads):
+    with threads.limited(prepared.run.run_options.threads):
         warm_up(mpi_job, prepared)
         if mpi_job.rank == 0:
             return _serve(mpi_job, prepared, out, on_row)

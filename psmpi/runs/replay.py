@@ -7,16 +7,17 @@ import os
 from collections.abc import Mapping
 
 import numpy as np
-import threadpoolctl
 
 from psmpi import algorithms
 from psmpi.base import ConfigError, Problem, PsmpiError
-from psmpi.runs import config, replay_versions, setup, status
+from psmpi.runs import config, replay_versions, setup, status, threads
 from psmpi.runs.local import run_prepared
 from psmpi.runs.record import MODEL
 from psmpi.runs.recorded import RecordedRun, read_decisions, read_run
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
+
+_CALLERS_LOOP = "psmpi.sessions.handover.CallersLoop"
 
 
 def replay(
@@ -48,7 +49,7 @@ def replay(
     run = _configuration(recorded, problem)
     with (
         status.forwarded(on_status),
-        threadpoolctl.threadpool_limits(run.run_options.threads),
+        threads.limited(run.run_options.threads),
     ):
         prepared = setup.prepare(run, problem)
         _require_same(recorded, prepared)
@@ -62,6 +63,13 @@ def _configuration(recorded: RecordedRun, problem: Problem | None) -> config.Run
     """Return the configuration of a recorded run."""
     values = dict(recorded.manifest["config"])
     made_from = values.pop("problem", None)
+    if isinstance(made_from, str):
+        values["problem"], made_from = made_from, None
+    if made_from is not None and made_from["class"] == _CALLERS_LOOP:
+        raise ConfigError(
+            f"replay: {recorded.path} was made by a loop of the caller's own, whose "
+            "gradients are not in the record; start the script again"
+        )
     if made_from is not None and problem is None:
         raise ConfigError(
             f"replay: {recorded.path} was made from an object of {made_from['class']}, "

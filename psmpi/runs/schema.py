@@ -100,7 +100,9 @@ class Summary(TypedDict):
     unmet: list[str]  # targets that were not reached
     ranks: list[RankReport]
     dim: int
-    data: str | None  # None: the problem was an object
+    metrics: dict[str, float]  # further ones of an own problem: their last values
+    data: str | None  # None: the problem was of the user's own
+    problem: str | Json | None  # what it was: its text, or an object's class and sizes
     options: Json  # of the algorithm
     dtype: str
     seed: int

@@ -17,6 +17,7 @@ from psmpi.links import compute_speed
 from psmpi.links.transport.simulation import SimulatedNetwork
 from psmpi.runs.config import RunConfig, RunOptions
 from psmpi.runs.evaluation import ProblemMeasure
+from psmpi.runs.options import OF_DATA
 from psmpi.runs.record import plain
 from psmpi.runs.role_state import Saved
 
@@ -48,17 +49,23 @@ class PreparedRun:
                 for name, array in self.algorithm.arrays(self.plan).items()
             },
             "dim": self.plan.dim,
+            "bounds of tensors": self.plan.bounds,
+            "samples": self.problem.samples,
             "data digest": self.problem.digest(),
         }
 
     def config(self) -> dict[str, Any]:
         """Return the configuration as plain data.
 
-        A problem that is an object of the caller has ``data`` None, and the key
-        ``problem`` with its class and sizes.
+        A problem that is an object of the caller has ``data`` None, and in ``problem``
+        its class and sizes; one that is named by text has ``data`` None, and that text.
         """
         if not self.own_problem:
-            return self.run.as_dict()
+            values = self.run.as_dict()
+            if values["problem"] is None:
+                return values
+            kept = {name: v for name, v in values.items() if name not in OF_DATA}
+            return {**kept, "data": None}
         problem = {
             "class": f"{type(self.problem).__module__}.{type(self.problem).__name__}",
             "dim": self.problem.dim,
@@ -72,7 +79,10 @@ class PreparedRun:
 
     def digests(self) -> dict[str, str]:
         """Return hex digests of what a run comes from, by name."""
+        named = self.run.run_options.problem
+        file = None if named is None else problems.file_digest(named)
         return {
+            **({} if file is None else {"problem file": file}),
             "data": self.problem.digest(),
             "configuration": config_digest(self.config()),
         }
@@ -119,6 +129,10 @@ def prepare(
 
 
 def _load(options: RunOptions, loader: Loader) -> Problem:
+    if options.problem is not None:
+        return problems.make_own(
+            options.problem, options.problem_options, options.scalar, options.seed
+        )
     return problems.make_problem(
         options.data,
         l2=options.l2,
@@ -245,7 +259,10 @@ def _check_targets(prepared: PreparedRun) -> None:
         if target.metric in ("accuracy", "error"):
             start = prepared.problem.start(prepared.plan.seed)
             if prepared.problem.accuracy(start) is None:
-                data = prepared.config()["data"] or "the problem that was given"
+                named = prepared.run.run_options.problem
+                data = (
+                    prepared.config()["data"] or named or "the problem that was given"
+                )
                 raise ConfigError(
                     f"until: {target} needs test data, and {data} has none"
                 )

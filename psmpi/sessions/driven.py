@@ -50,18 +50,18 @@ class DrivenRole:
         """Let the role run on with its request met, up to the next or to its end."""
         self._take(self._handover.answer(None if loss is None else float(loss)))
 
-    def gradient_request(self) -> Request:
-        """Return what the role waits for, once that is a gradient.
+    def choose_gradients(self) -> None:
+        """Let a role that asks for progress go on to its first gradient instead.
 
-        A role that asks for progress takes gradient steps if it gets none.
+        It takes gradient steps itself if it gets no progress. No message is sent here.
         """
         if self.request.out is None:
             self.go_on(None)
-        return self.request
 
     def give_gradient(self, loss: float | None) -> None:
         """Meet the role's request with what is in ``gradient``."""
-        out = self.gradient_request().out
+        self.choose_gradients()
+        out = self.request.out
         assert out is not None
         if out is not self.gradient:
             out[:] = self.gradient

@@ -77,9 +77,14 @@ class Session:
         """The samples that the algorithm has drawn for the next gradient.
 
         Indices below ``samples``; None stands for all samples, or for a loop that draws
-        its own batches.
+        its own batches. To ask is to choose gradient steps for this round of
+        local-updates, diloco or sparseloco, in place of ``advance``.
         """
-        batch = None if self._role.ended else self._role.gradient_request().batch
+        if self._role.ended:
+            return None
+        with self._ending_on_failure():
+            self._role.choose_gradients()
+        batch = self._role.request.batch
         return batch if batch is not None and batch.size else None
 
     @property
@@ -227,9 +232,10 @@ class Session:
         whole_round = self._algorithm.driven_by == "closure"
         begun = self.round
         while True:
-            request = self._role.gradient_request()
+            batch = self.batch
+            request = self._role.request
             assert request.out is not None
-            loss = closure(request.x, request.out, request.batch)
+            loss = closure(request.x, request.out, batch)
             self._count(loss)
             with self._one_step():
                 self._role.go_on(loss)

@@ -76,7 +76,10 @@ def test_the_bound_holds_for_its_worst_vectors(n, bits):
             x[0] = huge
             error = ((decode(codec, x) - x) ** 2).sum() / (x.astype(float) ** 2).sum()
             worst = max(worst, error)
-    assert 0 < worst <= codec.error(n) < 1 or n <= 2**bits
+    if n <= 2**bits:
+        assert worst == codec.error(n) == 0
+    else:
+        assert 0 < worst <= codec.error(n) < 1
 
 
 def test_bounds_of_the_error_fall_with_the_share_that_is_sent():

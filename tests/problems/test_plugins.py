@@ -7,7 +7,7 @@ import pytest
 
 from psmpi.base import ConfigError
 from psmpi.data.registry import load
-from psmpi.problems import make_plugin, make_problem, registered
+from psmpi.problems import make_own, make_problem, registered
 from psmpi.runs import config, local
 from tests.helpers import plugins as helper
 
@@ -130,9 +130,9 @@ def test_a_misspelt_name_is_answered_with_the_plugin():
     ("name", "reason"),
     [
         ("nothing", "must return a psmpi.base.Problem, got None"),
-        ("value", "must be callable as factory"),
+        ("value", "must be callable, got 5"),
         ("failing", "can't be made .KeyError: 'data'"),
-        ("positional", "can't be made .TypeError"),
+        ("positional", "must return a psmpi.base.Problem, got None"),
         ("no_dim", "dim must be an integer of at least 1, got 0"),
         ("gap", r"bounds must ascend from 0 to dim=6, got \(0, 2\)"),
         ("unordered", "bounds must ascend"),
@@ -153,5 +153,5 @@ def test_a_plugin_s_own_errors_pass_unchanged():
 
 
 def test_a_plugin_that_is_not_installed():
-    with pytest.raises(ConfigError, match="no installed package offers it"):
-        make_plugin("nowhere")
+    with pytest.raises(ConfigError, match="no installed package offers 'nowhere'"):
+        make_own("nowhere")

@@ -214,7 +214,7 @@ def test_a_deadline_before_the_first_measured_sample_ends_the_job(tmp_path):
 
 
 def test_an_object_cannot_go_to_other_processes():
-    with pytest.raises(ConfigError, match="use local=True"):
+    with pytest.raises(ConfigError, match="every rank calls to make its own"):
         api.run("gd", problem=Quadratic())
 
 
