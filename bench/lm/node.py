@@ -37,6 +37,7 @@ def main() -> None:
 def train(method: str, node: int, out: Path, setting: Setting) -> None:
     if method != "alone":
         dist.init_process_group("gloo", rank=node, world_size=setting.nodes)
+    setting.prefer()
     model, text, batches = setting.model(), setting.text(), setting.batches(node)
     optimizer = setting.adamw(model)
     forward = wrapped(method, model)

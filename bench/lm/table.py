@@ -20,16 +20,15 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cluster
 import numpy as np
+from curves import Method
 from network import Network
 from training import Setting
-
-import psmpi
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import common
@@ -39,75 +38,22 @@ SEEDS = (0, 1)
 TUNING_SEED = 1000
 MBITS = 100
 ADAMW, SGD = (5e-4, 1e-3, 2e-3), (0.02, 0.05, 0.1)
-Curve = list[list[float]]  # (steps, loss)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row; ``options`` is None for a method of node.py."""
-
-    name: str
-    method: str
-    options: dict[str, Any] | None = None
-    lrs: tuple[float, ...] = ADAMW
-    wire_steps: int = 45
-
-    @property
-    def rounds(self) -> bool:
-        """Whether it takes local steps."""
-        return self.method == "local" or "local_steps" in (self.options or {})
-
-
 LOCAL = {"local_steps": SETTING.every, "beta2": 0.95}
 METHODS = (
-    Method("DDP, float32, AdamW", "ddp", wire_steps=15),
-    Method("DDP, PowerSGD rank 1, AdamW", "powersgd"),
-    Method("AdamW, averaged every 15 steps", "local"),
-    Method("psmpi diloco", "diloco", LOCAL),
-    Method("psmpi sparseloco", "sparseloco", LOCAL),
-    Method("psmpi sgd, momentum 0.9", "sgd", {"momentum": 0.9, "reduce": "mean"}, SGD, wire_steps=15),
+    Method("DDP, float32, AdamW", "ddp", None, ADAMW, wire_steps=15),
+    Method("DDP, PowerSGD rank 1, AdamW", "powersgd", None, ADAMW),
+    Method("AdamW, averaged every 15 steps", "local", None, ADAMW),
+    Method("psmpi diloco", "diloco", LOCAL, ADAMW),
+    Method("psmpi sparseloco", "sparseloco", LOCAL, ADAMW),
+    Method(
+        "psmpi sgd, momentum 0.9",
+        "sgd",
+        {"momentum": 0.9, "reduce": "mean"},
+        SGD,
+        wire_steps=15,
+    ),
     Method("psmpi dist-ef-sgdm", "dist-ef-sgdm", {}, SGD),
 )
-
-
-def curve(method: Method, setting: Setting, runs: Path) -> Curve:
-    """Return a run's losses by steps, from ``runs`` or from training now."""
-    path = runs / f"{method.method}-lr{setting.lr:g}-seed{setting.seed}.json"
-    if not path.exists():
-        train = gloo_curve if method.options is None else psmpi_curve
-        runs.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(train(method, setting)))
-        print(path.stem, f"{json.loads(path.read_text())[-1][1]:.4f}", flush=True)
-    return json.loads(path.read_text())
-
-
-def gloo_curve(method: Method, setting: Setting) -> Curve:
-    measured = cluster.here(method.method, setting)
-    return [[steps, loss] for steps, _, loss in measured.curve()]
-
-
-def psmpi_curve(method: Method, setting: Setting) -> Curve:
-    from problem import Letters
-
-    steps = setting.every if method.rounds else 1
-    try:
-        result = psmpi.run(
-            method.method,
-            problem=Letters(setting),
-            local=True,
-            workers=setting.nodes,
-            lr=setting.lr,
-            batch=setting.batch,
-            rounds=setting.steps // steps,
-            evaluate_every=setting.look // steps,
-            seed=setting.seed,
-            optimum=False,
-            **(method.options or {}),
-        )
-    except psmpi.PsmpiError as error:  # it diverged
-        print(method.name, setting.lr, error, flush=True)
-        return [[setting.steps, float("inf")]]
-    return [[row["round"] * steps, row["loss"]] for row in result.rows if row["round"]]
 
 
 def tuned(method: Method, runs: Path) -> float:
@@ -116,7 +62,7 @@ def tuned(method: Method, runs: Path) -> float:
     for lr in method.lrs:
         steps = SETTING.steps // 3
         setting = replace(SETTING, lr=lr, steps=steps, seed=TUNING_SEED, tuning=True)
-        scores[lr] = curve(method, setting, runs)[-1][1]
+        scores[lr] = method.curve(setting, runs)[-1][1]
     return min(scores, key=scores.__getitem__)
 
 
@@ -127,16 +73,16 @@ def curves(runs: Path, only: Sequence[str]) -> None:
             continue
         lr = tuned(method, runs)
         for seed in SEEDS:
-            curve(method, replace(SETTING, lr=lr, seed=seed), runs)
+            method.curve(replace(SETTING, lr=lr, seed=seed), runs)
 
 
-def wire(runs: Path, tries: int) -> None:
+def wire(runs: Path, tries: int, prefer: int) -> None:
     """Measure all methods' seconds and bytes a step on the emulated hosts."""
     slower = max(1, SETTING.nodes // len(os.sched_getaffinity(0)))
     with Network(SETTING.nodes, f"{MBITS // slower}mbit").up() as network:
         found: dict[str, Any] = {"link": network.check(), "slower": slower}
         for method in METHODS:
-            setting = replace(SETTING, steps=method.wire_steps)
+            setting = replace(SETTING, steps=method.wire_steps, prefers=prefer)
             run = wire_run(method, setting, network)
             measured = cluster.quietest(run, tries)
             found[method.method] = {
@@ -162,7 +108,7 @@ def rows(runs: Path) -> list[dict[str, Any]]:
     found, wired = [], json.loads((runs / "wire.json").read_text())
     for method in METHODS:
         lr = tuned(method, runs)
-        seeds = [curve(method, replace(SETTING, lr=lr, seed=s), runs) for s in SEEDS]
+        seeds = [method.curve(replace(SETTING, lr=lr, seed=s), runs) for s in SEEDS]
         steps = [int(step) for step, _ in seeds[0]]
         found.append(
             {
@@ -227,12 +173,13 @@ def main() -> None:
     parser.add_argument("what", choices=("curves", "wire", "report"))
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--prefer", type=int, default=0, help="as in two_nodes.py")
     parser.add_argument("--tries", type=int, default=3)
     args = parser.parse_args()
     if args.what == "curves":
         curves(args.runs, args.only)
     elif args.what == "wire":
-        wire(args.runs, args.tries)
+        wire(args.runs, args.tries, args.prefer)
     else:
         report(args.runs)
 

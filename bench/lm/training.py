@@ -41,6 +41,11 @@ class Setting:
     copies: float = 3.0  # seconds from one copy of the model to the next,
     look: int = 60  # or steps, where ``steps`` says how many there are
     seed: int = 0
+    prefers: int = 0  # nodes' weight in the scheduler, as a nice value of their session
+
+    def prefer(self) -> None:
+        """Let this process's session have its weight, against other programs."""
+        Path("/proc/self/autogroup").write_text(str(self.prefers))
 
     def model(self) -> Transformer:
         """Return the initial model, the same on all nodes."""
@@ -87,15 +92,6 @@ class Log:
         """Note that a step has ended."""
         self.times.append(self.now())
         self.sums.append(loss)
-
-    def round(self, model: torch.nn.Module) -> None:
-        """Note that the last step has ended a round, which moved the model."""
-        self.times[-1] = self.now()
-        self.copy(model)
-
-    def mean_loss(self, steps: int) -> float:
-        """Return the mean training loss of the last steps."""
-        return sum(self.sums[-steps:]) / steps
 
     def copy(self, model: torch.nn.Module) -> None:
         """Keep a copy of the model, if it is time for one."""

@@ -31,7 +31,7 @@ RATES = {"1gbit": "1 Gbit/s", "100mbit": "100 Mbit/s"}
 
 def draw() -> None:
     """Draw the picture; its colours follow the reader's light or dark."""
-    links = json.loads(RESULT.read_text())
+    links = json.loads(RESULT.read_text())["links"]
     settings = {
         "svg.fonttype": "none",
         "svg.hashsalt": "psmpi",
@@ -63,11 +63,11 @@ def draw() -> None:
     PICTURE.write_text(_following_the_reader(PICTURE.read_text()))
 
 
-def _panel(axes: Any, rows: list[dict[str, Any]], title: str) -> None:
-    alone = rows[0]["tokens_a_second"]
-    for place, row in enumerate(rows):
-        tokens = row["tokens_a_second"]
-        colour = OWN if row["name"] in OURS else OTHER
+def _panel(axes: Any, rows: dict[str, dict[str, Any]], title: str) -> None:
+    alone = rows["alone"]["tokens"]
+    for place, (name, row) in enumerate(rows.items()):
+        tokens = row["tokens"]
+        colour = OWN if name in OURS else OTHER
         axes.barh(place, tokens, color=colour, height=0.66)
         axes.text(
             tokens + alone * 0.03,
@@ -76,12 +76,12 @@ def _panel(axes: Any, rows: list[dict[str, Any]], title: str) -> None:
             va="center",
             color=TEXT,
             bbox={"facecolor": PANEL, "edgecolor": "none", "pad": 1},
-            fontweight="bold" if row["name"] in OURS else "normal",
+            fontweight="bold" if name in OURS else "normal",
         )
     for times in (1, 2):
         axes.axvline(times * alone, color=LINE, linewidth=1, linestyle="--", zorder=0)
     axes.set_xlim(0, 2.75 * alone)
-    axes.set_yticks(range(len(rows)), [NAMES[row["name"]] for row in rows])
+    axes.set_yticks(range(len(rows)), [NAMES[name] for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xticks([0, alone, 2 * alone], ["0", "one node", "twice"])
     axes.tick_params(length=0)

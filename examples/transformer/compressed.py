@@ -1,6 +1,6 @@
 """Trains a small transformer on several nodes, which send what 15 steps have changed.
 
-    psmpi launch --workers 2 examples/transformer/compressed.py [--steps 600] ...
+``psmpi launch --workers 2 examples/transformer/compressed.py [--steps 600] ...``
 """
 
 import torch

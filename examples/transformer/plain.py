@@ -1,6 +1,6 @@
 """Trains a small transformer in one process, with AdamW.
 
-    python examples/transformer/plain.py [--steps 600] [--width 192] ...
+``python examples/transformer/plain.py [--steps 600] [--width 192] ...``
 """
 
 import torch
