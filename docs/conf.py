@@ -31,6 +31,8 @@ napoleon_use_rtype = False
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
+# Large, and not needed to read the docstrings of what builds on them.
+autodoc_mock_imports = ["torch", "jax"]
 
 html_theme = "furo"
 html_title = f"psmpi {release}"

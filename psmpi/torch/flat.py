@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ _FLOATS: dict[Any, torch.dtype] = {
     np.dtype(np.float32): torch.float32,
     np.dtype(np.float64): torch.float64,
 }
-Parameters = nn.Module | Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]
+Parameters: TypeAlias = (
+    "nn.Module | Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]"
+)
 
 
 class Slot(NamedTuple):
