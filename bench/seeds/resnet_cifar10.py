@@ -20,6 +20,7 @@ time.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ from psmpi.runs.summary import Result
 
 WORKERS, BATCH, TUNING_STEPS, LOOK = 8, 16, 300, 40
 HELD_OUT, TESTED = 2000, 1000
-TUNING_SEED = 1000
+TUNING_SEED, LOSS = 1000, 1.5
 GRID, ADAM_GRID = (0.02, 0.05, 0.1), (0.002, 0.005, 0.01)
 PER_TENSOR = "+".join(5 * ["stochastic"])  # in turn over 25 tensors: a norm for each
 LAYERS = {"k": 1000, "blocks": "layers"}  # k = min(d_t, 1000) of each tensor
@@ -247,6 +248,9 @@ def save(
         f"ResNet-8, {problem.dim} parameters in {len(problem.bounds) - 1} tensors, "
         "16 x 16 images, group normalisation, in process",
         *(table(found[s], scores, s) for s in found if found[s]),
+        reaching(found[steps]),
+        cards(found) + f"\nTopK keeps {kept(problem):.0%} of this small net's entries, "
+        "at 32 bits and an index each, and EF-signSGD sends one bit for each",
         tuning(scores),
         f"rows not there: {', '.join(missing) or 'none'}",
     ]
@@ -296,6 +300,75 @@ def table(found: Found, scores: Scores, steps: int) -> str:
     return "\n".join(lines)
 
 
+def bits_to(run: Result, *ways: str) -> float:
+    """Return the bits at the first look with a training loss of at most ``LOSS``."""
+    for row in run.rows:
+        if row["loss"] <= LOSS:
+            return float(sum(row[f"paper_bits_{way}"] for way in ways))
+    return float("inf")
+
+
+def reaching(found: Found) -> str:
+    """Return bits to a training loss, and how many fewer than SGDM's they are."""
+    lines = [
+        f"bits to a training loss of {LOSS:g}, looked at every {LOOK} steps, mean over "
+        "seeds, and SGDM's over these",
+        f"{'':24}{'up':>11}{'ratio':>8}{'both ways':>12}{'ratio':>8}",
+    ]
+    first: list[float] = []
+    for name, runs in found.items():
+        bits = [
+            float(np.mean([bits_to(r, *ways) for r in runs]))
+            for ways in (("up",), ("up", "down"))
+        ]
+        first = first or bits
+        if not np.isfinite(bits[0]):
+            lines.append(f"{name:24}{'not reached':>11}")
+            continue
+        lines.append(
+            f"{name:24}{bits[0]:>11.3g}{first[0] / bits[0]:>8.1f}"
+            f"{bits[1]:>12.3g}{first[1] / bits[1]:>8.1f}"
+        )
+    return "\n".join(lines)
+
+
+def kept(problem: psmpi.torch.ModelProblem) -> float:
+    """Return the share of entries that k = min(d_t, 1000) of each tensor are."""
+    sizes = np.diff(problem.bounds)
+    return float(np.minimum(sizes, LAYERS["k"]).sum() / sizes.sum())
+
+
+def cards(found: dict[int, Found]) -> str:
+    """Return what becomes of the papers' claims on the order of methods."""
+    lines = []
+    steps, longer = found
+    up = {n: np.mean([bits_to(r, "up") for r in v]) for n, v in found[steps].items()}
+    chain = ("SGDM", "local SGD H=4", "EF-signSGD", "TopK", "SignTopK 8 local")
+    for more, less in itertools.pairwise(name for name in chain if name in up):
+        what = f"uplink bits to a loss of {LOSS:g}: {more} > {less}"
+        lines.append(common.card("A6", what, bool(up[more] > up[less])))
+    for length, a, b, claim in (
+        (steps, "dist-EF-SGDM block", "dist-EF-SGDM non-block", "A7"),
+        (steps, "dist-EF-SGDM block", "SGDM", "goal"),
+        (longer, "dist-EF-SGDM block", "SGDM", "goal"),
+    ):
+        if a in found[length] and b in found[length]:
+            lines.append(difference(claim, length, a, b, found[length]))
+    return "\n".join(lines)
+
+
+def difference(claim: str, steps: int, a: str, b: str, found: Found) -> str:
+    """Return the line on final accuracies, by seed."""
+    pairs = zip(found[a], found[b], strict=False)
+    gain = [accuracy(one) - accuracy(other) for one, other in pairs]
+    what = (
+        f"{steps} steps, final accuracy of {a} less that of {b}: "
+        f"{common.spread(gain, '{:+.1f}')} points, n = {len(gain)}, at least -1.5 (the "
+        "s.e. of the test set)"
+    )
+    return common.card(claim, what, bool(np.mean(gain) >= -1.5))
+
+
 def tuning(scores: Scores) -> str:
     """Return what the step sizes were chosen from."""
     lines = [f"accuracy on held-out training images after {TUNING_STEPS} steps, by lr"]
@@ -317,14 +390,15 @@ def draw(found: Found, path: Path) -> None:
     ]
     titles = ("test accuracy, %", "training loss")
     for ax, (key, shown), title in zip(axes, kinds, titles, strict=True):
-        for name, runs in found.items():
+        for number, (name, runs) in enumerate(found.items()):
             rows = runs[0].rows[1:]
             bits = [row["paper_bits_up"] + row["paper_bits_down"] for row in rows]
-            ax.plot(bits, [shown(row[key]) for row in rows], label=name, lw=1.3)
+            line = "-" if number < 10 else "--"  # there are ten colours
+            ax.plot(bits, [shown(row[key]) for row in rows], line, label=name, lw=1.3)
         ax.set(xscale="log", xlabel="bits up and down, all workers", title=title)
         ax.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
-    figure.savefig(path, dpi=110)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=8)
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":
