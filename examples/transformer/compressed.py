@@ -16,7 +16,7 @@ def train(model, text, optimizer, args, seed):
         optimizer.zero_grad()
         loss = model.loss(*text.batch(args.batch, batches))
         loss.backward()
-        optimizer.step()
+        optimizer.step(loss=loss)
         if step % 60 == 0 or step == args.steps:
             validation = fixed_loss(model, *text.fixed(text.validation, args.windows))
             print(f"step {step}: training {loss:.3f}, validation {validation:.3f}")
