@@ -139,7 +139,7 @@ def table(rate: str, result: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{rate}: measured {link['out']:.0f} and {link['back']:.0f} Mbit/s, round trip "
         f"{link['round_trip_us']:.0f} us",
-        f"{'':40}{'tokens a second':>24}{'x one':>7}{'to target':>16}"
+        f"{'':40}{'tokens a second':>24}{'x one':>7}{'to target':>19}"
         f"{'bytes out':>11}{'bytes in':>11}{'others':>8}",
     ]
     for method in METHODS:
@@ -151,7 +151,7 @@ def table(rate: str, result: Mapping[str, Any]) -> list[str]:
             took = f"{steps} steps {steps * r['seconds_a_step']:4.0f} s"
         lines.append(
             f"{method.name:40}{tokens:>24}{r['tokens'] / rows['alone']['tokens']:7.2f}"
-            f"{took:>16}{r['bytes_out']:11.0f}{r['bytes_in']:11.0f}{r['foreign']:8.1%}"
+            f"  {took:>17}{r['bytes_out']:11.0f}{r['bytes_in']:11.0f}{r['foreign']:8.1%}"
         )
     return lines
 
