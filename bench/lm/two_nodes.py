@@ -151,8 +151,8 @@ def table(rate: str, result: Mapping[str, Any]) -> list[str]:
             took = f"{steps} steps {steps * r['seconds_a_step']:4.0f} s"
         times = r["tokens"] / rows["alone"]["tokens"]
         lines.append(
-            f"{method.name:40}{tokens:>24}{times:7.2f}"
-            f"  {took:>17}{r['bytes_out']:11.0f}{r['bytes_in']:11.0f}{r['foreign']:8.1%}"
+            f"{method.name:40}{tokens:>24}{times:7.2f}  {took:>17}"
+            f"{r['bytes_out']:11.0f}{r['bytes_in']:11.0f}{r['foreign']:8.1%}"
         )
     return lines
 
