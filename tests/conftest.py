@@ -23,6 +23,9 @@ from psmpi.processes.supervisor import descendants
 # These programs start MPI, and end the process, when they are imported.
 collect_ignore = ["mpi_programs"]
 PROGRAMS = Path(__file__).parent / "mpi_programs"
+# Programs may import helpers, which are found from the folder above ``tests``.
+_PATHS = [str(PROGRAMS.parents[1]), os.environ.get("PYTHONPATH", "")]
+_PYTHONPATH = os.pathsep.join(path for path in _PATHS if path)
 LAUNCH = (
     "import sys; from psmpi.processes.mpiexec import launch; "
     "sys.exit(launch([sys.executable, *sys.argv[2:]], int(sys.argv[1])))"
@@ -74,6 +77,7 @@ class Running:
             env={
                 **os.environ,
                 **launcher.environment(threads=1),
+                "PYTHONPATH": _PYTHONPATH,
                 "PSMPI_OVERSUBSCRIBE": "1",  # whatever the number of cores here
             },
         )
