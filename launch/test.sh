@@ -41,6 +41,6 @@ check tests "$first/pytest" -m "not mpi" --numprocesses auto "$@"
 # No doctest starts ranks, and the second library has no PyTorch to import.
 for library in "${libraries[@]}"; do
     check tests "$root/.venv/$library/bin/pytest" -m mpi \
-        --ignore=psmpi --ignore=tests/helpers "$@"
+        --override-ini testpaths=tests --ignore=tests/helpers "$@"
 done
 [ -z "$failed" ]
