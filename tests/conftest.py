@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -68,6 +69,9 @@ class Running:
     """A job that was started; a thread reads its output and waits for its end."""
 
     def __init__(self, line: list[str]) -> None:
+        # A killed mpiexec leaves its folder behind, and a later one that gets the same
+        # process number would find it there and refuse to start.
+        self._folder = tempfile.TemporaryDirectory(prefix="psmpi-", dir="/tmp")
         self.process = subprocess.Popen(
             line,
             stdout=subprocess.PIPE,
@@ -78,6 +82,7 @@ class Running:
                 **os.environ,
                 **launcher.environment(threads=1),
                 "PYTHONPATH": _PYTHONPATH,
+                "TMPDIR": self._folder.name,
                 "PSMPI_OVERSUBSCRIBE": "1",  # whatever the number of cores here
             },
         )
@@ -111,6 +116,7 @@ class Running:
         pids = [*descendants(self.process.pid), self.process.pid]
         _kill(pids, signal.SIGKILL)
         self._reader.join(10)
+        self._folder.cleanup()
 
     def _read(self) -> None:
         for line in self.process.stdout:

@@ -129,7 +129,8 @@ def psmpi(*words, ranks=None, cwd=None, **variables):
     environment = {**os.environ, **variables}
     if ranks is not None:
         line = mpiexec.command(mpiexec.find_mpiexec(), line, ranks)
-        environment |= mpiexec.environment(1)
+        # What a killed mpiexec has left in /tmp must not keep this one from starting.
+        environment |= {**mpiexec.environment(1), "TMPDIR": str(cwd)}
     return subprocess.run(
         line, capture_output=True, text=True, timeout=120, cwd=cwd, env=environment
     )
