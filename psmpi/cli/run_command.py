@@ -35,6 +35,12 @@ _LAUNCH: dict[str, tuple[Any, Any, str]] = {
         None,
         "Hosts for mpiexec, separated by commas: NAME,NAME or NAME:RANKS,NAME:RANKS.",
     ),
+    "dry_run": (
+        bool,
+        False,
+        "Start nothing: check everything, and print the settings, the size of messages "
+        "and the memory that each rank needs.",
+    ),
 }
 
 
@@ -75,7 +81,7 @@ def read_file(path: Path, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _launch_value(key: str, value: Any) -> Any:
-    kind = bool if key == "local" else str
+    kind = _LAUNCH[key][0] if _LAUNCH[key][0] is bool else str
     try:
         fitting = option_types.fit(value, kind)
     except option_types.Unfit as unfit:
@@ -155,7 +161,7 @@ def _parameter(
     about = Parameter(
         help=text,
         group=groups[help.title_of(name)],
-        negative=None if flag and name != "local" else (),
+        negative=None if flag and name not in _LAUNCH else (),
         consume_multiple=True if several else None,
         # Flags and lists are read by cyclopts, numbers and text by ``read``: cyclopts
         # rounds 2.7 to 3 where a whole number is wanted.

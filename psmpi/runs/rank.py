@@ -54,6 +54,9 @@ def take_part(
         warm_up(mpi_job, prepared)
         if mpi_job.rank == 0:
             return _serve(mpi_job, prepared, out, on_row)
+        # From here on, nothing of a job that psmpi has started refers to the whole
+        # problem.
+        prepared = setup.of_worker(prepared, mpi_job.rank - 1)
         _work(mpi_job, prepared)
         return None
 
@@ -93,9 +96,8 @@ def _serve(
 
 
 def _work(mpi_job: MpiJob, prepared: PreparedRun) -> None:
-    part = setup.shard(prepared, mpi_job.rank - 1)
     transport = transport_of(mpi_job, prepared)
-    worker = roles.work(prepared, transport, part)
+    worker = roles.work(prepared, transport, prepared.problem)
     report = summary.rank_report(mpi_job.rank, transport, worker)
     mpi_job.allgather((report, worker.replay_log.entries))
     transport.close()
@@ -202,8 +204,12 @@ def main(argv: Sequence[str]) -> NoReturn:
     on_status = status.writer(Path(argv[1])) if mpi_job.rank == 0 else None
     with status.forwarded(on_status):
         for run in job.decode(argv[0]):
-            prepared = _require(mpi_job, prepare_together(mpi_job, run.configure))
-            take_part(mpi_job, prepared, run.out)
+            # In one expression, so that a worker's whole problem is not kept here.
+            take_part(
+                mpi_job,
+                _require(mpi_job, prepare_together(mpi_job, run.configure)),
+                run.out,
+            )
     mpi_job.leave(0)
 
 
