@@ -57,7 +57,7 @@ def prospect(found: Estimate) -> RenderableType:
     return Group(
         *(Text(line) for line in lines),
         Text(),
-        Sheet([SheetColumn("rank"), *titles], cells),
+        Sheet(columns, cells),
         Text(_together(found)),
         Text(_LEGEND, style="dim"),
     )
