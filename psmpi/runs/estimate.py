@@ -11,7 +11,6 @@ measured in a process that loads the same libraries.
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import numpy as np
 from psmpi.base import Problem
 from psmpi.data import memory
 from psmpi.links.envelope import NBYTES
-from psmpi.processes.hosts import parse_hosts
+from psmpi.processes.hosts import is_local, parse_hosts, ranks_here
 from psmpi.runs import (
     config,
     effective,
@@ -131,7 +130,10 @@ def of_run(
         ranks_here=servers + workers,
         needed=ranks.in_one_process() if local else needed,
         available=memory.free(),
-        warnings=tuple(prepared.algorithm.cautions(plan)),
+        warnings=(
+            *(() if local else launch_checks.cautions(run, hosts)),
+            *prepared.algorithm.cautions(plan),
+        ),
     )
 
 
@@ -142,8 +144,5 @@ def _ranks_here(workers: int, hosts: str | None) -> tuple[int, int]:
     """
     if hosts is None:
         return 1, workers
-    local = {"localhost", "127.0.0.1", platform.node()}
-    entries = parse_hosts(hosts)
-    slots = sum(slots or 1 for name, slots in entries if name in local)
-    server = int(entries[0][0] in local)
-    return server, min(slots - server, workers)
+    server = int(is_local(parse_hosts(hosts)[0][0]))
+    return server, min(ranks_here(workers + 1, hosts) - server, workers)

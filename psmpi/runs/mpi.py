@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -11,8 +10,8 @@ from typing import cast
 import numpy as np
 
 from psmpi.base import ConfigError, PsmpiError
-from psmpi.processes import mpiexec
-from psmpi.runs import config, job, setup, status
+from psmpi.processes import mpiexec, scratch
+from psmpi.runs import config, job, launch_checks, setup, status
 from psmpi.runs.record import MODEL
 from psmpi.runs.recorded import follow, read_run
 from psmpi.runs.schema import Row, Summary
@@ -48,18 +47,15 @@ def run_mpi(
     stderr by then, and ``Interrupted`` if a signal ended the job.
     """
     for out in outs:
-        if out.exists():
-            raise ConfigError(
-                f"{out}: already exists, and nothing is overwritten; "
-                "give another directory, or move this one away"
-            )
+        launch_checks.check_out(out)
     for run in runs:
         setup.refuse_simulation(run.run_options)
     options, word = runs[0].run_options, job.encode(runs, outs)
+    setup.warn(launch_checks.cautions(runs[0], hosts))
     if on_status is not None:
         on_status(f"starting {options.workers + 1} ranks")
-    with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
-        status_file = Path(folder) / "status"
+    with scratch.folder() as folder:
+        status_file = folder.path / "status"
         tick = _watcher(runs, outs, status_file, on_row, on_status)
         try:
             code = mpiexec.launch(

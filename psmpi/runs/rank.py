@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -125,7 +126,9 @@ def warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
         warmup.load(prepared)
     mpi_job.barrier()
     if not mpi_job.first_on_node:
-        warmup.load(prepared)
+        with warnings.catch_warnings():  # that rank has warned of what this one meets
+            warnings.filterwarnings("ignore", message="kernels: can't be kept")
+            warmup.load(prepared)
 
 
 def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
