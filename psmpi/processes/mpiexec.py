@@ -9,7 +9,6 @@ vendor's mpiexec.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import signal
@@ -69,7 +68,6 @@ def find_mpiexec() -> str:
     return path
 
 
-@functools.cache
 def vendor(mpiexec: str) -> str:
     """Return the family of an mpiexec: "openmpi", "mpich", or "unknown"."""
     answer = subprocess.run(

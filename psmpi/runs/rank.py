@@ -140,6 +140,13 @@ def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun
     raise prepared
 
 
+def _agreed(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
+    """Return the run; raise what is wrong with it, on all ranks alike."""
+    if isinstance(prepared, PreparedRun):
+        return prepared
+    raise mpi_job.agreed(prepared)
+
+
 def run_on_all_ranks(
     algorithm: str,
     options: Mapping[str, Any],
@@ -161,16 +168,18 @@ def run_on_all_ranks(
             "worker are 2"
         )
     with mpi_job.run(), status.forwarded(on_status if mpi_job.rank == 0 else None):
-        prepared = prepare_together(
-            mpi_job,
-            lambda: config.configure(
+
+        def configure() -> config.RunConfig:
+            return config.configure(
                 algorithm, **{"workers": mpi_job.size - 1, **options}
-            ),
-            problem,
+            )
+
+        own = take_part(
+            mpi_job,
+            _agreed(mpi_job, prepare_together(mpi_job, configure, problem)),
+            out,
+            on_row,
         )
-        if not isinstance(prepared, PreparedRun):
-            raise mpi_job.agreed(prepared)
-        own = take_part(mpi_job, prepared, out, on_row)
         result: Result = mpi_job.allgather(own)[0]
         return result
 
@@ -188,8 +197,12 @@ def join(
     """
     mpi_job = MpiJob()
     try:
-        prepared = _require(mpi_job, prepare_together(mpi_job, lambda: run))
-        result = take_part(mpi_job, prepared, out, on_row)
+        result = take_part(
+            mpi_job,
+            _require(mpi_job, prepare_together(mpi_job, lambda: run)),
+            out,
+            on_row,
+        )
     except Exception:
         # The guard ends the job; the command line would leave the other ranks waiting.
         sys.excepthook(*sys.exc_info())
