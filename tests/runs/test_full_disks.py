@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -115,3 +117,55 @@ def test_a_read_only_package_without_a_home_warns_once(tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.count("kernels: can't be kept on disk (numba finds no") == 1
+
+
+LIMITED = """
+import os, resource, signal, sys
+import psmpi
+folder, step = sys.argv[1], int(sys.argv[2])
+options = dict(local=True, workers=2, rounds=30, evaluate_every=1, optimum=False)
+psmpi.run("gd", **options)  # loads all that a run needs
+for size in range(0, 12000, step):
+    pid = os.fork()
+    if pid:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(size, status, flush=True)
+        continue
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    try:
+        psmpi.run("gd", out=f"{folder}/{size}", **options)
+    except psmpi.PsmpiError as error:
+        os._exit(3 if "can't be written (File too large)" in str(error) else 1)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+"""
+
+
+def test_files_that_end_anywhere_leave_a_record_that_can_be_read(tmp_path):
+    line = [sys.executable, "-c", LIMITED, str(tmp_path), "173"]
+    ended = subprocess.run(
+        line, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    outcomes = {int(size): int(status) for size, status in map(str.split, lines(ended))}
+    assert len(outcomes) == 70
+    assert set(outcomes.values()) == {0, 3}
+    assert outcomes[max(outcomes)] == 0
+    rows = []
+    for size, status in outcomes.items():
+        kept = tmp_path / str(size)
+        if not kept.exists():  # not even a manifest
+            assert status == 3
+            continue
+        run = read_run(kept)
+        assert (run.summary is not None) == (status == 0)
+        rows.append(len(run.rows))
+        assert [row["round"] for row in run.rows] == list(range(len(run.rows)))
+        assert not list(kept.glob("*.tmp"))
+    assert rows == sorted(rows)
+    assert len(set(rows)) > 5
+
+
+def lines(ended):
+    return ended.stdout.splitlines()
