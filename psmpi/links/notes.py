@@ -77,6 +77,20 @@ class Notes:
         self.losses = [Losses() for _ in range(self.plan.workers)]
         self.metrics = {}
 
+    def saved(self) -> dict[str, Any]:
+        """Return what has not been recorded yet, and the step sizes, to go on from."""
+        return {
+            "losses": [[loss.total, loss.count] for loss in self.losses],
+            "metrics": dict(self.metrics),
+            "step_sizes": list(self._step_sizes),
+        }
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what ``saved`` gave."""
+        self.losses = [Losses(total, count) for total, count in saved["losses"]]
+        self.metrics = dict(saved["metrics"])
+        self._step_sizes = list(saved["step_sizes"])
+
     def take(self, worker: int, message: envelope.Unsealed) -> bool:
         """Take in a message if it is a note; raise ``WorkerLeft`` if it is LEAVE."""
         if message.kind not in (NOTE, STEP_SIZE, LEAVE, STATE):
@@ -138,6 +152,14 @@ class NoteSender:
     def __init__(self, context: LinkContext) -> None:
         self._context = context
         self._losses = Losses()
+
+    def saved(self) -> list[float]:
+        """Return the losses that have not been sent yet, to go on from."""
+        return [self._losses.total, self._losses.count]
+
+    def resume(self, saved: list[float]) -> None:
+        """Go on from what ``saved`` gave."""
+        self._losses = Losses(saved[0], int(saved[1]))
 
     def add_loss(self, loss: float) -> None:
         """Add a loss to the next note."""

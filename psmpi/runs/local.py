@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from psmpi.base import ConfigError, Problem
 from psmpi.links.replay_log import ReplayLog
@@ -23,8 +24,10 @@ from psmpi.runs import (
     threads,
     warmup,
 )
+from psmpi.runs.keeper import Keeper
 from psmpi.runs.record import RunWriter
 from psmpi.runs.recorded import Recorded
+from psmpi.runs.resumption import Resumption
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
@@ -41,20 +44,31 @@ def run_local(
     on_status: status.OnStatus | None = None,
     schedule: int | None = None,
     replay: Recorded | None = None,
+    resumption: Resumption | None = None,
 ) -> Result:
     """Run server and workers as threads of this process, one at a time.
 
     Synchronous algorithms compute the same bits as over MPI. ``schedule`` seeds the
     order in which ranks take turns, which has no effect on these. ``replay``: the
-    decisions of another run, for all that depended on time.
+    decisions of another run, for all that depended on time. ``resumption``: the run in
+    ``out`` goes on.
     """
     with (
         status.forwarded(on_status),
         threads.limited(run.run_options.threads),
     ):
         prepared = setup.prepare(run, problem)
+        rows: Sequence[Row] = ()
+        if resumption is not None:
+            prepared, rows = resumption.apply(prepared), resumption.rows
+            resumption.clear()
         return run_prepared(
-            prepared, out=out, on_row=on_row, schedule=schedule, replay=replay
+            prepared,
+            out=out,
+            on_row=on_row,
+            schedule=schedule,
+            replay=replay,
+            rows=rows,
         )
 
 
@@ -65,6 +79,7 @@ def run_prepared(
     on_row: OnRow | None = None,
     schedule: int | None = None,
     replay: Recorded | None = None,
+    rows: Sequence[Row] = (),
 ) -> Result:
     """Run a run that has been prepared; see ``run_local``."""
     warmup.load(prepared)
@@ -80,20 +95,29 @@ def run_prepared(
         writer = None
         if out is not None:
             writer = stack.enter_context(new_writer(prepared, out))
+        keepers: list[Keeper | None] = [
+            None
+            if replay is not None
+            else stack.enter_context(keeper_of(prepared, out, rank))
+            for rank in range(prepared.plan.workers + 1)
+        ]
         setup.caution(prepared)
         status.LOG.info("training")
         serve = partial(
             roles.serve,
             prepared,
             transports[0],
-            roles.Record(writer, on_row),
+            roles.Record(writer, on_row, rows),
             measure,
             server_log,
             None if replay is None else replay.rounds,
+            keeper=keepers[0],
         )
         work = [
-            partial(roles.work, prepared, transport, part, log)
-            for transport, part, log in zip(transports[1:], parts, logs, strict=True)
+            partial(roles.work, prepared, transport, part, log, keeper)
+            for transport, part, log, keeper in zip(
+                transports[1:], parts, logs, keepers[1:], strict=True
+            )
         ]
         served, *ends = scheduler.run([serve, *work])
         links = [served.link, *ends]
@@ -123,13 +147,37 @@ def _connect(
     )
 
 
+@contextlib.contextmanager
+def keeper_of(
+    prepared: PreparedRun, out: str | os.PathLike[str] | None, rank: int
+) -> Iterator[Keeper | None]:
+    """Give what saves a rank's role, if the run is to be saved."""
+    options = prepared.run.run_options
+    if not any(options.checkpoint_cadence):
+        yield None
+        return
+    if out is None:
+        raise ConfigError(
+            f"checkpoint-every: {options.checkpoint_every}, but the run is recorded "
+            "nowhere; give a directory with out"
+        )
+    ranks = prepared.plan.workers + 1
+    keeper = Keeper(
+        Path(out), rank, ranks, options.keep, patient=not prepared.wire.free
+    )
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+
+
 def new_writer(
     prepared: PreparedRun,
     out: str | os.PathLike[str],
     hosts: Sequence[str] | None = None,
     mpi: str | None = None,
 ) -> RunWriter:
-    """Create the run's directory with its manifest."""
+    """Create the run's directory with its manifest, unless the run goes on there."""
     return RunWriter(
         out,
         prepared.config(),
@@ -139,6 +187,7 @@ def new_writer(
         replay=replay_versions.declared(prepared),
         given=list(prepared.run.given),
         effective=effective.effective(prepared),
+        goes_on=prepared.goes_on,
     )
 
 
