@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from psmpi.errors import Stopped as Stopped
     from psmpi.parts import memory as memory
     from psmpi.parts import topology as topology
+    from psmpi.runs.api import resume as resume
     from psmpi.runs.api import run as run
     from psmpi.runs.replay import replay as replay
     from psmpi.runs.summary import Result as Result
@@ -58,6 +59,7 @@ _PUBLIC = {
     "PsmpiError": "psmpi.errors:PsmpiError",
     "Result": "psmpi.runs.summary:Result",
     "replay": "psmpi.runs.replay:replay",
+    "resume": "psmpi.runs.api:resume",
     "Session": "psmpi.sessions.session:Session",
     "Stopped": "psmpi.errors:Stopped",
     "run": "psmpi.runs.api:run",

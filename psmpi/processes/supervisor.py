@@ -85,6 +85,14 @@ class MpiexecJob:
             if not (rank.done or self.over() or self.interrupted):
                 self.vanished = rank
 
+    def request_end(self) -> None:
+        """Ask the ranks to save the run and to end it early."""
+        server = [rank for rank in self._ranks() if rank.name.startswith("server")]
+        if server:
+            os.kill(server[0].pid, signal.SIGUSR1)
+        else:  # rank 0 is on another host, and mpiexec passes this signal on
+            self._child.send_signal(signal.SIGUSR1)
+
     def terminate(self) -> None:
         """Ask mpiexec to end the job."""
         self.interrupted = True

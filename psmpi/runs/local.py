@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 from psmpi.base import ConfigError, Problem
+from psmpi.errors import RunPreempted
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
 from psmpi.links.transport.scheduler import Scheduler
@@ -27,7 +31,7 @@ from psmpi.runs import (
 from psmpi.runs.keeper import Keeper
 from psmpi.runs.record import RunWriter
 from psmpi.runs.recorded import Recorded
-from psmpi.runs.resumption import Resumption
+from psmpi.runs.resumption import Resumption, clear
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
@@ -58,17 +62,14 @@ def run_local(
         threads.limited(run.run_options.threads),
     ):
         prepared = setup.prepare(run, problem)
-        rows: Sequence[Row] = ()
         if resumption is not None:
-            prepared, rows = resumption.apply(prepared), resumption.rows
-            resumption.clear()
+            prepared = resumption.apply(prepared)
         return run_prepared(
             prepared,
             out=out,
             on_row=on_row,
             schedule=schedule,
             replay=replay,
-            rows=rows,
         )
 
 
@@ -79,7 +80,6 @@ def run_prepared(
     on_row: OnRow | None = None,
     schedule: int | None = None,
     replay: Recorded | None = None,
-    rows: Sequence[Row] = (),
 ) -> Result:
     """Run a run that has been prepared; see ``run_local``."""
     warmup.load(prepared)
@@ -107,11 +107,12 @@ def run_prepared(
             roles.serve,
             prepared,
             transports[0],
-            roles.Record(writer, on_row, rows),
+            roles.Record(writer, on_row),
             measure,
             server_log,
             None if replay is None else replay.rounds,
             keeper=keepers[0],
+            asked=stack.enter_context(_requests(any(keepers))),
         )
         work = [
             partial(roles.work, prepared, transport, part, log, keeper)
@@ -120,6 +121,9 @@ def run_prepared(
             )
         ]
         served, *ends = scheduler.run([serve, *work])
+        early = served.early_end(out)
+        if early is not None:
+            raise RunPreempted(early)
         links = [served.link, *ends]
         ranks = [
             (summary.rank_report(rank, transport, end), end.replay_log.entries)
@@ -145,6 +149,30 @@ def _connect(
         measured=not options.speeds,
         tree=options.broadcast == "tree",
     )
+
+
+@contextlib.contextmanager
+def _requests(accepted: bool) -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM, SIGUSR1 and Ctrl-C ask for an early end in the block, if accepted.
+
+    Gives what says whether one has asked. A second Ctrl-C ends the run at once.
+    """
+    asked: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if asked and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(signum)
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT) if accepted else ()
+    if threading.current_thread() is not threading.main_thread():
+        numbers = ()
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -178,6 +206,8 @@ def new_writer(
     mpi: str | None = None,
 ) -> RunWriter:
     """Create the run's directory with its manifest, unless the run goes on there."""
+    if prepared.goes_on:
+        clear(prepared, Path(out))
     return RunWriter(
         out,
         prepared.config(),

@@ -14,7 +14,7 @@ from typing import cast
 from psmpi.base import ConfigError, Problem
 from psmpi.runs import config, setup
 from psmpi.runs.record import MANIFEST, RESUMES, ROWS
-from psmpi.runs.recorded import RecordedRun, read_run
+from psmpi.runs.recorded import RecordedRun, read_manifest, read_run
 from psmpi.runs.recorded_config import configuration, require_same
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
@@ -59,20 +59,22 @@ class Resumption:
                 f"resume: {checkpoint.folder} is of {checkpoint.ranks - 1} workers, "
                 f"and the run has {prepared.plan.workers}"
             )
-        return replace(prepared, goes_on=True, resumed=checkpoint)
+        return replace(prepared, goes_on=True, resumed=checkpoint, rows=self.rows)
 
-    def clear(self) -> None:
-        """Remove what was recorded after the round to go on from. On one rank only."""
-        Store(self.recorded.path / FOLDER).remove_after(self.round)
-        lines = (self.recorded.path / ROWS).read_bytes().splitlines(keepends=True)
-        with replacing(self.recorded.path / ROWS) as file:
-            file.writelines(lines[: len(self.rows)])
-        entry = {
-            "round": self.round,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        with (self.recorded.path / RESUMES).open("a", encoding="utf-8") as text:
-            text.write(json.dumps(entry) + "\n")
+
+def clear(prepared: PreparedRun, out: Path) -> None:
+    """Remove what was recorded after the round that a run goes on from.
+
+    One rank does it, when all are ready to start.
+    """
+    round_ = 0 if prepared.resumed is None else prepared.resumed.round
+    Store(out / FOLDER).remove_after(round_)
+    lines = (out / ROWS).read_bytes().splitlines(keepends=True)
+    with replacing(out / ROWS) as file:
+        file.writelines(lines[: len(prepared.rows)])
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with (out / RESUMES).open("a", encoding="utf-8") as text:
+        text.write(json.dumps({"round": round_, "time": now}) + "\n")
 
 
 def find(out: str | os.PathLike[str]) -> Resumption:
@@ -95,6 +97,16 @@ def find(out: str | os.PathLike[str]) -> Resumption:
             "it, or start anew"
         )
     return Resumption(recorded, checkpoint)
+
+
+def at(out: str | os.PathLike[str], round_: int) -> Resumption:
+    """Return how the run in ``out`` goes on from the checkpoint of a round, or from 0.
+
+    For ranks that follow another one's choice; they don't look at the rows.
+    """
+    recorded = RecordedRun(path=Path(out), manifest=read_manifest(Path(out)), rows=[])
+    store = Store(recorded.path / FOLDER)
+    return Resumption(recorded, store.at(round_) if round_ else None)
 
 
 def exists(out: Path) -> bool:

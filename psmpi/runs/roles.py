@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,17 +34,25 @@ class Served:
     state: Any
     preempted: Preempted | None = None  # the run was asked to end early
 
+    def early_end(self, out: object) -> str | None:
+        """Return in words that the run has ended early, and how it goes on."""
+        if self.preempted is None:
+            return None
+        saved = "it has no new checkpoint"
+        if self.preempted.saved is not None:
+            saved = f"it is saved as of round {self.preempted.saved}"
+        return (
+            f"{out}: the run was asked to end early, and {saved}; go on with psmpi run "
+            f"--resume {out}"
+        )
+
 
 @dataclass(frozen=True)
 class Record:
-    """Takes the server's rows: into a run directory, to a function, or both.
-
-    ``rows`` are those that a run which goes on has recorded before.
-    """
+    """Takes the server's rows: into a run directory, to a function, or both."""
 
     writer: RunWriter | None = None
     on_row: Callable[[Row], None] | None = None
-    rows: Sequence[Row] = ()
 
     def sync(self) -> None:
         """Make the rows durable that have been recorded."""
@@ -99,7 +107,7 @@ def serve(
         record.append,
     )
     if prepared.resumed is not None:
-        _resume_server(prepared, transport, server, state, evaluation, record)
+        _resume_server(prepared, transport, server, state, evaluation)
     if keeper is not None:
         _describe_server(keeper, prepared, server, evaluation, record)
     preempted = None
@@ -129,13 +137,12 @@ def _resume_server(
     server: ServerEnd,
     state: Any,
     evaluation: Evaluation,
-    record: Record,
 ) -> None:
     assert prepared.resumed is not None
     part = prepared.resumed.read_part(0)
     role_state.restore(state, part["state"])
     server.resume(part["link"], prepared.resumed.round)
-    evaluation.resume(part["evaluation"], record.rows, transport.virtual)
+    evaluation.resume(part["evaluation"], prepared.rows, transport.virtual)
     if prepared.plan.step_size is not None:
         prepared.plan.step_size.value = part["step_size"]
 

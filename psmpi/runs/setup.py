@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from psmpi.runs.evaluation import ProblemMeasure
 from psmpi.runs.options import OF_DATA
 from psmpi.runs.record import plain
 from psmpi.runs.role_state import Saved
+from psmpi.runs.schema import Row
 from psmpi.storage.checkpoints import Checkpoint
 
 Loader = Callable[[str, Any], problems.Dataset]
@@ -37,7 +38,8 @@ class PreparedRun:
     own_problem: bool = False  # whether the caller made the problem
     saved: Saved | None = None  # the state from which this rank's role goes on
     goes_on: bool = False  # in the directory of a run that has not ended,
-    resumed: Checkpoint | None = None  # from this, or from round 0
+    resumed: Checkpoint | None = None  # from this, or from round 0,
+    rows: Sequence[Row] = ()  # with these rows, which rank 0 knows
 
     def facts(self) -> dict[str, Any]:
         """Return what must be equal on all ranks, by name, causes first."""
@@ -55,6 +57,7 @@ class PreparedRun:
             "bounds of tensors": self.plan.bounds,
             "samples": self.problem.samples,
             "data digest": self.problem.digest(),
+            **({} if self.resumed is None else {"checkpoint": self.resumed.parts}),
         }
 
     def config(self) -> dict[str, Any]:

@@ -155,6 +155,10 @@ class Store:
             troubles.append(damage)
         return None, troubles
 
+    def at(self, round_: int) -> Checkpoint:
+        """Return the checkpoint of a round; raises ``ConfigError`` if there is none."""
+        return read(self._of(round_))
+
     def remove_after(self, round_: int) -> None:
         """Remove what is newer than a round: the run goes on from there."""
         for number in self._rounds():
