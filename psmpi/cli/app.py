@@ -141,6 +141,8 @@ def compare(
     local: Annotated[bool, Parameter(negative=())] = False,
     hosts: str | None = None,
     html: Path | None = None,
+    resume: Path | None = None,
+    restarts: Annotated[int, Parameter(converter=_whole)] = 0,
 ) -> int:
     """Run several algorithms on the same problem; print a table and draw the curves.
 
@@ -157,10 +159,23 @@ def compare(
         Hosts for mpiexec, separated by commas: NAME,NAME or NAME:RANKS,NAME:RANKS.
     html
         File for the page with the curves; default: report.html in the directory.
+    resume
+        Go on with the comparison in this directory: runs that have ended stay, others
+        go on from their last checkpoint, or are begun.
+    restarts
+        Where a rank fails: start again from the last checkpoint, at most so often.
     """
     from psmpi.cli import commands
 
-    return commands.compare(what, out=out, local=local, hosts=hosts, html=html)
+    return commands.compare(
+        what,
+        out=out,
+        local=local,
+        hosts=hosts,
+        html=html,
+        resume=resume,
+        restarts=restarts,
+    )
 
 
 @app.command

@@ -35,6 +35,11 @@ _LAUNCH: dict[str, tuple[Any, Any, str]] = {
         None,
         "Hosts for mpiexec, separated by commas: NAME,NAME or NAME:RANKS,NAME:RANKS.",
     ),
+    "restarts": (
+        int,
+        0,
+        "Where a rank fails: start again from the last checkpoint, at most so often.",
+    ),
 }
 
 
@@ -75,7 +80,7 @@ def read_file(path: Path, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _launch_value(key: str, value: Any) -> Any:
-    kind = bool if key == "local" else str
+    kind = {"local": bool, "restarts": int}.get(key, str)
     try:
         fitting = option_types.fit(value, kind)
     except option_types.Unfit as unfit:

@@ -88,6 +88,27 @@ def find(out: str | os.PathLike[str]) -> Resumption:
             f"resume: the run in {out} has ended after {recorded.summary['rounds']} "
             "rounds, so there is nothing to go on with; start a new one with --out"
         )
+    return _newest(recorded)
+
+
+def begun(out: Path, run: config.RunConfig) -> Resumption:
+    """Return how a run goes on that has begun in ``out``, and may have ended.
+
+    Raises ``ConfigError`` if another run is recorded there.
+    """
+    recorded = read_run(out)
+    digest = setup.config_digest(configuration(recorded, None, "resume").as_dict())
+    if digest != setup.config_digest(run.as_dict()):
+        raise ConfigError(
+            f"resume: {out} holds a run with other options than {run.name} has now; "
+            "give the comparison that was begun there"
+        )
+    if recorded.summary is not None:
+        return Resumption(recorded, None)
+    return _newest(recorded)
+
+
+def _newest(recorded: RecordedRun) -> Resumption:
     checkpoint, troubles = Store(recorded.path / FOLDER).newest()
     setup.warn([f"{trouble}; an older checkpoint is used" for trouble in troubles])
     if checkpoint is not None and int(checkpoint.facts["rows"]) > len(recorded.rows):
