@@ -148,6 +148,12 @@ class MeteredProblem(Problem):
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)
 
+    def saved(self) -> Any:
+        return self.problem.saved()
+
+    def resume(self, saved: Any) -> None:
+        self.problem.resume(saved)
+
     def digest(self) -> str:
         return self.problem.digest()
 
