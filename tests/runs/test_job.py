@@ -26,7 +26,9 @@ def test_ranks_get_the_runs_of_the_job():
 
 
 def test_a_job_is_a_plain_word_of_the_command_line():
-    word = job.encode([config.configure("laq", "'a b'; $x", lr=0.1)], [Path("a")], [False])
+    word = job.encode(
+        [config.configure("laq", "'a b'; $x", lr=0.1)], [Path("a")], [False]
+    )
     assert re.fullmatch("[A-Za-z0-9_=-]+", word)
 
 

@@ -31,7 +31,7 @@ def save(store, round_, keep=2):
 
 
 def assert_sound(store, *allowed):
-    """Assert that the newest checkpoint is one of these rounds, and that it is whole."""
+    """Assert that the newest checkpoint is of one of these rounds, and whole."""
     found, _ = store.newest()
     assert found is not None
     assert found.round in allowed
