@@ -64,7 +64,7 @@ class Resumption:
 
 
 def _require_options(recorded: RecordedRun, prepared: PreparedRun) -> None:
-    """Refuse other options than the run was begun with; later versions may have more."""
+    """Refuse other options than the run was begun with; new ones may have come."""
     then, now = recorded.manifest["config"], plain(prepared.config())
     pairs = {
         **{name: (then[name], now[name]) for name in then.keys() & now.keys()},
