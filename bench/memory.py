@@ -10,6 +10,7 @@ rounds, in bytes a round, and how much it has grown there at all.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -166,7 +167,9 @@ def last_round(rows: Path) -> int:
         lines = rows.read_bytes().splitlines()
     except OSError:
         return 0
-    return int(lines[-1].partition(b":")[2].partition(b",")[0]) if lines else 0
+    # The last line may still be written.
+    whole = [line for line in lines if line.endswith(b"}")]
+    return int(json.loads(whole[-1])["round"]) if whole else 0
 
 
 def text(found: list[Json], long: list[Json]) -> str:

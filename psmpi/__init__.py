@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from psmpi.errors import Stopped as Stopped
     from psmpi.parts import memory as memory
     from psmpi.parts import topology as topology
+    from psmpi.runs.api import resume as resume
     from psmpi.runs.api import run as run
     from psmpi.runs.estimate import estimate as estimate
     from psmpi.runs.replay import replay as replay
@@ -60,6 +61,7 @@ _PUBLIC = {
     "Result": "psmpi.runs.summary:Result",
     "estimate": "psmpi.runs.estimate:estimate",
     "replay": "psmpi.runs.replay:replay",
+    "resume": "psmpi.runs.api:resume",
     "Session": "psmpi.sessions.session:Session",
     "Stopped": "psmpi.errors:Stopped",
     "run": "psmpi.runs.api:run",

@@ -14,6 +14,7 @@ from typing import ClassVar
 EXIT_USAGE = 2  # wrong usage or configuration
 EXIT_FAILED = 3  # a rank failed
 EXIT_UNMET = 4  # a target was not reached in the rounds given
+EXIT_PREEMPTED = 75  # asked to end early, and saved: the run can go on (EX_TEMPFAIL)
 EXIT_INTERRUPTED = 130  # ended by Ctrl-C (128 + SIGINT)
 
 
@@ -40,6 +41,12 @@ class FrameError(PsmpiError, ValueError):
 
 class LinkError(PsmpiError):
     """A message is out of step, stale or damaged, or a peer is gone."""
+
+
+class RunPreempted(PsmpiError):
+    """The run was asked to end early, by a signal, and can go on from a checkpoint."""
+
+    exit_status: ClassVar[int] = EXIT_PREEMPTED
 
 
 class Stopped(Exception):

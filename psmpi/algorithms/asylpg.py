@@ -189,6 +189,8 @@ class AsyLpg(AsyLpgOptions):
             s.waiting.append(worker)
             self._advance(s, eta(t))
             s.left -= 1
+            if not s.left:
+                self._end_epoch(link, s)
 
     def _advance(self, s: AsyServerState, eta: float) -> None:
         if not self.accelerated:
@@ -204,20 +206,28 @@ class AsyLpg(AsyLpgOptions):
         """Return theta_s = 2 / (s + 2)."""
         return 2 / (epoch + 2) if self.accelerated else 1.0
 
+    def _end_epoch(self, link: ServerStar, s: AsyServerState) -> None:
+        # What workers still compute at this snapshot is too late for the next one. All
+        # of them are waited for now, so that the run can go on from here: a new epoch
+        # needs the full gradient of each in any case.
+        for worker in sorted(s.out):
+            link.discard(worker)
+        s.out.clear()
+        s.waiting = list(range(link.workers))
+
+    def quiet(self, state: AsyServerState) -> bool:
+        return not state.left
+
     def _begin_epoch(
         self, link: ServerStar, plan: Plan, s: AsyServerState, exact: Codec
     ) -> None:
         s.epoch += 1
         s.left = s.length
-        # xs <- x, to all; what workers still compute at the old one is too late
+        # xs <- x, to all
         s.snapshot[:] = s.x
         for worker in range(plan.workers):
             link.send(worker, EPOCH_ENDED)
         link.bcast(exact.encode(s.snapshot) if s.epoch else None)  # x_0 is known to all
-        for worker in sorted(s.out):
-            link.discard(worker)
-        s.out.clear()
-        s.waiting = list(range(plan.workers))
         # G = (1/M) sum_m grad f_m(xs)
         s.full[:] = 0
         for frame in link.gather():

@@ -135,6 +135,7 @@ class AsyLpgOptions(Algorithm):
             Choice((exact, self.difference_codec(plan))),
             Choice((exact, *grids)),
             tree=False,
+            called=True,
         )
 
     def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:

@@ -17,6 +17,7 @@ which starts from gradients of ones and asks nobody for D rounds, all are asked 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,7 +25,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from psmpi.base import Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
+from psmpi.base import Iterate, Plan, Problem, ServerStar, Vector, Wire, WorkerStar
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts.memory import Direct, Innovation, Overwrite, expected
@@ -65,6 +66,9 @@ class LagPs(Addressed):
     def __post_init__(self) -> None:
         super().__post_init__()
         Window(self.lazy_window, self.lazy_weight)
+
+    def wire(self, plan: Plan) -> Wire:
+        return dataclasses.replace(super().wire(plan), called=True)
 
     def worker_state(
         self, link: WorkerStar, problem: Problem, plan: Plan

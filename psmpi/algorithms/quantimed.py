@@ -95,8 +95,9 @@ class QuanTimedDsgd(QDsgd):
     def worker(
         self, link: WorkerLink, problem: Problem, plan: Plan, state: GossipWorkerState
     ) -> None:
-        mean, _ = self._speeds(link, problem, plan, state)
-        state.deadline = self._given(mean)
+        if not state.deadline:  # else the run goes on with the one it had
+            mean, _ = self._speeds(link, problem, plan, state)
+            state.deadline = self._given(mean)
         super().worker(link, problem, plan, state)
 
     def _speeds(
@@ -132,7 +133,7 @@ class QuanTimedDsgd(QDsgd):
     def server(
         self, link: ServerLink, plan: Plan, state: GossipServerState
     ) -> Iterator[Iterate]:
-        if plan.mean_speed is None:
+        if plan.mean_speed is None and state.deadline is None:
             mean, top = link.clock.agree()
             state.deadline = self._given(mean)
             try:

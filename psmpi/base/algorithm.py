@@ -56,6 +56,14 @@ class Algorithm(abc.ABC):
         """
         return {}
 
+    def quiet(self, state: Any) -> bool:
+        """Return whether a run can go on from this state of the server, between rounds.
+
+        Only where workers are called (``Wire.called``) it may be that it can't: while a
+        worker still computes something for the server.
+        """
+        return True
+
     def frames(self, plan: Plan, rounds: int) -> tuple[int, int]:
         """Return how many frames its uncompressed counterpart sends up, and down."""
         return plan.workers * rounds, plan.workers * rounds

@@ -52,6 +52,8 @@ class Wire:
     its ``state.x`` is their mean; that is observation, not part of a method, and its
     bytes and time are booked apart. ``relay``: the frames go through the server.
     ``free``: workers don't wait for one another, so that their rounds differ.
+    ``called``: a worker begins a round by waiting for the server, which need not call
+    every worker in every one of its own rounds.
     """
 
     up: Codec
@@ -61,6 +63,7 @@ class Wire:
     peers: tuple[tuple[int, ...], ...] = ()
     relay: bool = False
     free: bool = False
+    called: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,17 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def digest(self) -> str:
         """Return a hex digest of data and parameters, the same for equal problems."""
+
+    def saved(self) -> Any:
+        """Return what this part of the problem remembers, for a checkpoint.
+
+        Numbers, text, arrays, and lists and dicts of these; None if it remembers
+        nothing, like most problems. An optimizer of ``advance``'s has its state here.
+        """
+        return None
+
+    def resume(self, saved: Any) -> None:  # noqa: B027 - most remember nothing
+        """Go on from what ``saved`` gave in an earlier run of the same problem."""
 
     def difference(
         self, x: Vector, reference: Vector, out: Vector, batch: Indices | None = None

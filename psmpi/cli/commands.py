@@ -15,8 +15,9 @@ from psmpi import report as reports
 from psmpi.cli import folders, launch
 from psmpi.errors import EXIT_UNMET, ConfigError
 from psmpi.processes import mpiexec
-from psmpi.runs import comparison, config, launch_checks, setup
+from psmpi.runs import comparison, config, launch_checks, resumption, setup
 from psmpi.runs.config import RunConfig
+from psmpi.runs.mpi import read_result
 from psmpi.runs.recorded import read_run
 from psmpi.runs.replay import replay as replay_run
 from psmpi.runs.summary import Result
@@ -36,7 +37,8 @@ def run(
     """
     given = {**table, **options}
     out, hosts = given.pop("out", None), given.pop("hosts", None)
-    local, dry_run = given.pop("local", False), given.pop("dry_run", False)
+    local, restarts = given.pop("local", False), given.pop("restarts", 0)
+    dry_run = given.pop("dry_run", False)
     size = None if local else mpiexec.world_size()
     if size is not None:
         given = {"workers": _workers(size), **given}
@@ -45,6 +47,7 @@ def run(
         launch_checks.check_launch(
             made, local=local, hosts=hosts, joins=size is not None
         )
+        launch_checks.check_restarts(restarts, local=local or size is not None)
         if out is not None and not mpiexec.world_rank():
             launch_checks.check_out(out)
     if dry_run:
@@ -54,7 +57,28 @@ def run(
     with _folder(out, name) as folder:
         if size is not None:
             launch.join(made, folder)
-        return _finish(launch.launch([made], [folder], local, hosts))
+        return _finish(launch.launch([made], [folder], local, hosts, restarts=restarts))
+
+
+def resume(path: Path, *, local: bool | None, hosts: str | None, restarts: int) -> int:
+    """Go on with a run; see ``psmpi run --resume``."""
+    joins = mpiexec.inside_mpi() and not local
+    found = (
+        resumption.find(path) if not mpiexec.world_rank() else resumption.at(path, 0)
+    )
+    made = found.configuration()
+    if local is None:
+        local = not joins and found.recorded.manifest["versions"]["mpi"] is None
+    launch_checks.check_launch(made, local=local, hosts=hosts, joins=joins)
+    launch_checks.check_restarts(restarts, local=local or joins)
+    if joins:
+        launch.join(made, path, goes_on=True)
+    reports.console().print(f"{path}: goes on from round {found.round}")
+    return _finish(
+        launch.launch(
+            [made], [path], local, hosts, restarts=restarts, begun={path: found}
+        )
+    )
 
 
 def compare(
@@ -64,6 +88,8 @@ def compare(
     local: bool,
     hosts: str | None,
     html: Path | None,
+    resume: Path | None,
+    restarts: int,
 ) -> int:
     """Run a comparison; see ``psmpi compare``."""
     if mpiexec.inside_mpi() and not local:
@@ -78,15 +104,40 @@ def compare(
             launch_checks.check_launch(made, local=local, hosts=hosts)
         except ConfigError as error:
             raise ConfigError(f"{what}, run {made.name}: {error}") from None
+    launch_checks.check_restarts(restarts, local=local)
+    if resume is not None and out is not None:
+        raise ConfigError(
+            f"out: {out}, but the comparison goes on in {resume}; give one of both"
+        )
+    if resume is not None and not resume.is_dir():
+        raise ConfigError(f"resume: {resume} is no directory of a comparison")
     if out is not None:
         launch_checks.check_out(out)
     if html is not None and html.exists():
         raise ConfigError(f"{html}: already exists; give another file with --html")
-    with _folder(out, name) as folder:
+    with _folder(out or resume, name) as folder:
         paths = [folder / made.name for made in runs]
-        return _finish(
-            launch.launch(runs, paths, local, hosts), html or folder / "report.html"
+        begun = {
+            path: resumption.begun(path, made)
+            for made, path in zip(runs, paths, strict=True)
+            if resumption.exists(path)
+        }
+        todo = [
+            (made, path)
+            for made, path in zip(runs, paths, strict=True)
+            if path not in begun or begun[path].recorded.summary is None
+        ]
+        launch.launch(
+            [made for made, _ in todo],
+            [path for _, path in todo],
+            local,
+            hosts,
+            restarts=restarts,
+            begun=begun,
         )
+        results = [read_result(path) for path in paths]
+        page = html or folder / "report.html"
+        return _finish(results, page, force=resume is not None and html is None)
 
 
 def replay(path: Path, *, out: Path | None) -> int:
@@ -211,13 +262,15 @@ def _comparison(what: str) -> tuple[str, list[RunConfig]]:
     return Path(what).stem, comparison.runs(config.read_toml(Path(what)), what)
 
 
-def _finish(results: Sequence[Result], page: Path | None = None) -> int:
+def _finish(
+    results: Sequence[Result], page: Path | None = None, *, force: bool = False
+) -> int:
     """Print the table of finished runs, draw the page, return the exit status."""
     runs = [read_run(result.path) for result in results if result.path is not None]
     console = reports.console()
     console.print(reports.table(runs))
     if page is not None:
-        reports.html(runs, page)
+        reports.html(runs, page, force=force)
         console.print(f"curves: {page}")
     console.print("recorded: " + " ".join(str(run.path) for run in runs))
     missed = [

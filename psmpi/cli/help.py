@@ -39,9 +39,10 @@ _GROUPS = {
     ),
     "Cluster and launching": (
         *("workers", "local", "hosts", "dry_run", "threads", "broadcast", "timeout"),
+        "restarts",
     ),
     "Simulation": ("slow", "speeds", "link_rate", "link_latency", "link_sharing"),
-    "Record": ("out", "evaluate_every", "check_every"),
+    "Record": ("out", "evaluate_every", "check_every", "checkpoint_every", "keep"),
 }
 
 
@@ -71,6 +72,7 @@ Exit statuses:
   0  the run did what was asked             3    a rank failed
   2  wrong usage or configuration           130  interrupted by Ctrl-C
   4  a target was not reached in the rounds given
+  75 asked to end early by a signal, and saved: go on with psmpi run --resume
 
 Environment variables:
   PSMPI_DATA           directory of data sets: $PSMPI_DATA/mnist/...
@@ -103,6 +105,8 @@ Examples:
   psmpi run laq --help                    all options of one algorithm
   psmpi run laq --local --rounds 200
   psmpi run --config laq.toml --seed 1
+  psmpi run laq --rounds 100000 --checkpoint-every 60s --out long --restarts 3
+  psmpi run --resume long                 go on after an interruption
 """
 
 COMPARE = """\

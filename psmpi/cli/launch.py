@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -19,6 +19,7 @@ from psmpi.runs.config import RunConfig
 from psmpi.runs.local import run_local
 from psmpi.runs.mpi import run_mpi
 from psmpi.runs.recorded import read_run
+from psmpi.runs.resumption import Resumption
 from psmpi.runs.summary import Result
 
 _SIGNALLED = (129, 130, 143)  # exit statuses after SIGHUP, SIGINT and SIGTERM
@@ -29,14 +30,21 @@ def launch(
     paths: Sequence[Path],
     local: bool,
     hosts: str | None,
+    *,
+    restarts: int = 0,
+    begun: Mapping[Path, Resumption] | None = None,
 ) -> list[Result]:
-    """Do the runs and show their progress; say where an interrupted one is recorded."""
+    """Do the runs and show their progress; say where an interrupted one is recorded.
+
+    Those in the directories ``begun`` go on from there.
+    """
+    begun = begun or {}
     progress = Progress(runs)
     try:
         with progress:
             if local:
-                return _in_process(runs, paths, progress)
-            return _over_mpi(runs, paths, hosts, progress)
+                return _in_process(runs, paths, begun, progress)
+            return _over_mpi(runs, paths, begun, hosts, restarts, progress)
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, KeyboardInterrupt) or end.code in _SIGNALLED:
             print(  # noqa: T201
@@ -52,19 +60,27 @@ def launch(
 
 
 def _in_process(
-    runs: Sequence[RunConfig], paths: Sequence[Path], progress: Progress
+    runs: Sequence[RunConfig],
+    paths: Sequence[Path],
+    begun: Mapping[Path, Resumption],
+    progress: Progress,
 ) -> list[Result]:
     results = []
     for run, path in zip(runs, paths, strict=True):
         progress.begin(run, f"starting {run.run_options.workers + 1} ranks here")
-        results.append(run_local(run, out=path, on_row=partial(progress.row, run)))
+        on_row = partial(progress.row, run)
+        results.append(
+            run_local(run, out=path, on_row=on_row, resumption=begun.get(path))
+        )
     return results
 
 
 def _over_mpi(
     runs: Sequence[RunConfig],
     paths: Sequence[Path],
+    begun: Mapping[Path, Resumption],
     hosts: str | None,
+    restarts: int,
     progress: Progress,
 ) -> list[Result]:
     """Do the runs with one MPI job for each number of ranks and threads."""
@@ -81,6 +97,8 @@ def _over_mpi(
             hosts=hosts,
             on_row=progress.row,
             on_status=progress.status,
+            goes_on=[path for path in paths if path in begun],
+            restarts=restarts,
         )
         results.update(zip(places, done, strict=True))
     return [results[place] for place in range(len(runs))]
@@ -98,8 +116,11 @@ def _recorded(
     return "; ".join(kept) or "nothing is recorded"
 
 
-def join(run: RunConfig, folder: Path) -> NoReturn:
-    """Be one rank of an MPI job that somebody else has started."""
+def join(run: RunConfig, folder: Path, *, goes_on: bool = False) -> NoReturn:
+    """Be one rank of an MPI job that somebody else has started.
+
+    The run ``goes_on`` in the directory, or begins there.
+    """
     from psmpi.runs import rank
 
     # Ranks write into mpiexec's output, which may look like a terminal and is a log.
@@ -115,4 +136,4 @@ def join(run: RunConfig, folder: Path) -> NoReturn:
         console.print(f"recorded: {path}")
         folders.release(path)  # the rank ends without leaving any ``with``
 
-    rank.join(run, folder, end, partial(progress.row, run))
+    rank.join(run, folder, end, partial(progress.row, run), goes_on=goes_on)

@@ -35,6 +35,11 @@ _LAUNCH: dict[str, tuple[Any, Any, str]] = {
         None,
         "Hosts for mpiexec, separated by commas: NAME,NAME or NAME:RANKS,NAME:RANKS.",
     ),
+    "restarts": (
+        int,
+        0,
+        "Where a rank fails: start again from the last checkpoint, at most so often.",
+    ),
     "dry_run": (
         bool,
         False,
@@ -81,7 +86,7 @@ def read_file(path: Path, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _launch_value(key: str, value: Any) -> Any:
-    kind = _LAUNCH[key][0] if _LAUNCH[key][0] is bool else str
+    kind = _LAUNCH[key][0] if _LAUNCH[key][0] in (bool, int) else str
     try:
         fitting = option_types.fit(value, kind)
     except option_types.Unfit as unfit:

@@ -15,6 +15,10 @@ from psmpi.runs import option_names
 
 def run(words: list[str]) -> int:
     """Run ``psmpi run``: the algorithm's options are known once its name is."""
+    if any(word.partition("=")[0] == "--resume" for word in words):
+        from psmpi.cli import resume_words
+
+        return resume_words.resume(words)
     path, words = run_command.take_file(words)
     table: dict[str, Any] = {}
     if path is not None:

@@ -103,6 +103,14 @@ class ComputeSpeed:
     _speed: float = math.nan
     _late: float = 0.0  # the same in this round so far
 
+    def saved(self) -> list[float]:
+        """Return by how much this worker is late, to go on from."""
+        return [self.behind, self._late]
+
+    def resume(self, saved: list[float]) -> None:
+        """Go on from what ``saved`` gave."""
+        self.behind, self._late = saved
+
     def begin(self, round_: int) -> None:
         """Draw this round's speed."""
         self.behind += self._late

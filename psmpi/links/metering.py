@@ -6,12 +6,17 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from psmpi.base import ConfigError, Indices, Problem, Vector
 
 _SHOWN = 8  # samples of a batch that an error message lists
+_COUNTERS = (
+    *("uploads", "paper_bits_up", "paper_bits_down", "wire_bytes_up"),
+    *("wire_bytes_down", "wire_bytes_observed", "samples", "overshoot"),
+)
 PHASES = ("compute", "encode", "send", "wait", "decode", "evaluate")
 
 
@@ -41,6 +46,19 @@ class Meter:
         self.wire_bytes_observed = 0  # of models reported to the server, and answers
         self.samples = 0  # processed before deadlines
         self.overshoot = 0.0  # seconds by which batches exceeded deadlines
+
+    def saved(self) -> dict[str, Any]:
+        """Return all that was measured and counted, to go on from."""
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        seconds = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+        return {**counters, **{name: dict(value) for name, value in seconds.items()}}
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what ``saved`` gave."""
+        for name in _COUNTERS:
+            setattr(self, name, saved[name])
+        self.seconds.update(saved["seconds"])
+        self.cpu_seconds.update(saved["cpu_seconds"])
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -129,6 +147,12 @@ class MeteredProblem(Problem):
 
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)
+
+    def saved(self) -> Any:
+        return self.problem.saved()
+
+    def resume(self, saved: Any) -> None:
+        self.problem.resume(saved)
 
     def digest(self) -> str:
         return self.problem.digest()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -83,6 +86,23 @@ class ModelMonitor:
             paper_bits=sum(report.paper_bits for report in self._reports),
             wire_bytes=sum(report.wire_bytes for report in self._reports),
         )
+
+    def saved(self) -> dict[str, Any]:
+        """Return the last reports' counters and statistics, to go on from."""
+        return {
+            "seconds": self.seconds,
+            "reports": [astuple(report) for report in self._reports],
+            "last_mean": self._last_mean,
+            "consensus": self._consensus,
+            "drift": self._drift,
+        }
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what ``saved`` gave."""
+        self.seconds = saved["seconds"]
+        self._reports = [WorkerReport(*report) for report in saved["reports"]]
+        self._last_mean = saved["last_mean"]
+        self._consensus, self._drift = saved["consensus"], saved["drift"]
 
     def _add(self, x: Vector) -> None:
         # Welford's recurrence: no cancellation between large sums of squares.

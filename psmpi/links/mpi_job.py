@@ -111,6 +111,22 @@ class MpiJob:
         if status:  # see ``leave``
             time.sleep(_LAST_SECONDS)
 
+    @contextlib.contextmanager
+    def accepting_requests(self) -> Iterator[None]:
+        """Let SIGTERM, SIGUSR1 and Ctrl-C ask for an early end in the block.
+
+        A second signal ends the job as ever, and so does mpiexec, if psmpi started it.
+        """
+        self._guard.accept_requests(True)
+        try:
+            yield
+        finally:
+            self._guard.accept_requests(False)
+
+    def asked_to_end(self) -> bool:
+        """Return whether a signal has asked for an early end of the run."""
+        return self._guard.asked.is_set()
+
     def is_agreed(self, error: BaseException) -> bool:
         """Return whether all ranks have raised this error alike."""
         return error is self._agreed

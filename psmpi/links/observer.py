@@ -7,6 +7,7 @@ from typing import Any
 
 from psmpi.base import Frame, LinkError, ServerPeers
 from psmpi.links import envelope
+from psmpi.links.checkpoints import ServerCheckpoints
 from psmpi.links.context import LinkContext
 from psmpi.links.envelope import DATA, NBYTES, REPORT
 from psmpi.links.messages import is_due, require
@@ -21,13 +22,19 @@ class PeerObserver(ServerPeers):
     For a wire without peers all methods but ``relay`` and ``observed`` do nothing.
     """
 
-    def __init__(self, context: LinkContext, uploads: UploadReceiver) -> None:
+    def __init__(
+        self,
+        context: LinkContext,
+        uploads: UploadReceiver,
+        checkpoints: ServerCheckpoints,
+    ) -> None:
         self._context = context
+        self._checkpoints = checkpoints
         self._uploads = uploads
         self._monitor: ModelMonitor | None = None
         if context.wire.peers:
             self._monitor = ModelMonitor(context.plan, context.wire.free)
-        self._workers_wait = False  # for an answer to their reports
+        self.workers_wait = False  # for an answer to their reports
 
     def relay(self) -> None:
         context = self._context
@@ -61,15 +68,26 @@ class PeerObserver(ServerPeers):
                 self._take(*self._uploads.receive_any(range(context.plan.workers)))
         else:
             self._receive_reports(state.round)
-            self._workers_wait = True
+            self.workers_wait = True
         monitor.mean(state.x)
         self.count()
 
     def release_workers(self) -> None:
         """Answer workers that wait after their reports: all clocks show the slowest."""
-        if self._workers_wait:
-            self._workers_wait = False
+        if self.workers_wait:
+            self.workers_wait = False
+            workers = range(self._context.plan.workers)
+            self._checkpoints.announce(workers, tree=False)
             send_answer(self._context, self._models().seconds, 0.0)
+
+    def saved(self) -> dict[str, Any] | None:
+        """Return what was observed of the workers' models, to go on from."""
+        return None if self._monitor is None else self._monitor.saved()
+
+    def resume(self, saved: dict[str, Any] | None) -> None:
+        """Go on from what ``saved`` gave."""
+        if saved is not None:
+            self._models().resume(saved)
 
     def farewell(self, worker: int, frame: Frame | None) -> None:
         """Take in a leaving worker's final counters, if its BYE has any."""

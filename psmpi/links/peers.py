@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psmpi.base import Frame, LinkError, WorkerPeers
 from psmpi.links import envelope
 from psmpi.links.context import LinkContext
-from psmpi.links.envelope import BYE, DATA
+from psmpi.links.envelope import BYE, CHECKPOINT, DATA
 from psmpi.links.messages import FrameBuffer, require
 from psmpi.links.notes import PeerLeft
 
@@ -35,6 +35,10 @@ class PeerExchange(WorkerPeers):
         self._ended: set[int] = set()  # peers whose BYE has arrived
         self._left = False  # whether this worker has said BYE
         self._posted: dict[int, _Size] = {}  # the last message posted to each peer
+        # The newest frame of each peer that has arrived, with its round, where it came
+        # before this worker was saved and has not been asked for since.
+        self._pending: dict[int, tuple[int, Frame]] = {}
+        self._waiting: set[int] = set()  # peers that wait in ``synchronise``
 
     def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
         context, relay = self._context, self._context.wire.relay
@@ -79,6 +83,42 @@ class PeerExchange(WorkerPeers):
                 yield peer, frame
             log.record(newest)
 
+    def synchronise(self) -> None:
+        """Receive what all peers have sent up to their call of this.
+
+        Then no frame is under way, and the newest of each peer is kept.
+        """
+        transport = self._context.transport
+        mark = envelope.seal(
+            envelope.new_buffer(0), 0, self._context.round, CHECKPOINT, 0
+        )
+        present = [peer for peer in self.numbers if peer not in self._ended]
+        for peer in present:
+            if transport.post(peer + 1, mark):
+                self._count(self._posted[peer], -1)
+        self._context.meter.wire_bytes_observed += mark.size * len(present)
+        for peer in present:
+            while peer not in self._waiting:
+                transport.release()
+                unsealed = self._unseal(transport.recv(peer + 1), peer)
+                if unsealed.kind == BYE:
+                    self._ended.add(peer)
+                if unsealed.kind in (BYE, CHECKPOINT):
+                    self._waiting.add(peer)
+                    continue
+                frame = require(unsealed, DATA, f"worker {peer}", "a frame")
+                self._pending[peer] = unsealed.round, frame.copy()
+        transport.flush()
+        self._waiting.clear()
+
+    def saved(self) -> dict[int, list[Any]]:
+        """Return the frames that have arrived and wait to be asked for."""
+        return {peer: list(entry) for peer, entry in self._pending.items()}
+
+    def resume(self, saved: dict[int, list[Any]]) -> None:
+        """Go on from what ``saved`` gave."""
+        self._pending = {peer: (entry[0], entry[1]) for peer, entry in saved.items()}
+
     def leave(self) -> None:
         """Say BYE to all peers, and receive their messages up to their BYE."""
         if self._context.wire.relay or self._left:
@@ -109,6 +149,8 @@ class PeerExchange(WorkerPeers):
 
     def _arrived(self, peer: int) -> Iterator[tuple[int, Frame]]:
         """Yield the rounds and frames that have arrived from a peer."""
+        if peer in self._pending:
+            yield self._pending.pop(peer)
         while True:
             self._context.transport.release()
             message = self._context.transport.poll(peer + 1)
@@ -117,6 +159,9 @@ class PeerExchange(WorkerPeers):
             unsealed = self._unseal(message, peer)
             if unsealed.kind == BYE:
                 self._ended.add(peer)
+                return
+            if unsealed.kind == CHECKPOINT:
+                self._waiting.add(peer)
                 return
             frame = require(unsealed, DATA, f"worker {peer}", "a frame")
             yield unsealed.round, frame

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from psmpi.base import LinkError
 
 
@@ -23,6 +26,14 @@ class ReplayLog:
         self.entries: list[int] = []
         self.replaying = recorded is not None
         self._recorded = deque(map(int, recorded or ()))
+
+    def saved(self) -> NDArray[np.int64]:
+        """Return the decisions so far, to go on from."""
+        return np.array(self.entries, np.int64)
+
+    def resume(self, saved: NDArray[np.int64]) -> None:
+        """Go on from what ``saved`` gave."""
+        self.entries = saved.tolist()
 
     @property
     def exhausted(self) -> bool:

@@ -11,6 +11,7 @@ a simulated network they take no time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from psmpi.base import Frame, Vector
 from psmpi.links import envelope
+from psmpi.links.checkpoints import WorkerCheckpoints
 from psmpi.links.context import LinkContext
 from psmpi.links.envelope import ANSWER, BYE, REPORT, STOP
 from psmpi.links.messages import is_due, pack_numbers, require, stopped
@@ -54,9 +56,26 @@ class WorkerReport:
 class ReportSender:
     """The worker's side: sends reports and receives the server's answers."""
 
-    def __init__(self, context: LinkContext) -> None:
+    def __init__(
+        self,
+        context: LinkContext,
+        checkpoints: WorkerCheckpoints,
+        send_notes: Callable[[], None],
+    ) -> None:
         self._context = context
+        self._send_notes = send_notes
+        self._checkpoints = checkpoints
         self._start = context.transport.now()  # when this worker's clock began
+
+    def saved(self) -> list[float]:
+        """Return when this worker's clock began, and how long ago, to go on from."""
+        return [self._start, self._context.transport.now() - self._start]
+
+    def resume(self, saved: list[float]) -> None:
+        """Go on from what ``saved`` gave."""
+        start, elapsed = saved
+        transport = self._context.transport
+        self._start = start if transport.virtual else transport.now() - elapsed
 
     def begin_round(self, state: Any) -> None:
         """Report ``state.x`` if a report is due in round ``state.round``.
@@ -71,6 +90,7 @@ class ReportSender:
         elif not is_due(every, state.round, context.plan.rounds):
             return
         context.transport.release()
+        self._send_notes()
         counters = self._counters(state.round)
         self._send(counters.message(context.round, REPORT, state.x))
         if not context.wire.free:
@@ -115,8 +135,11 @@ class ReportSender:
                 raise stopped(unsealed)
 
     def _receive_answer(self) -> tuple[float, float]:
-        self._context.transport.release()
-        unsealed = self._unseal(self._context.transport.recv(0))
+        while True:
+            self._context.transport.release()
+            unsealed = self._unseal(self._context.transport.recv(0))
+            if not self._checkpoints.take(unsealed):
+                break
         if unsealed.kind == STOP:
             raise stopped(unsealed)
         frame = require(unsealed, ANSWER, "the server", "an answer")

@@ -10,6 +10,7 @@ import numpy as np
 
 from psmpi.base import Codec, Frame, LinkError, Plan, ServerLink, Wire
 from psmpi.links import envelope
+from psmpi.links.checkpoints import Saving, ServerCheckpoints
 from psmpi.links.checksums import checksum_is_due, compare_checksums
 from psmpi.links.context import link_context
 from psmpi.links.deadlines import AgreementServer
@@ -34,6 +35,7 @@ class ServerEnd(ServerLink):
         wire: Wire,
         plan: Plan,
         replay_log: ReplayLog | None = None,
+        saving: Saving | None = None,
     ) -> None:
         self._context = link_context(transport, wire, plan, replay_log)
         self.workers = plan.workers
@@ -47,7 +49,8 @@ class ServerEnd(ServerLink):
         self.down = self.outgoing(wire.down)
         self._uploads = UploadReceiver(self._context)
         self.notes = self._uploads.notes
-        self.peers = PeerObserver(self._context, self._uploads)
+        self._checkpoints = ServerCheckpoints(self._context, saving)
+        self.peers = PeerObserver(self._context, self._uploads, self._checkpoints)
         self.clock = AgreementServer(self._context, self._uploads)
 
     @property
@@ -122,6 +125,36 @@ class ServerEnd(ServerLink):
         self.peers.count()
         self.replay_log.close()
 
+    def saved(self) -> dict[str, Any]:
+        """Return what this end knows besides the role's state, to go on from."""
+        return {
+            "round": self._context.round,
+            "arrivals": np.array(self.arrivals, np.int64),
+            "staleness": dict(self.staleness),
+            "late": self.late,
+            **{name: part.saved() for name, part in self._parts().items()},
+        }
+
+    def resume(self, saved: dict[str, Any], round_: int) -> None:
+        """Go on from what ``saved`` gave for the checkpoint of a round."""
+        self._context.round = saved["round"]
+        self.arrivals = saved["arrivals"].tolist()
+        self.staleness = Counter(saved["staleness"])
+        self.late = saved["late"]
+        for name, part in self._parts().items():
+            part.resume(saved[name])
+        self._checkpoints.resume(round_)
+
+    def _parts(self) -> dict[str, Any]:
+        """Return the parts that have something to save; the clock goes first."""
+        return {
+            "transport": self._context.transport,
+            "meter": self.meter,
+            "decisions": self.replay_log,
+            "uploads": self._uploads,
+            "peers": self.peers,
+        }
+
     def _send_stop(self, reason: str) -> None:
         text = np.frombuffer(reason.encode()[:NOTE_NBYTES], np.uint8)
         message = envelope.new_buffer(text.size)
@@ -134,7 +167,9 @@ class ServerEnd(ServerLink):
         )
 
     def _begin_round(self, state: Any) -> None:
+        self._checkpoints.decide(state.round, self.peers.workers_wait)
         self.peers.release_workers()
+        self._checkpoints.at_round(state)
         self._context.round = state.round
         if self._context.wire.peers:
             self.peers.begin_round(state)
@@ -143,6 +178,7 @@ class ServerEnd(ServerLink):
 
     def _send(self, workers: Sequence[int], frame: Frame | None, *, tree: bool) -> None:
         self._context.transport.release()
+        self._checkpoints.announce(workers, tree)
         bits = self._buffer.paper_bits(frame)
         message = self._buffer.message(self.round, frame)
         self._deliver(workers, message, tree=tree)

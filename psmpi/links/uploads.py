@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from psmpi.base import Frame
 from psmpi.links import envelope
@@ -22,6 +23,15 @@ class UploadReceiver:
         self.upload_bytes = 0  # received, without reports
         self.notes = Notes(context.plan)
         self._context = context
+
+    def saved(self) -> dict[str, Any]:
+        """Return what was counted, and workers' notes, to go on from."""
+        return {"bytes": self.upload_bytes, "notes": self.notes.saved()}
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what ``saved`` gave."""
+        self.upload_bytes = saved["bytes"]
+        self.notes.resume(saved["notes"])
 
     def receive(self, worker: int) -> envelope.Unsealed:
         """Wait for the next message of one worker; take in notes before it."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from psmpi.base import Codec, Frame, LinkError, Plan, Wire, WorkerLink
 from psmpi.links import envelope
+from psmpi.links.checkpoints import Saving, WorkerCheckpoints
 from psmpi.links.checksums import checksum_is_due, send_checksum
 from psmpi.links.compute_speed import ComputeSpeed
 from psmpi.links.context import link_context
@@ -37,6 +38,7 @@ class WorkerEnd(WorkerLink):
         plan: Plan,
         compute_speed: ComputeSpeed | None = None,
         replay_log: ReplayLog | None = None,
+        saving: Saving | None = None,
     ) -> None:
         self._context = link_context(transport, wire, plan, replay_log)
         self.worker = transport.node - 1
@@ -49,8 +51,9 @@ class WorkerEnd(WorkerLink):
         self._buffer = FrameBuffer(wire.up, plan.dim)
         self.up = self.outgoing(wire.up)
         self.down = wire.down.metered(self.meter.phase)
-        self._reports = ReportSender(self._context)
+        self._checkpoints = WorkerCheckpoints(self._context, saving)
         self.notes = NoteSender(self._context)
+        self._reports = ReportSender(self._context, self._checkpoints, self.notes.flush)
         self.peers = PeerExchange(self._context, self.worker, self._buffer)
         self.clock = DeadlineClock(self._context, self.compute_speed, self._reports)
 
@@ -115,7 +118,41 @@ class WorkerEnd(WorkerLink):
         self._context.transport.send(0, message, free=True)
         self.replay_log.close()
 
+    def saved(self) -> dict[str, Any]:
+        """Return what this end knows besides the role's state, to go on from."""
+        return {
+            "round": self._context.round,
+            "rounds_done": self.rounds_done,
+            "last_pulled": self._last_pulled,
+            **{name: part.saved() for name, part in self._parts().items()},
+        }
+
+    def resume(self, saved: dict[str, Any], round_: int) -> None:
+        """Go on from what ``saved`` gave for the checkpoint of a round."""
+        self._context.round = saved["round"]
+        self.rounds_done = saved["rounds_done"]
+        self._last_pulled = saved["last_pulled"]
+        for name, part in self._parts().items():
+            part.resume(saved[name])
+        self._checkpoints.resume(round_)
+
+    def _parts(self) -> dict[str, Any]:
+        """Return the parts that have something to save; the clock goes first."""
+        return {
+            "transport": self._context.transport,
+            "meter": self.meter,
+            "decisions": self.replay_log,
+            "speed": self.compute_speed,
+            "reports": self._reports,
+            "losses": self.notes,
+            "peers": self.peers,
+            "deadlines": self.clock,
+        }
+
     def _begin_round(self, state: Any) -> None:
+        if self._context.wire.free and self._checkpoints.is_due(state.round):
+            self.peers.synchronise()
+        self._checkpoints.at_round(state)
         # A worker that the server does not ask in every round may have pulled a message
         # of a later round than its own count.
         self._context.round = max(self._context.round, state.round)
@@ -127,12 +164,9 @@ class WorkerEnd(WorkerLink):
             send_checksum(self._context, state.x)
 
     def _pull(self, tree: bool) -> Frame | None:
-        transport = self._context.transport
-        transport.release()
-        with self.meter.phase("wait"):
-            received = transport.bcast(None) if tree else transport.recv(0)
-        codec = self._context.wire.down
-        message = envelope.unseal(received, codec.wire_id, "the server")
+        message = self._receive(tree)
+        while self._checkpoints.take(message):
+            message = self._receive(tree)
         if message.round < self._last_pulled:
             raise LinkError(
                 f"worker {self.worker}: got a message of round {message.round} "
@@ -143,3 +177,11 @@ class WorkerEnd(WorkerLink):
         require_frame_or_skip(message, "the server")
         self._context.round = self._last_pulled = message.round
         return message.frame
+
+    def _receive(self, tree: bool) -> envelope.Unsealed:
+        transport = self._context.transport
+        transport.release()
+        with self.meter.phase("wait"):
+            received = transport.bcast(None) if tree else transport.recv(0)
+        codec = self._context.wire.down
+        return envelope.unseal(received, codec.wire_id, "the server")

@@ -30,7 +30,7 @@ SOCKET = "PSMPI_LAUNCHER"  # environment variable: path of the launcher's socket
 _SPARE_FILES = 24  # file numbers that are left above the launcher's connection
 _REPORT_SECONDS = 0.05  # for a report to get through a pipe to the launcher's output
 _ABORT_SECONDS = 2.0  # an MPI_Abort that takes longer will not return
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 LEFT_EARLY = "left in the middle of the run, without the shutdown handshake"
 
@@ -72,6 +72,8 @@ class Guard:
         self._left = False
         self._ending = threading.Lock()
         self._launcher = _connect()
+        self._accepting = False  # whether a signal asks the run to end early
+        self.asked = threading.Event()  # whether one has
 
     def install(self) -> None:
         """Handle exceptions, signals and the end of the process from now on.
@@ -94,6 +96,11 @@ class Guard:
     def announce(self) -> None:
         """Send the launcher this rank's name, which is known once MPI has started."""
         self._send("name", self._describe())
+
+    def accept_requests(self, accepting: bool) -> None:
+        """Let a signal ask the run to end early, or end the job as ever."""
+        self._accepting = accepting
+        self._send("accepts" if accepting else "refuses")
 
     def leaving(self, status: int | None) -> None:
         """Declare the end of this process orderly: the shutdown handshake is done.
@@ -159,8 +166,19 @@ class Guard:
         if os.getpid() == self._pid and not self._left:
             self._at_exit()
 
+    def _is_request(self, info: signal.struct_siginfo) -> bool:
+        """Return whether a signal asks for an early end, and doesn't end the job."""
+        if not self._accepting:
+            return False
+        if info.si_signo == signal.SIGUSR1:
+            return True
+        # psmpi's launcher asks by SIGUSR1; what else mpiexec passes on ends the job.
+        from_mpiexec = info.si_pid in (0, os.getppid())
+        return not self.asked.is_set() and not (self._launcher and from_mpiexec)
+
     def _watch(self) -> None:
-        info = signal.sigwaitinfo(_SIGNALS)
+        while self._is_request(info := signal.sigwaitinfo(_SIGNALS)):
+            self.asked.set()
         status = 128 + info.si_signo
         if self._left or not self._ending.acquire(blocking=False):
             os._exit(status)

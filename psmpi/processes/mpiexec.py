@@ -35,7 +35,7 @@ from psmpi.processes.supervisor import MpiexecJob
 
 _TICK = 0.1  # seconds between calls of on_tick, at most
 _FINALIZE_SECONDS = 10.0  # for MPI_Finalize, after the ranks' shutdown handshake
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -120,15 +120,17 @@ def launch(
     threads: int = 1,
     grace: float = 3.0,
     on_tick: Callable[[], None] | None = None,
+    saves: bool = False,
 ) -> int:
     """Run ``argv`` on ``ranks`` ranks and return the job's exit status.
 
     That is the status on which the ranks agreed when they left, or the status of the
     rank that failed; 3 if one ended without a report. ``hosts`` is a list of hosts or
     the name of a host file (see ``hosts.parse_hosts``). ``on_tick`` is called every
-    0.1 s. On SIGINT, SIGTERM or SIGHUP mpiexec is asked to end the job, and after
-    ``grace`` seconds, or a second signal, every process of the job is killed; then
-    ``Interrupted`` is raised.
+    0.1 s. On SIGINT, SIGTERM, SIGUSR1 or SIGHUP mpiexec is asked to end the job, and
+    after ``grace`` seconds, or a second signal, every process of the job is killed;
+    then ``Interrupted`` is raised. A job that can save its state is first asked to do
+    that and to end by itself; ``saves`` says so where rank 0 is on another host.
 
     Raises ``ConfigError`` inside an MPI job or a task of srun, for too many ranks, and
     if mpiexec could not start ranks on the hosts.
@@ -169,7 +171,7 @@ def launch(
             pass_fds=(folder.lock,),
         ) as child:
             job = MpiexecJob(child, listener, folder.note_shared)
-            status = _supervise(job, caught, grace, on_tick)
+            status = _supervise(job, caught, grace, on_tick, saves)
     if job.start_failure:
         if listed is None:
             raise ConfigError(f"mpiexec: could not start ranks ({job.start_failure})")
@@ -182,30 +184,40 @@ def launch(
 
 
 def _supervise(
-    job: MpiexecJob, caught: list[int], grace: float, on_tick: Callable[[], None] | None
+    job: MpiexecJob,
+    caught: list[int],
+    grace: float,
+    on_tick: Callable[[], None] | None,
+    saves: bool,
 ) -> int:
     ending = 0.0  # time since which the job should be ending by itself
+    allowed = 0  # signals that the job may still live through
+    requested = False
     while job.running():
         job.step(_TICK)
         if on_tick is not None:
             on_tick()
-        if caught and not job.interrupted:
+        if caught and not requested:
+            requested = True
+            allowed = 1 if job.request_end(saves) else 0
+        if len(caught) > allowed and not job.interrupted:
             job.terminate()
             ending = time.monotonic()
         elif job.over() and not ending:
             ending = time.monotonic()
         patience = max(grace, _FINALIZE_SECONDS) if job.leaving else grace
-        if len(caught) > 1 or (ending and time.monotonic() - ending > patience):
+        too_late = ending and time.monotonic() - ending > patience
+        if len(caught) > allowed + 1 or too_late:
             job.kill()
     status = job.finish()
-    if caught:
+    if len(caught) > allowed:
         raise Interrupted(caught[0])
     return status
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP, instead of ending by them."""
+    """Collect signals that would end this process, instead of ending by them."""
     caught: list[int] = []
 
     def note(signum: int, frame: FrameType | None) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.links.mpi_job import MpiJob
-from psmpi.runs import setup
+from psmpi.runs import resumption, setup
 from psmpi.runs.config import RunConfig
 from psmpi.runs.record import versions
+from psmpi.runs.resumption import Resumption
 from psmpi.runs.setup import PreparedRun
 
 _MAY_DIFFER = ("numpy", "numba", "mpi4py", "mpi")  # a warning, not an error
@@ -21,14 +23,20 @@ def prepare_together(
     mpi_job: MpiJob,
     configure: Callable[[], RunConfig],
     problem: Problem | None = None,
+    goes_on: Path | None = None,
 ) -> PreparedRun | PsmpiError:
     """Prepare a run on every rank, and compare before any rank waits for a message.
 
-    Returns what is wrong instead, the same on all ranks, if anything is.
+    The run in the directory ``goes_on`` is continued, from the checkpoint that rank 0
+    chooses. Returns what is wrong instead, the same on all ranks, if anything is.
     """
     prepared, failure = None, None
     try:
+        if goes_on is not None:
+            found = _find_together(mpi_job, goes_on)
         prepared = _prepare(mpi_job, configure(), problem)
+        if goes_on is not None:
+            prepared = found.apply(prepared)
     except PsmpiError as error:
         failure = error
     facts: dict[str, Any] = {
@@ -45,6 +53,21 @@ def prepare_together(
         return trouble
     assert prepared is not None
     return prepared
+
+
+def _find_together(mpi_job: MpiJob, out: Path) -> Resumption:
+    """Return how the run in ``out`` goes on: rank 0 looks, and the others follow."""
+    found, failure = None, None
+    try:
+        found = resumption.find(out) if mpi_job.rank == 0 else None
+    except ConfigError as error:
+        failure = str(error)
+    refused, round_ = mpi_job.allgather((failure, 0 if found is None else found.round))[
+        0
+    ]
+    if refused is not None:
+        raise ConfigError(refused)
+    return resumption.at(out, round_) if found is None else found
 
 
 def _prepare(mpi_job: MpiJob, run: RunConfig, problem: Problem | None) -> PreparedRun:

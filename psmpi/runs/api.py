@@ -14,7 +14,7 @@ from typing import Any
 
 from psmpi.base import ConfigError, Problem
 from psmpi.processes import mpiexec, scratch
-from psmpi.runs import config, launch_checks, status
+from psmpi.runs import config, launch_checks, resumption, status
 from psmpi.runs.local import OnRow, run_local
 from psmpi.runs.mpi import run_mpi
 from psmpi.runs.schema import Row
@@ -28,6 +28,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     problem: Problem | str | None = None,
     hosts: str | None = None,
+    restarts: int = 0,
     on_row: OnRow | None = None,
     on_status: status.OnStatus | None = None,
     **options: Any,
@@ -51,6 +52,9 @@ def run(
         in a script that runs on all ranks, a ``psmpi.base.Problem``.
     hosts
         Hosts for mpiexec, comma-separated.
+    restarts
+        Start a new MPI job at most so often where a rank has failed, and go on from the
+        last checkpoint (``checkpoint_every``), or from round 0.
     on_row
         Called with each row of the record as soon as it is evaluated (see
         ``psmpi.runs.schema.Row``); in a script on all ranks, on rank 0 alone.
@@ -71,8 +75,9 @@ def run(
 
         _refuse_hosts(hosts)
         return rank.run_on_all_ranks(
-            algorithm,
-            options,
+            lambda workers: config.configure(
+                algorithm, **{"workers": workers, **options}
+            ),
             out=out,
             problem=problem,
             on_row=on_row,
@@ -88,11 +93,82 @@ def run(
     run_config = config.configure(algorithm, **options)
     own = problem is not None
     launch_checks.check_launch(run_config, local=local, hosts=hosts, own_problem=own)
+    launch_checks.check_restarts(restarts, local=local)
     if local:
         return run_local(
             run_config, problem=problem, out=out, on_row=on_row, on_status=on_status
         )
-    return _run_in_new_job(run_config, out, hosts, on_row, on_status)
+    return _run_in_new_job(run_config, out, hosts, on_row, on_status, restarts)
+
+
+def resume(
+    out: str | os.PathLike[str],
+    *,
+    local: bool | None = None,
+    problem: Problem | None = None,
+    hosts: str | None = None,
+    restarts: int = 0,
+    on_row: OnRow | None = None,
+    on_status: status.OnStatus | None = None,
+) -> Result:
+    """Go on with a run that has not ended, from its last checkpoint, and return it.
+
+    The run keeps its directory, and its configuration. Without a checkpoint it begins
+    again. A synchronous run ends with the same bits as if it had not been interrupted.
+
+    Parameters
+    ----------
+    out
+        The directory of the run.
+    local
+        Run all ranks in this process. Default: as the run was begun.
+    problem
+        The object that the run was made with, if it was made with one.
+    hosts, restarts, on_row, on_status
+        As for ``psmpi.run``. Rows that were recorded before are not passed on again.
+
+    Raises ``ConfigError`` for a directory that holds no run, or one that has ended, and
+    where data or the versions of what is computed have changed.
+    """
+    folder = Path(out)
+    if mpiexec.inside_mpi() and not local:
+        from psmpi.runs import rank
+
+        _refuse_hosts(hosts)
+        return rank.run_on_all_ranks(
+            lambda workers: resumption.at(folder, 0).configuration(problem),
+            out=folder,
+            problem=problem,
+            on_row=on_row,
+            on_status=on_status,
+            goes_on=True,
+        )
+    found = resumption.find(folder)
+    run_config = found.configuration(problem)
+    if local is None:
+        local = found.recorded.manifest["versions"]["mpi"] is None
+    own = problem is not None
+    launch_checks.check_launch(run_config, local=local, hosts=hosts, own_problem=own)
+    launch_checks.check_restarts(restarts, local=local)
+    if local:
+        return run_local(
+            run_config,
+            problem=problem,
+            out=folder,
+            on_row=on_row,
+            on_status=on_status,
+            resumption=found,
+        )
+    (result,) = run_mpi(
+        [run_config],
+        [folder],
+        hosts=hosts,
+        on_row=None if on_row is None else lambda _, row: on_row(row),
+        on_status=on_status,
+        goes_on=[folder],
+        restarts=restarts,
+    )
+    return result
 
 
 def _run_in_new_job(
@@ -101,6 +177,7 @@ def _run_in_new_job(
     hosts: str | None,
     on_row: OnRow | None,
     on_status: status.OnStatus | None,
+    restarts: int,
 ) -> Result:
     """Start an MPI job for one run, which is recorded in ``out`` or for a while."""
 
@@ -113,7 +190,12 @@ def _run_in_new_job(
     with scratch.folder(near) as folder:
         path = folder.path / "run" if out is None else Path(out)
         (result,) = run_mpi(
-            [run_config], [path], hosts=hosts, on_row=forward, on_status=on_status
+            [run_config],
+            [path],
+            hosts=hosts,
+            on_row=forward,
+            on_status=on_status,
+            restarts=restarts,
         )
     return result if out is not None else dataclasses.replace(result, path=None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -49,6 +49,14 @@ class Measure(Protocol):
 
     def pending(self) -> bool:
         """Return whether a row should be recorded even if none is due."""
+
+    def saved(self) -> bool:
+        """Return what it remembers, to go on from."""
+        return False
+
+    def resume(self, saved: bool) -> None:
+        """Go on from what ``saved`` gave."""
+        return
 
 
 class ProblemMeasure(Measure):
@@ -100,6 +108,12 @@ class ReportedMeasure(Measure):
 
     def pending(self) -> bool:
         return bool(self._notes.metrics)
+
+    def saved(self) -> bool:
+        return self._recorded
+
+    def resume(self, saved: bool) -> None:
+        self._recorded = saved
 
     def __call__(self, x: Vector, end: bool) -> Measured | None:
         metrics, loss = dict(self._notes.metrics), self._notes.mean_loss()
@@ -185,6 +199,24 @@ class Evaluation:
             if str(target) not in self.reached and target.met(_value(row, target)):
                 self.reached[str(target)] = _reached(row)
         return self._done()
+
+    def saved(self) -> Json:
+        """Return what targets and rows there are, to go on from."""
+        return {
+            "rows": len(self.rows),
+            "reached": dict(self.reached),
+            "metrics": dict(self.metrics),
+            "start": self._start,
+            "seconds": self._now() - self._start,
+            "measure": self._measure.saved(),
+        }
+
+    def resume(self, saved: Json, rows: Sequence[Row], virtual: bool) -> None:
+        """Go on from what ``saved`` gave, with its ``rows``."""
+        self.rows = list(rows)
+        self.reached, self.metrics = saved["reached"], saved["metrics"]
+        self._start = saved["start"] if virtual else self._now() - saved["seconds"]
+        self._measure.resume(saved["measure"])
 
     def unmet(self) -> list[Target]:
         """Return the targets that were not reached; budgets are no targets."""

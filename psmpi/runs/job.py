@@ -29,6 +29,7 @@ class JobRun:
     options: Mapping[str, Any]
     given: Sequence[str]
     out: str
+    goes_on: bool = False  # the run in that directory
 
     def configure(self) -> RunConfig:
         """Return the configuration that the run was made from."""
@@ -36,8 +37,13 @@ class JobRun:
         return dataclasses.replace(run, given=tuple(self.given))
 
 
-def encode(runs: Sequence[RunConfig], outs: Sequence[Path]) -> str:
-    """Return the word for ``runs``, of which number i is recorded in ``outs[i]``."""
+def encode(
+    runs: Sequence[RunConfig], outs: Sequence[Path], goes_on: Sequence[bool]
+) -> str:
+    """Return the word for ``runs``, of which number i is recorded in ``outs[i]``.
+
+    ``goes_on``: whether the run has begun there before.
+    """
     entries = [
         JobRun(
             algorithm=run.algorithm,
@@ -45,8 +51,9 @@ def encode(runs: Sequence[RunConfig], outs: Sequence[Path]) -> str:
             options={**run.algorithm_options, **dataclasses.asdict(run.run_options)},
             given=list(run.given),
             out=str(out.absolute()),
+            goes_on=again,
         )
-        for run, out in zip(runs, outs, strict=True)
+        for run, out, again in zip(runs, outs, goes_on, strict=True)
     ]
     text = json.dumps([dataclasses.asdict(entry) for entry in entries])
     word = base64.urlsafe_b64encode(zlib.compress(text.encode())).decode()

@@ -62,6 +62,19 @@ def cautions(run: RunConfig, hosts: str | None) -> list[str]:
     return threads_caution(options.workers + 1, options.threads, hosts)
 
 
+def check_restarts(restarts: int, *, local: bool) -> None:
+    """Refuse a number of restarts that can't be."""
+    if not isinstance(restarts, int) or restarts < 0:
+        raise ConfigError(
+            f"restarts: must be a whole number of at least 0, got {restarts!r}"
+        )
+    if restarts and local:
+        raise ConfigError(
+            f"restarts: {restarts} are for ranks that may fail by themselves, and "
+            "--local runs all of them in this process; leave one of both out"
+        )
+
+
 def check_out(out: Path) -> None:
     """Refuse a directory to record in that exists, or that can't be created."""
     if out.exists() or out.is_symlink():

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
+from types import FrameType
 
 from psmpi.base import ConfigError, Problem
+from psmpi.errors import RunPreempted
 from psmpi.links.replay_log import ReplayLog
 from psmpi.links.transport import local
 from psmpi.links.transport.scheduler import Scheduler
@@ -23,8 +28,10 @@ from psmpi.runs import (
     threads,
     warmup,
 )
+from psmpi.runs.keeper import Keeper
 from psmpi.runs.record import RunWriter
 from psmpi.runs.recorded import Recorded
+from psmpi.runs.resumption import Resumption, clear
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
@@ -41,20 +48,28 @@ def run_local(
     on_status: status.OnStatus | None = None,
     schedule: int | None = None,
     replay: Recorded | None = None,
+    resumption: Resumption | None = None,
 ) -> Result:
     """Run server and workers as threads of this process, one at a time.
 
     Synchronous algorithms compute the same bits as over MPI. ``schedule`` seeds the
     order in which ranks take turns, which has no effect on these. ``replay``: the
-    decisions of another run, for all that depended on time.
+    decisions of another run, for all that depended on time. ``resumption``: the run in
+    ``out`` goes on.
     """
     with (
         status.forwarded(on_status),
         threads.limited(run.run_options.threads),
     ):
         prepared = setup.prepare(run, problem)
+        if resumption is not None:
+            prepared = resumption.apply(prepared)
         return run_prepared(
-            prepared, out=out, on_row=on_row, schedule=schedule, replay=replay
+            prepared,
+            out=out,
+            on_row=on_row,
+            schedule=schedule,
+            replay=replay,
         )
 
 
@@ -80,6 +95,12 @@ def run_prepared(
         writer = None
         if out is not None:
             writer = stack.enter_context(new_writer(prepared, out))
+        keepers: list[Keeper | None] = [
+            None
+            if replay is not None
+            else stack.enter_context(keeper_of(prepared, out, rank))
+            for rank in range(prepared.plan.workers + 1)
+        ]
         setup.caution(prepared)
         status.LOG.info("training")
         serve = partial(
@@ -90,12 +111,19 @@ def run_prepared(
             measure,
             server_log,
             None if replay is None else replay.rounds,
+            keeper=keepers[0],
+            asked=stack.enter_context(requests(any(keepers))),
         )
         work = [
-            partial(roles.work, prepared, transport, part, log)
-            for transport, part, log in zip(transports[1:], parts, logs, strict=True)
+            partial(roles.work, prepared, transport, part, log, keeper)
+            for transport, part, log, keeper in zip(
+                transports[1:], parts, logs, keepers[1:], strict=True
+            )
         ]
         served, *ends = scheduler.run([serve, *work])
+        early = served.early_end(out)
+        if early is not None:
+            raise RunPreempted(early)
         links = [served.link, *ends]
         ranks = [
             (summary.rank_report(rank, transport, end), end.replay_log.entries)
@@ -123,13 +151,63 @@ def _connect(
     )
 
 
+@contextlib.contextmanager
+def requests(accepted: bool) -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM, SIGUSR1 and Ctrl-C ask for an early end in the block, if accepted.
+
+    Gives what says whether one has asked. A second Ctrl-C ends the run at once.
+    """
+    asked: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if asked and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(signum)
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT) if accepted else ()
+    if threading.current_thread() is not threading.main_thread():
+        numbers = ()
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def keeper_of(
+    prepared: PreparedRun, out: str | os.PathLike[str] | None, rank: int
+) -> Iterator[Keeper | None]:
+    """Give what saves a rank's role, if the run is to be saved."""
+    options = prepared.run.run_options
+    if not any(options.checkpoint_cadence):
+        yield None
+        return
+    if out is None:
+        raise ConfigError(
+            f"checkpoint-every: {options.checkpoint_every}, but the run is recorded "
+            "nowhere; give a directory with out"
+        )
+    ranks = prepared.plan.workers + 1
+    keeper = Keeper(
+        Path(out), rank, ranks, options.keep, patient=not prepared.wire.free
+    )
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+
+
 def new_writer(
     prepared: PreparedRun,
     out: str | os.PathLike[str],
     hosts: Sequence[str] | None = None,
     mpi: str | None = None,
 ) -> RunWriter:
-    """Create the run's directory with its manifest."""
+    """Create the run's directory with its manifest, unless the run goes on there."""
+    if prepared.goes_on:
+        clear(prepared, Path(out))
     return RunWriter(
         out,
         prepared.config(),
@@ -139,6 +217,7 @@ def new_writer(
         replay=replay_versions.declared(prepared),
         given=list(prepared.run.given),
         effective=effective.effective(prepared),
+        goes_on=prepared.goes_on,
     )
 
 

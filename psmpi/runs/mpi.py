@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import cast
 import numpy as np
 
 from psmpi.base import ConfigError, PsmpiError
+from psmpi.errors import EXIT_PREEMPTED, RunPreempted
 from psmpi.processes import mpiexec, scratch
-from psmpi.runs import config, job, launch_checks, setup, status
-from psmpi.runs.record import MODEL
+from psmpi.runs import config, job, launch_checks, resumption, setup, status
+from psmpi.runs.record import MODEL, SUMMARY
 from psmpi.runs.recorded import follow, read_run
 from psmpi.runs.schema import Row, Summary
 from psmpi.runs.summary import Result
@@ -32,6 +34,12 @@ class Refused(ConfigError):
     reported = True
 
 
+class EndedEarly(RunPreempted):
+    """A rank has said where the run is saved."""
+
+    reported = True
+
+
 def run_mpi(
     runs: Sequence[config.RunConfig],
     outs: Sequence[Path],
@@ -39,61 +47,112 @@ def run_mpi(
     hosts: str | None = None,
     on_row: OnRow | None = None,
     on_status: status.OnStatus | None = None,
+    goes_on: Sequence[Path] = (),
+    restarts: int = 0,
 ) -> list[Result]:
     """Do ``runs``, one after the other, in one MPI job, and wait for its end.
 
     All runs have the same number of workers and threads; run number i is recorded in
-    ``outs[i]``. Raises ``PsmpiError`` if a rank failed, which has printed the reason on
-    stderr by then, and ``Interrupted`` if a signal ended the job.
+    ``outs[i]``; those in ``goes_on`` have begun there before. Where a rank fails, a new
+    job goes on from the last checkpoint, at most ``restarts`` times. Raises
+    ``PsmpiError`` if a rank failed, which has printed the reason on stderr by then,
+    ``EndedEarly`` if the runs are saved and go on later, and ``Interrupted`` if a
+    signal ended the job.
     """
     for out in outs:
-        launch_checks.check_out(out)
+        if out not in goes_on:
+            launch_checks.check_out(out)
     for run in runs:
         setup.refuse_simulation(run.run_options)
-    options, word = runs[0].run_options, job.encode(runs, outs)
     setup.warn(launch_checks.cautions(runs[0], hosts))
-    if on_status is not None:
-        on_status(f"starting {options.workers + 1} ranks")
+    watch = _Watch(runs, outs, on_row, on_status)
+    left = list(range(len(runs)))
+    for attempt in itertools.count():
+        code = _one_job(
+            [runs[i] for i in left],
+            [outs[i] for i in left],
+            [attempt > 0 or outs[i] in goes_on for i in left],
+            hosts,
+            watch,
+        )
+        if code == 0:
+            return [read_result(out) for out in outs]
+        if code == EXIT_PREEMPTED:
+            raise EndedEarly("the run was asked to end early")
+        if code == ConfigError.exit_status:
+            raise Refused(f"the MPI job ended with status {code}")
+        if attempt == restarts:
+            raise RankFailed(f"the MPI job ended with status {code}")
+        left = [i for i in left if not (outs[i] / SUMMARY).exists()]
+        watch.say(f"a rank has failed: restart {attempt + 1} of {restarts}")
+    raise AssertionError
+
+
+def _one_job(
+    runs: Sequence[config.RunConfig],
+    outs: Sequence[Path],
+    goes_on: Sequence[bool],
+    hosts: str | None,
+    watch: _Watch,
+) -> int:
+    """Start ranks that do the runs, wait for their end, and return their status."""
+    options = runs[0].run_options
+    begun = [
+        again and resumption.exists(o) for o, again in zip(outs, goes_on, strict=True)
+    ]
+    word = job.encode(runs, outs, begun)
+    watch.say(f"starting {options.workers + 1} ranks")
     with scratch.folder() as folder:
         status_file = folder.path / "status"
-        tick = _watcher(runs, outs, status_file, on_row, on_status)
+        tick = watch.ticks(status_file)
         try:
-            code = mpiexec.launch(
+            return mpiexec.launch(
                 [sys.executable, "-m", "psmpi.runs.rank", word, str(status_file)],
                 options.workers + 1,
                 hosts=hosts,
                 threads=options.threads,
                 on_tick=tick,
+                saves=any(any(run.run_options.checkpoint_cadence) for run in runs),
             )
         finally:
             tick()  # the last rows, also of a job that was interrupted
-    if code != 0:
-        kind = Refused if code == ConfigError.exit_status else RankFailed
-        raise kind(f"the MPI job ended with status {code}")
-    return [read_result(out) for out in outs]
 
 
-def _watcher(
-    runs: Sequence[config.RunConfig],
-    outs: Sequence[Path],
-    status_file: Path,
-    on_row: OnRow | None,
-    on_status: status.OnStatus | None,
-) -> Callable[[], None]:
-    """Return a function that passes on the rows and lines since its last call."""
-    new_lines = status.reader(status_file)
-    new_rows = [follow(out) for out in outs]
+class _Watch:
+    """Passes on the rows and lines of jobs while they run."""
 
-    def tick() -> None:
-        for line in next(new_lines):
-            if on_status is not None:
-                on_status(line)
-        for run, rows in zip(runs, new_rows, strict=True):
-            for row in next(rows):
-                if on_row is not None:
-                    on_row(run, cast(Row, row))
+    def __init__(
+        self,
+        runs: Sequence[config.RunConfig],
+        outs: Sequence[Path],
+        on_row: OnRow | None,
+        on_status: status.OnStatus | None,
+    ) -> None:
+        self._new_rows = [
+            (run, follow(out)) for run, out in zip(runs, outs, strict=True)
+        ]
+        self._on_row, self._on_status = on_row, on_status
+        for _, rows in self._new_rows:
+            next(rows)  # what a run that goes on has recorded before
 
-    return tick
+    def say(self, line: str) -> None:
+        """Pass on a line of the launcher's own."""
+        if self._on_status is not None:
+            self._on_status(line)
+
+    def ticks(self, status_file: Path) -> Callable[[], None]:
+        """Return a function that passes on what is new, of one job."""
+        new_lines = status.reader(status_file)
+
+        def tick() -> None:
+            for line in next(new_lines):
+                self.say(line)
+            for run, rows in self._new_rows:
+                for row in next(rows):
+                    if self._on_row is not None:
+                        self._on_row(run, cast(Row, row))
+
+        return tick
 
 
 def read_result(out: Path) -> Result:

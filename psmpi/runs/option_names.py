@@ -10,7 +10,7 @@ from psmpi.errors import ConfigError, nearest
 from psmpi.runs.options import RunOptions
 
 #: Options of the command line itself, which say how a run is launched and recorded.
-LAUNCH = ("out", "local", "hosts", "dry_run", "config")
+LAUNCH = ("out", "local", "hosts", "restarts", "dry_run", "resume", "config")
 #: What other programs call an option -> its name here.
 _SYNONYMS = {
     "batch_size": "batch",
@@ -32,13 +32,11 @@ _SYNONYMS = {
 }
 #: Options that psmpi does not have, with the reason.
 _ABSENT = {
-    "checkpoint": "psmpi writes no checkpoints yet; a run that is started again with "
-    "the same options and seed computes the same bits",
+    "checkpoint": "checkpoints are written with --checkpoint-every 100 or 60s",
     "device": "psmpi computes on the CPU; for BLAS threads per rank give --threads",
     "model": "models are linear, or a perceptron with --hidden 200,100; a model of "
     "your own is --problem FILE.py:NAME, or a loop of your own with psmpi.session",
-    "resume": "psmpi can't resume a run yet; a run that is started again with the same "
-    "options and seed computes the same bits",
+    "resume": "a run goes on with psmpi run --resume DIR, or psmpi.resume(DIR)",
     "servers": "a run has one server",
 }
 _ABSENT |= {"gpu": _ABSENT["device"], "gpus": _ABSENT["device"]}

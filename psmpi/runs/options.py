@@ -23,7 +23,9 @@ _LEAST = {
     "evaluate_every": 1,
     "check_every": 0,
     "threads": 1,
+    "keep": 1,
 }
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 #: Options of psmpi's own problems, which a problem of the user's does not have.
 OF_DATA = (
     *("data", "l1", "l2", "hidden", "activation", "loss", "init", "partition"),
@@ -85,6 +87,11 @@ class RunOptions:
     check_every:
         Number of rounds between comparisons of the model copies of all ranks, where
         they must be equal bit for bit; 0: never.
+    checkpoint_every:
+        Save the state of all ranks, from which the run can go on (--resume), every so
+        many rounds (100), or seconds, minutes or hours (60s, 10m, 1h); 0: never.
+    keep:
+        Number of checkpoints that are kept; older ones are removed.
     dtype:
         Type of model and gradients: float32 or float64.
     threads:
@@ -133,6 +140,8 @@ class RunOptions:
     seed: int = 0
     evaluate_every: int = 10
     check_every: int = 100
+    checkpoint_every: int | str = 0
+    keep: int = 2
     dtype: Literal["float32", "float64"] = "float32"
     threads: int = 1
     broadcast: Literal["tree", "linear", "mpi"] = "tree"
@@ -155,6 +164,7 @@ class RunOptions:
                 )
         for text in self.until:
             Target.parse(text)
+        _ = self.checkpoint_cadence
         _check_problem(self)
         for name in () if self.hidden else ("activation", "loss"):
             if getattr(self, name) != getattr(type(self), name):
@@ -185,6 +195,20 @@ class RunOptions:
     def targets(self) -> list[Target]:
         """``until``, parsed."""
         return [Target.parse(text) for text in self.until]
+
+    @property
+    def checkpoint_cadence(self) -> tuple[int, float]:
+        """``checkpoint_every`` as rounds and seconds, of which one at least is 0."""
+        text = str(self.checkpoint_every)
+        number, unit = text[:-1], text[-1:]
+        if text.isdecimal():
+            return int(text), 0.0
+        if unit in _SECONDS and number.isdecimal() and int(number):
+            return 0, int(number) * _SECONDS[unit]
+        raise ConfigError(
+            "checkpoint-every: must be a number of rounds, or a time like 60s, 10m or "
+            f"1h, got {self.checkpoint_every!r}"
+        )
 
     @property
     def problem_options(self) -> dict[str, str]:

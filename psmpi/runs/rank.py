@@ -12,15 +12,16 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from psmpi.base import ConfigError, Problem, PsmpiError
-from psmpi.errors import EXIT_UNMET
+from psmpi.base import ConfigError, LinkError, Problem, PsmpiError
+from psmpi.errors import EXIT_PREEMPTED, EXIT_UNMET, RunPreempted
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
 from psmpi.links.transport.mpi import MpiTransport
+from psmpi.links.worker import WorkerEnd
 from psmpi.runs import (
     config,
     job,
@@ -33,7 +34,8 @@ from psmpi.runs import (
     warmup,
 )
 from psmpi.runs.agreement import prepare_together
-from psmpi.runs.local import new_writer
+from psmpi.runs.keeper import Keeper
+from psmpi.runs.local import keeper_of, new_writer
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
@@ -78,6 +80,7 @@ def _serve(
             writer = stack.enter_context(
                 new_writer(prepared, out, mpi_job.hosts, mpi_job.library)
             )
+        keeper = stack.enter_context(keeper_of_rank(mpi_job, prepared, out))
         setup.caution(prepared)
         status.LOG.info("training")
         record = roles.Record(writer, on_row)
@@ -89,19 +92,61 @@ def _serve(
             send_state=lambda state, worker: mpi_job.send(
                 worker + 1, role_state.pack(role_state.collect(state))
             ),
+            keeper=keeper,
+            asked=mpi_job.asked_to_end,
         )
         report = summary.rank_report(0, transport, served.link)
-        ranks = mpi_job.allgather((report, served.link.replay_log.entries))
+        early = served.early_end(out)
+        ranks = mpi_job.allgather((report, served.link.replay_log.entries, early))
         transport.close()
-        return summary.conclude(prepared, writer, served, ranks)
+        if early is not None:
+            raise RunPreempted(early)
+        reports = [(report, decisions) for report, decisions, _ in ranks]
+        return summary.conclude(prepared, writer, served, reports)
 
 
 def _work(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     transport = transport_of(mpi_job, prepared)
-    worker = roles.work(prepared, transport, prepared.problem)
+    with keeper_of_rank(mpi_job, prepared, None) as keeper:
+        worker = roles.work(prepared, transport, prepared.problem, keeper=keeper)
+    conclude_work(mpi_job, transport, worker)
+
+
+def conclude_work(mpi_job: MpiJob, transport: MpiTransport, worker: WorkerEnd) -> None:
+    """Report to rank 0 after the last round; all ranks call this or its counterpart.
+
+    Raises ``RunPreempted`` if the run was asked to end early.
+    """
     report = summary.rank_report(mpi_job.rank, transport, worker)
-    mpi_job.allgather((report, worker.replay_log.entries))
+    everybody = mpi_job.allgather((report, worker.replay_log.entries, None))
     transport.close()
+    early = everybody[0][2]
+    if early is not None:
+        raise RunPreempted(early)
+
+
+@contextlib.contextmanager
+def keeper_of_rank(
+    mpi_job: MpiJob, prepared: PreparedRun, out: str | os.PathLike[str] | None
+) -> Iterator[Keeper | None]:
+    """Give what saves this rank's role, in the directory that rank 0 records in.
+
+    Called by all ranks, on rank 0 after the directory has been created.
+    """
+    if not any(prepared.run.run_options.checkpoint_cadence):
+        yield None
+        return
+    own = None if out is None else os.path.abspath(out)
+    folder = mpi_job.allgather(own)[0]
+    if folder is not None and not os.path.isdir(folder):
+        raise LinkError(
+            f"checkpoint-every: {folder} is not there on {mpi_job.hostname}, and every "
+            "rank writes its part of a checkpoint; record the run on a file system "
+            "that all hosts share"
+        )
+    saving = keeper_of(prepared, folder, mpi_job.rank)
+    with saving as keeper, mpi_job.accepting_requests():
+        yield keeper
 
 
 def transport_of(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
@@ -148,18 +193,19 @@ def _agreed(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
 
 
 def run_on_all_ranks(
-    algorithm: str,
-    options: Mapping[str, Any],
+    configure: Callable[[int], config.RunConfig],
     *,
     out: str | os.PathLike[str] | None = None,
     problem: Problem | None = None,
     on_row: OnRow | None = None,
     on_status: status.OnStatus | None = None,
+    goes_on: bool = False,
 ) -> Result:
     """Run one run as a rank of a script that mpiexec has started on all ranks.
 
     All ranks return the same result. ``on_row`` and ``on_status`` are called on the
-    server's rank alone; a ``ConfigError`` is raised on all ranks.
+    server's rank alone; a ``ConfigError`` is raised on all ranks. ``configure`` returns
+    the run's configuration; the run ``goes_on`` in the directory ``out``.
     """
     mpi_job = MpiJob.current()
     if mpi_job.size < 2:
@@ -168,18 +214,17 @@ def run_on_all_ranks(
             "worker are 2"
         )
     with mpi_job.run(), status.forwarded(on_status if mpi_job.rank == 0 else None):
+        begun = Path(out) if goes_on and out is not None else None
 
-        def configure() -> config.RunConfig:
-            return config.configure(
-                algorithm, **{"workers": mpi_job.size - 1, **options}
+        def together() -> PreparedRun | PsmpiError:
+            return prepare_together(
+                mpi_job, lambda: configure(mpi_job.size - 1), problem, begun
             )
 
-        own = take_part(
-            mpi_job,
-            _agreed(mpi_job, prepare_together(mpi_job, configure, problem)),
-            out,
-            on_row,
-        )
+        try:
+            own = take_part(mpi_job, _agreed(mpi_job, together()), out, on_row)
+        except RunPreempted as preempted:
+            raise mpi_job.agreed(preempted) from None
         result: Result = mpi_job.allgather(own)[0]
         return result
 
@@ -189,6 +234,7 @@ def join(
     out: Path,
     on_end: Callable[[Path], None],
     on_row: OnRow | None = None,
+    goes_on: bool = False,
 ) -> NoReturn:
     """Run one run as a rank of an MPI job that psmpi has not started itself.
 
@@ -197,12 +243,15 @@ def join(
     """
     mpi_job = MpiJob()
     try:
+        begun = out if goes_on else None
         result = take_part(
             mpi_job,
-            _require(mpi_job, prepare_together(mpi_job, lambda: run)),
+            _require(mpi_job, prepare_together(mpi_job, lambda: run, goes_on=begun)),
             out,
             on_row,
         )
+    except RunPreempted as preempted:
+        _leave_early(mpi_job, preempted)
     except Exception:
         # The guard ends the job; the command line would leave the other ranks waiting.
         sys.excepthook(*sys.exc_info())
@@ -214,18 +263,31 @@ def join(
     mpi_job.leave(code)
 
 
+def _leave_early(mpi_job: MpiJob, preempted: RunPreempted) -> NoReturn:
+    if mpi_job.rank == 0:
+        print(f"psmpi: {preempted}", file=sys.stderr)  # noqa: T201
+    mpi_job.leave(EXIT_PREEMPTED)
+
+
 def main(argv: Sequence[str]) -> NoReturn:
     """Do the runs ``argv[0]`` as one rank; rank 0 writes phases to ``argv[1]``."""
     mpi_job = MpiJob()
     on_status = status.writer(Path(argv[1])) if mpi_job.rank == 0 else None
     with status.forwarded(on_status):
         for run in job.decode(argv[0]):
-            # In one expression, so that a worker's whole problem is not kept here.
-            take_part(
-                mpi_job,
-                _require(mpi_job, prepare_together(mpi_job, run.configure)),
-                run.out,
-            )
+            goes_on = Path(run.out) if run.goes_on else None
+            try:
+                # In one expression, so that a worker's whole problem is not kept here.
+                take_part(
+                    mpi_job,
+                    _require(
+                        mpi_job,
+                        prepare_together(mpi_job, run.configure, goes_on=goes_on),
+                    ),
+                    run.out,
+                )
+            except RunPreempted as preempted:
+                _leave_early(mpi_job, preempted)
     mpi_job.leave(0)
 
 

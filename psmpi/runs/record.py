@@ -35,7 +35,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +43,12 @@ from numpy.typing import NDArray
 from psmpi import __version__
 from psmpi.base import ConfigError, PsmpiError, Vector
 from psmpi.runs.schema import ROW_KEYS, ROW_NULLABLE, SUMMARY_KEYS, Json
+from psmpi.storage.atomic import replacing
 
 FORMAT = 1  # of the directory; readers refuse any other
 MANIFEST, ROWS, SUMMARY = "manifest.json", "rows.jsonl", "summary.json"
 MODEL = "model.npy"  # the last model, shape (dim,)
+RESUMES = "resumes.jsonl"  # a line for each time that the run went on
 DECISIONS = "decisions.npz"  # what each rank decided by time: int64, in their order
 
 _MODEL_SHARE = 50  # times as long as writing a model took, until the next one
@@ -96,10 +98,11 @@ def dense_bits(summary: Mapping[str, Any]) -> tuple[int, int]:
 class RunWriter:
     """Creates a run directory and fills it: row by row, and with the summary at last.
 
-    ``more`` are further keys of the manifest. The writer is a context manager: leaving
-    it closes the files and writes no summary, since that marks a run that has ended. A
-    file that can't be written, on a full disk for example, raises ``PsmpiError`` with
-    its path.
+    ``more`` are further keys of the manifest. A run that ``goes_on`` keeps the
+    directory that it has, with its manifest and rows. The writer is a context manager:
+    leaving it closes the files and writes no summary, since that marks a run that has
+    ended. A file that can't be written, on a full disk for example, raises
+    ``PsmpiError`` with its path.
     """
 
     def __init__(
@@ -110,9 +113,14 @@ class RunWriter:
         hosts: Sequence[str],
         digests: Mapping[str, str],
         mpi: str | None = None,
+        goes_on: bool = False,
         **more: Any,
     ) -> None:
         self.path = Path(path)
+        self._next_model = 0.0  # when the model may be written again, time.monotonic
+        if goes_on:
+            self._open("a")
+            return
         _create(self.path)
         manifest = {
             "format": FORMAT,
@@ -126,13 +134,19 @@ class RunWriter:
         }
         try:
             _write_json(self.path / MANIFEST, manifest)
-            with _naming(self.path / ROWS):
-                self._rows = (self.path / ROWS).open("x", encoding="utf-8")
+            self._open("x")
         except BaseException:
             # What is no record must not stand in the way of the next try.
             shutil.rmtree(self.path, ignore_errors=True)
             raise
-        self._next_model = 0.0  # when the model may be written again, time.monotonic
+
+    def _open(self, mode: Literal["x", "a"]) -> None:
+        with _naming(self.path / ROWS):
+            self._rows = (self.path / ROWS).open(mode, encoding="utf-8")
+
+    def sync(self) -> None:
+        """Make the rows durable that have been written; raises ``OSError``."""
+        os.fsync(self._rows.fileno())
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row, flushed. What is nullable may be missing; more may be there.
@@ -251,22 +265,9 @@ def _naming(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replacing(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
-    """Give a file that takes the place of ``path`` once it is complete.
-
-    A reader sees all of it or none; if ``durable``, also after a power cut.
-    """
-    part = path.with_name(path.name + ".tmp")
-    with _naming(path):
-        try:
-            with part.open("wb") as file:
-                yield file
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+    """Give a file that takes the place of ``path`` once it is complete."""
+    with _naming(path), replacing(path, durable) as file:
+        yield file
 
 
 def _write_json(path: Path, value: Any) -> None:

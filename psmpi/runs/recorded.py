@@ -83,12 +83,7 @@ def read_run(path: str | os.PathLike[str]) -> RecordedRun:
         raise ConfigError(
             f"{folder}: no such directory; give one that `psmpi run --out` wrote"
         )
-    manifest = _read(folder / MANIFEST)
-    if manifest.get("format") != FORMAT:
-        raise ConfigError(
-            f"{folder / MANIFEST}: format {manifest.get('format')!r}, this psmpi "
-            f"{__version__} reads format {FORMAT}; use the psmpi that wrote it"
-        )
+    manifest = read_manifest(folder)
     summary = None  # read before the rows: once it exists, there are no more rows
     if (folder / SUMMARY).exists():
         summary = _read(folder / SUMMARY)
@@ -103,23 +98,41 @@ def read_run(path: str | os.PathLike[str]) -> RecordedRun:
     )
 
 
+def read_manifest(folder: Path) -> Json:
+    """Return the manifest of the run in a directory; raises ``ConfigError``."""
+    manifest = _read(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise ConfigError(
+            f"{folder / MANIFEST}: format {manifest.get('format')!r}, this psmpi "
+            f"{__version__} reads format {FORMAT}; use the psmpi that wrote it"
+        )
+    return manifest
+
+
 def follow(path: str | os.PathLike[str]) -> Iterator[list[Json]]:
     """Yield, each time it is asked, the rows completed since the last time.
 
     It never ends and never waits: the list is empty if there is no new row, also before
     the run has begun. Call ``new_rows = follow(path)`` once, then ``next(new_rows)``.
+    When a run goes on from a checkpoint, what it repeats is not yielded again.
     """
     rows, offset, line = Path(path) / ROWS, 0, 1
+    inode, last, repeated = 0, -1, -1  # the last round that was yielded
     while True:
         fresh = b""
         if rows.exists():
             with rows.open("rb") as file:
+                if (number := os.fstat(file.fileno()).st_ino) != inode:
+                    inode, offset, line = number, 0, 1
+                    repeated = last  # the run goes on from before that
                 file.seek(offset)
                 fresh = file.read()
         whole = fresh[: fresh.rfind(b"\n") + 1]
         parsed = _parse_rows(whole, rows, line)
         offset, line = offset + len(whole), line + len(parsed)
-        yield parsed
+        new = [row for row in parsed if row["round"] > repeated]
+        last = max([last, *(row["round"] for row in new)])
+        yield new
 
 
 def _bytes(path: Path) -> bytes:

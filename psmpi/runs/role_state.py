@@ -2,7 +2,8 @@
 
 Whatever survives a round is a public attribute of the role's state object, or of the
 memories, triggers and schedules in it: arrays, numbers, and dicts, lists and deques of
-these. Codecs hold nothing, and names with an underscore are scratch.
+these. Those of numbers alone may grow and shrink; others keep their length. Codecs hold
+nothing, and names with an underscore are scratch.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from psmpi.base import Codec, ConfigError
 
 Saved = dict[str, NDArray[Any]]
 _NONE: NDArray[Any] = np.empty(0, np.bool_)  # stands for None
+_NUMBER = bool | int | float | np.generic
 
 
 def collect(state: Any) -> Saved:
     """Return copies of all values of a state, by their dotted names."""
-    return {name: np.array(value) for name, value, _ in _values(state)}
+    return {name: _as_array(value) for name, value, _ in _values(state)}
 
 
 def restore(state: Any, saved: Mapping[str, NDArray[Any]]) -> None:
@@ -42,6 +44,9 @@ def restore(state: Any, saved: Mapping[str, NDArray[Any]]) -> None:
         )
     for name, (value, put) in places.items():
         new = saved[name]
+        if isinstance(value, list | deque | dict):
+            _refill(value, new.tolist())
+            continue
         if value is _NONE or not isinstance(value, np.ndarray):
             put(None if new.shape == (0,) else new.item())
             continue
@@ -73,13 +78,40 @@ def unpack(data: bytes) -> Saved:
 
 
 def _values(thing: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, value and setter of every array and number below ``thing``."""
+    """Yield name, value and setter of every array and number below ``thing``.
+
+    A list, deque or dict of numbers alone is one value, since its length may change.
+    """
     for key, value, put in _members(thing):
         label = f"{name}.{key}" if name else str(key)
-        if isinstance(value, np.ndarray | None | bool | int | float | np.generic):
+        if isinstance(value, np.ndarray | None | _NUMBER):
             yield label, _NONE if value is None else value, put
+        elif _holds_numbers(value):
+            yield label, value, put
         elif not isinstance(value, Codec | str | tuple) and not callable(value):
             yield from _values(value, label)
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Return whether this is a list, deque or dict of numbers, or an empty one."""
+    if not isinstance(value, list | deque | dict):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return all(isinstance(item, _NUMBER) for item in items)
+
+
+def _as_array(value: Any) -> NDArray[Any]:
+    if isinstance(value, dict):
+        return np.array(list(value.items())).reshape(len(value), 2)
+    return np.array(value)
+
+
+def _refill(container: Any, items: list[Any]) -> None:
+    container.clear()
+    if isinstance(container, dict):
+        container.update(dict(items))
+    else:
+        container.extend(items)
 
 
 def _members(thing: Any) -> list[tuple[Any, Any, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from psmpi.base import ConfigError, Problem, Stopped, Vector
 from psmpi.links import compute_speed
+from psmpi.links.checkpoints import Cadence, Preempted, Saving
 from psmpi.links.metering import MeteredProblem
 from psmpi.links.notes import LoopEnded, PeerLeft, WorkerLeft
 from psmpi.links.replay_log import ReplayLog
@@ -18,6 +19,7 @@ from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs import role_state
 from psmpi.runs.evaluation import Diverged, Evaluation, Measure, ReportedMeasure
+from psmpi.runs.keeper import Keeper
 from psmpi.runs.record import RunWriter
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun, speeds_of
@@ -30,6 +32,20 @@ class Served:
     evaluation: Evaluation
     link: ServerEnd
     state: Any
+    preempted: Preempted | None = None  # the run was asked to end early
+    own_loop: bool = False  # whether the workers' loops belong to callers
+
+    def early_end(self, out: object) -> str | None:
+        """Return in words that the run has ended early, and how it goes on."""
+        if self.preempted is None:
+            return None
+        saved = "it has no new checkpoint"
+        if self.preempted.saved is not None:
+            saved = f"it is saved as of round {self.preempted.saved}"
+        how = f"psmpi run --resume {out}"
+        if self.own_loop:
+            how = f"psmpi launch --resume {out} SCRIPT, or resume=True in the script"
+        return f"{out}: the run was asked to end early, and {saved}; go on with {how}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,11 @@ class Record:
 
     writer: RunWriter | None = None
     on_row: Callable[[Row], None] | None = None
+
+    def sync(self) -> None:
+        """Make the rows durable that have been recorded."""
+        if self.writer is not None:
+            self.writer.sync()
 
     def append(self, row: Row, x: Vector) -> None:
         """Record a row, and the model ``x`` that was evaluated for it."""
@@ -56,15 +77,22 @@ def serve(
     replay_log: ReplayLog | None = None,
     stop_at: int | None = None,
     send_state: Callable[[Any, int], None] | None = None,
+    keeper: Keeper | None = None,
+    asked: Callable[[], bool] = lambda: False,
 ) -> Served:
     """Run the server's role to the end of the run, its evaluations included.
 
     ``measure`` measures models for the record; None: the workers' loops belong to
     callers, who report what they have measured. ``stop_at``: end the run in this round,
     even if its targets are not reached. ``send_state`` sends the server's state to a
-    worker that asks for it.
+    worker that asks for it. ``keeper`` saves the role; ``asked``: whether the run is to
+    be saved and ended early.
     """
-    server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log)
+    saving = None
+    if keeper is not None:
+        quiet = prepared.algorithm.quiet
+        saving = Saving(cadence_of(prepared), keeper.save, quiet, asked)
+    server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log, saving)
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
     if prepared.saved is not None:
         role_state.restore(state, prepared.saved)
@@ -79,6 +107,11 @@ def serve(
         transport.now,
         record.append,
     )
+    if prepared.resumed is not None:
+        _resume_server(prepared, transport, server, state, evaluation)
+    if keeper is not None:
+        _describe_server(keeper, prepared, server, evaluation, record)
+    preempted = None
     try:
         with _diverging(lambda: f"the server, round {state.round}"):
             reason = _rounds(prepared, server, state, evaluation, measure, stop_at)
@@ -86,8 +119,56 @@ def serve(
         reason = str(left)
         # Without uploads to wait for, the server's count runs ahead of the workers'.
         evaluation.take(min(state.round, left.round), state.x, end=True)
+    except Preempted as error:
+        preempted, reason = error, f"{error}, and is saved"
     server.stop("" if prepared.plan.step_size is None else reason)
-    return Served(evaluation, server, state)
+    if keeper is not None:
+        keeper.finish()
+    own_loop = prepared.plan.step_size is not None
+    return Served(evaluation, server, state, preempted, own_loop)
+
+
+def cadence_of(prepared: PreparedRun) -> Cadence:
+    """Return how often a run is saved."""
+    return Cadence(*prepared.run.run_options.checkpoint_cadence)
+
+
+def _resume_server(
+    prepared: PreparedRun,
+    transport: Transport,
+    server: ServerEnd,
+    state: Any,
+    evaluation: Evaluation,
+) -> None:
+    assert prepared.resumed is not None
+    part = prepared.resumed.read_part(0)
+    role_state.restore(state, part["state"])
+    server.resume(part["link"], prepared.resumed.round)
+    evaluation.resume(part["evaluation"], prepared.rows, transport.virtual)
+    if prepared.plan.step_size is not None:
+        prepared.plan.step_size.value = part["step_size"]
+
+
+def _describe_server(
+    keeper: Keeper,
+    prepared: PreparedRun,
+    server: ServerEnd,
+    evaluation: Evaluation,
+    record: Record,
+) -> None:
+    step_size = prepared.plan.step_size
+    keeper.describe = lambda: {
+        "link": server.saved(),
+        "evaluation": evaluation.saved(),
+        "step_size": None if step_size is None else step_size.value,
+    }
+    keeper.facts = lambda: {
+        "algorithm": prepared.run.algorithm,
+        "workers": prepared.plan.workers,
+        "rows": len(evaluation.rows),
+        "digests": prepared.digests(),
+    }
+    keeper.sync = record.sync
 
 
 def _rounds(
@@ -118,6 +199,7 @@ class Work:
     link: WorkerEnd
     problem: MeteredProblem
     state: Any
+    keeper: Keeper | None = None
 
     def run(self) -> str:
         """Run the role until the server ends the run; return why, if it says so."""
@@ -133,6 +215,8 @@ class Work:
             reason = str(stopped)
         except Stopped as stopped:
             reason = str(stopped)
+        if self.keeper is not None:
+            self.keeper.finish()  # the server may count on it once all have left
         link.leave()
         return reason
 
@@ -142,6 +226,7 @@ def prepare_work(
     transport: Transport,
     part: Problem,
     replay_log: ReplayLog | None = None,
+    keeper: Keeper | None = None,
 ) -> Work:
     """Return a worker's role with its link and its state before round 0."""
     number = transport.node - 1
@@ -149,12 +234,27 @@ def prepare_work(
     speed = compute_speed.ComputeSpeed(
         number, prepared.plan.seed, speeds, slow.get(number, 1.0)
     )
-    link = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log)
+    saving = None if keeper is None else Saving(cadence_of(prepared), keeper.save)
+    link = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log, saving)
     metered = MeteredProblem(part, link.meter, link.clock.slow_down)
     state = prepared.algorithm.worker_state(link, metered, prepared.plan)
     if prepared.saved is not None:
         role_state.restore(state, prepared.saved)
-    return Work(prepared, link, metered, state)
+    step_size = prepared.plan.step_size
+    if prepared.resumed is not None:
+        saved = prepared.resumed.read_part(transport.node)
+        role_state.restore(state, saved["state"])
+        link.resume(saved["link"], prepared.resumed.round)
+        part.resume(saved["problem"])
+        if step_size is not None:
+            step_size.value = saved["step_size"]
+    if keeper is not None:
+        keeper.describe = lambda: {
+            "link": link.saved(),
+            "problem": part.saved(),
+            "step_size": None if step_size is None else step_size.value,
+        }
+    return Work(prepared, link, metered, state, keeper)
 
 
 def work(
@@ -162,9 +262,10 @@ def work(
     transport: Transport,
     part: Problem,
     replay_log: ReplayLog | None = None,
+    keeper: Keeper | None = None,
 ) -> WorkerEnd:
     """Run a worker's role until the server ends the run."""
-    role = prepare_work(prepared, transport, part, replay_log)
+    role = prepare_work(prepared, transport, part, replay_log, keeper)
     role.run()
     return role.link
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from psmpi.runs.evaluation import ProblemMeasure
 from psmpi.runs.options import OF_DATA
 from psmpi.runs.record import plain
 from psmpi.runs.role_state import Saved
+from psmpi.runs.schema import Row
+from psmpi.storage.checkpoints import Checkpoint
 
 Loader = Callable[[str, Any], problems.Dataset]
 
@@ -35,6 +37,9 @@ class PreparedRun:
     wire: Wire
     own_problem: bool = False  # whether the caller made the problem
     saved: Saved | None = None  # the state from which this rank's role goes on
+    goes_on: bool = False  # in the directory of a run that has not ended,
+    resumed: Checkpoint | None = None  # from this, or from round 0,
+    rows: Sequence[Row] = ()  # with these rows, which rank 0 knows
 
     def facts(self) -> dict[str, Any]:
         """Return what must be equal on all ranks, by name, causes first."""
@@ -52,6 +57,7 @@ class PreparedRun:
             "bounds of tensors": self.plan.bounds,
             "samples": self.problem.samples,
             "data digest": self.problem.digest(),
+            **({} if self.resumed is None else {"checkpoint": self.resumed.parts}),
         }
 
     def config(self) -> dict[str, Any]:
@@ -125,6 +131,7 @@ def prepare(
     prepared = PreparedRun(run, algorithm, whole, plan, wire, problem is not None)
     _check_l1(prepared)
     _check_targets(prepared)
+    _check_checkpoints(prepared)
     return prepared
 
 
@@ -257,6 +264,17 @@ def _check_l1(prepared: PreparedRun) -> None:
         raise ConfigError(
             f"l1: {prepared.run.algorithm} has no proximal step; take asylpg, or leave "
             "--l1 out"
+        )
+
+
+def _check_checkpoints(prepared: PreparedRun) -> None:
+    """Refuse checkpoints by the clock where workers have no common round."""
+    _, seconds = prepared.run.run_options.checkpoint_cadence
+    if seconds and prepared.wire.free:
+        raise ConfigError(
+            f"checkpoint-every: {prepared.run.run_options.checkpoint_every}, but the "
+            f"workers of {prepared.run.algorithm} don't wait for one another, and are "
+            "saved every so many rounds of their own; give a number of rounds"
         )
 
 

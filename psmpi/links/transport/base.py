@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from typing import Any
 
 from psmpi.base import Frame
+
+_COUNTERS = ("sent_bytes", "sent_messages", "received_bytes", "superseded")
 
 
 class Transport(abc.ABC):
@@ -91,6 +94,15 @@ class Transport(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - only some transports hold anything
         """Give up what the transport holds; called on all nodes."""
+
+    def saved(self) -> dict[str, Any]:
+        """Return the counters, and a simulated clock's time, to go on from."""
+        return {name: getattr(self, name) for name in _COUNTERS}
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what ``saved`` gave."""
+        for name in _COUNTERS:
+            setattr(self, name, saved[name])
 
     @abc.abstractmethod
     def exclude_from_clock(self) -> None:

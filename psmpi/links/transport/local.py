@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psmpi.base import Frame, LinkError
 from psmpi.links.transport.base import Transport, name
@@ -163,6 +164,18 @@ class LocalTransport(Transport):
 
     def exclude_from_clock(self) -> None:
         self._clock.exclude_from_clock()
+
+    def saved(self) -> dict[str, Any]:
+        network = self._shared.network
+        lines = {} if network is None or self.node else network.saved()
+        return {**super().saved(), "clock": self._clock.latest, "lines": lines}
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        super().resume(saved)
+        # A run may go on in process that was begun over MPI.
+        self._clock.latest = saved.get("clock", 0.0)
+        if self._shared.network is not None and not self.node:
+            self._shared.network.resume(saved.get("lines", {}))
 
     def _wait_for_turn(self) -> None:
         """On a simulated clock, let nodes go first whose time is earlier."""

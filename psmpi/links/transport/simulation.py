@@ -95,6 +95,16 @@ class SimulatedNetwork:
             done = max(done, self._free[line])
         return done + self.latency
 
+    def saved(self) -> dict[str, float]:
+        """Return until when each line is busy, by the line's name."""
+        return {" ".join(map(str, line)): end for line, end in self._free.items()}
+
+    def resume(self, saved: dict[str, float]) -> None:
+        """Go on from what ``saved`` gave."""
+        for text, end in saved.items():
+            kind, source, target = text.split()
+            self._free[kind, int(source), int(target)] = end
+
     def _lines(self, source: int, target: int) -> list[tuple[str, int, int]]:
         if self.kind == "pair":
             return [("pair", source, target)]
