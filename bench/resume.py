@@ -1,4 +1,4 @@
-"""Ranks that are killed at random: does the restarted run come to the same bits?
+"""Whether runs whose ranks are killed at random come to the same bits.
 
 Every trial takes the next algorithm, kills a random rank (the server, or a worker) at a
 random moment with SIGKILL, and lets psmpi start again from the last checkpoint
@@ -25,6 +25,7 @@ from common import save
 
 import psmpi
 from psmpi.links.mpi_job import library_version
+from psmpi.processes.supervisor import descendants
 from psmpi.runs.summary import Result
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -53,17 +54,17 @@ def options_of(id: str) -> dict[str, Any]:
     return {**BASE, **given}
 
 
-def ranks_of(parent: int) -> list[int]:
+def rank_processes() -> list[int]:
     """Return the rank processes of this process's job, rank 0 first."""
     found = []
-    for name in filter(str.isdecimal, os.listdir("/proc")):
+    for pid in descendants(os.getpid()):
         try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
                 words = file.read().split(b"\0")
         except OSError:
             continue
         if words[1:3] == [b"-m", b"psmpi.runs.rank"]:
-            found.append(int(name))
+            found.append(pid)
     return sorted(found)
 
 
@@ -90,7 +91,7 @@ class Killer:
             self._timer.cancel()
 
     def _kill(self) -> None:
-        pids = ranks_of(os.getpid())
+        pids = rank_processes()
         if len(pids) == BASE["workers"] + 1:
             self.time = time.perf_counter()
             os.kill(pids[self.place], signal.SIGKILL)

@@ -17,7 +17,7 @@ A worker that has not sent its model in this round is asked for it by None.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -188,7 +188,7 @@ class DynamicAveraging(Addressed):
         return float(distance_squares(self._mean(s), s.reference)) > self.delta
 
     def _mean(self, s: AveragingServerState) -> Vector:
-        np.mean([s.models[m] for m in s.balanced], axis=0, out=s.average)
+        _set_mean([s.models[m] for m in s.balanced], s.average)
         return s.average
 
     def _balance(self, s: AveragingServerState) -> None:
@@ -198,4 +198,15 @@ class DynamicAveraging(Addressed):
                 s.models[m][:] = s.average
             if len(s.balanced) == len(s.models):
                 s.reference[:] = s.average
-        np.mean(s.models, axis=0, out=s.x)
+        _set_mean(s.models, s.x)
+
+
+def _set_mean(models: Sequence[Vector], out: Vector) -> None:
+    """Set ``out`` to the mean of models, with the bits of ``np.mean``.
+
+    NumPy would copy all of them into one matrix first.
+    """
+    out[:] = models[0]
+    for model in models[1:]:
+        out += model
+    out /= len(models)

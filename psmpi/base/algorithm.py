@@ -29,6 +29,8 @@ class Algorithm(abc.ABC):
     #: its messages or its use of random keys changes. Replay refuses older versions.
     version: ClassVar[int] = 1
     proximal: ClassVar[bool] = False
+    #: Whether workers take differences of gradients (``Problem.difference``).
+    differences: ClassVar[bool] = False
     #: How a training loop of the caller's own can drive a worker: by one gradient at
     #: its x a step, by a closure where it needs several, or not at all.
     driven_by: ClassVar[Literal["gradient", "closure", "nothing"]] = "gradient"

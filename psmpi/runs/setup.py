@@ -183,6 +183,15 @@ def refuse_simulation(options: RunOptions) -> None:
             )
 
 
+def of_worker(prepared: PreparedRun, worker: int) -> PreparedRun:
+    """Return the run with the worker's part of the problem in place of the whole one.
+
+    Whoever keeps no reference to ``prepared`` gives up the memory of the whole problem,
+    which takes most of a rank's where data are large.
+    """
+    return dataclasses.replace(prepared, problem=shard(prepared, worker))
+
+
 def shard(prepared: PreparedRun, worker: int) -> Problem:
     """Return a worker's part of the problem; refuse a batch that is larger."""
     part = prepared.problem.shard(worker, prepared.plan.workers)
@@ -214,8 +223,6 @@ def find_optimum(prepared: PreparedRun) -> float | None:
             raise ConfigError(
                 f"until: {target} needs the least loss, which is not known here; "
                 "take another metric"
-                if prepared.run.run_options.optimum
-                else f"until: {target} needs the optimum; drop --no-optimum"
             )
     return optimum
 
@@ -273,7 +280,10 @@ def _check_checkpoints(prepared: PreparedRun) -> None:
 
 def _check_targets(prepared: PreparedRun) -> None:
     """Refuse targets on metrics that this problem does not have."""
-    for target in prepared.run.run_options.targets:
+    options = prepared.run.run_options
+    for target in options.targets:
+        if target.metric == "residual" and not options.optimum:
+            raise ConfigError(f"until: {target} needs the optimum; drop --no-optimum")
         if target.metric in ("accuracy", "error"):
             start = prepared.problem.start(prepared.plan.seed)
             if prepared.problem.accuracy(start) is None:
