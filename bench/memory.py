@@ -43,8 +43,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "local-updates": {},
     "dynamic-averaging": {},
 }
-LONG = {"laq": 60_000, "topk-sgd": 40_000, "dist-ef-sgd": 60_000}
-LONG |= {"asylpg": 60_000, "async-dsgd": 40_000, "q-dsgd": 20_000}
+LONG = {"laq": 20_000, "topk-sgd": 20_000, "dist-ef-sgd": 20_000}
+LONG |= {"asylpg": 20_000, "async-dsgd": 20_000, "q-dsgd": 10_000}
 COMMON = {"workers": 2, "lr": 0.001, "optimum": False}
 
 

@@ -170,6 +170,9 @@ class MeteredProblem(Problem):
     def optimum(self) -> float | None:
         return self.problem.optimum()
 
+    def optimum_nbytes(self) -> int:
+        return self.problem.optimum_nbytes()
+
     def smoothness(self) -> float:
         return self.problem.smoothness()
 

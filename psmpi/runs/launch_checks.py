@@ -56,12 +56,6 @@ def check_launch(
         mpiexec.check_oversubscription(options.workers + 1, hosts)
 
 
-def cautions(run: RunConfig, hosts: str | None) -> list[str]:
-    """Return what is allowed over MPI but likely not meant, a line each."""
-    options = run.run_options
-    return threads_caution(options.workers + 1, options.threads, hosts)
-
-
 def check_restarts(restarts: int, *, local: bool) -> None:
     """Refuse a number of restarts that can't be."""
     if not isinstance(restarts, int) or restarts < 0:
@@ -73,6 +67,12 @@ def check_restarts(restarts: int, *, local: bool) -> None:
             f"restarts: {restarts} are for ranks that may fail by themselves, and "
             "--local runs all of them in this process; leave one of both out"
         )
+
+
+def cautions(run: RunConfig, hosts: str | None) -> list[str]:
+    """Return what is allowed over MPI but likely not meant, a line each."""
+    options = run.run_options
+    return threads_caution(options.workers + 1, options.threads, hosts)
 
 
 def check_out(out: Path) -> None:

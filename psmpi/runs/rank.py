@@ -12,11 +12,11 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from psmpi.base import ConfigError, LinkError, Problem, PsmpiError
+from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.errors import EXIT_PREEMPTED, EXIT_UNMET, RunPreempted
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
@@ -34,8 +34,8 @@ from psmpi.runs import (
     warmup,
 )
 from psmpi.runs.agreement import prepare_together
-from psmpi.runs.keeper import Keeper
-from psmpi.runs.local import keeper_of, new_writer
+from psmpi.runs.local import new_writer
+from psmpi.runs.saving import keeper_of_rank
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
@@ -125,30 +125,6 @@ def conclude_work(mpi_job: MpiJob, transport: MpiTransport, worker: WorkerEnd) -
         raise RunPreempted(early)
 
 
-@contextlib.contextmanager
-def keeper_of_rank(
-    mpi_job: MpiJob, prepared: PreparedRun, out: str | os.PathLike[str] | None
-) -> Iterator[Keeper | None]:
-    """Give what saves this rank's role, in the directory that rank 0 records in.
-
-    Called by all ranks, on rank 0 after the directory has been created.
-    """
-    if not any(prepared.run.run_options.checkpoint_cadence):
-        yield None
-        return
-    own = None if out is None else os.path.abspath(out)
-    folder = mpi_job.allgather(own)[0]
-    if folder is not None and not os.path.isdir(folder):
-        raise LinkError(
-            f"checkpoint-every: {folder} is not there on {mpi_job.hostname}, and every "
-            "rank writes its part of a checkpoint; record the run on a file system "
-            "that all hosts share"
-        )
-    saving = keeper_of(prepared, folder, mpi_job.rank)
-    with saving as keeper, mpi_job.accepting_requests():
-        yield keeper
-
-
 def transport_of(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
     """Return this rank's transport for a run; called by all ranks."""
     up, down = longest(prepared.wire, prepared.plan)
@@ -214,15 +190,22 @@ def run_on_all_ranks(
             "worker are 2"
         )
     with mpi_job.run(), status.forwarded(on_status if mpi_job.rank == 0 else None):
-        begun = Path(out) if goes_on and out is not None else None
-
-        def together() -> PreparedRun | PsmpiError:
-            return prepare_together(
-                mpi_job, lambda: configure(mpi_job.size - 1), problem, begun
-            )
-
+        goes_on_in = Path(out) if goes_on and out is not None else None
         try:
-            own = take_part(mpi_job, _agreed(mpi_job, together()), out, on_row)
+            own = take_part(
+                mpi_job,
+                _agreed(
+                    mpi_job,
+                    prepare_together(
+                        mpi_job,
+                        lambda: configure(mpi_job.size - 1),
+                        problem,
+                        goes_on_in,
+                    ),
+                ),
+                out,
+                on_row,
+            )
         except RunPreempted as preempted:
             raise mpi_job.agreed(preempted) from None
         result: Result = mpi_job.allgather(own)[0]
@@ -243,10 +226,12 @@ def join(
     """
     mpi_job = MpiJob()
     try:
-        begun = out if goes_on else None
+        goes_on_in = out if goes_on else None
         result = take_part(
             mpi_job,
-            _require(mpi_job, prepare_together(mpi_job, lambda: run, goes_on=begun)),
+            _require(
+                mpi_job, prepare_together(mpi_job, lambda: run, goes_on=goes_on_in)
+            ),
             out,
             on_row,
         )
