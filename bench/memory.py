@@ -10,6 +10,7 @@ rounds, in bytes a round, and how much it has grown there at all.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -42,8 +43,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "local-updates": {},
     "dynamic-averaging": {},
 }
-LONG = {"laq": 60_000, "topk-sgd": 40_000, "dist-ef-sgd": 60_000}
-LONG |= {"asylpg": 60_000, "async-dsgd": 40_000, "q-dsgd": 20_000}
+LONG = {"laq": 20_000, "topk-sgd": 20_000, "dist-ef-sgd": 20_000}
+LONG |= {"asylpg": 20_000, "async-dsgd": 20_000, "q-dsgd": 10_000}
 COMMON = {"workers": 2, "lr": 0.001, "optimum": False}
 
 
@@ -166,7 +167,9 @@ def last_round(rows: Path) -> int:
         lines = rows.read_bytes().splitlines()
     except OSError:
         return 0
-    return int(lines[-1].partition(b":")[2].partition(b",")[0]) if lines else 0
+    # The last line may still be written.
+    whole = [line for line in lines if line.endswith(b"}")]
+    return int(json.loads(whole[-1])["round"]) if whole else 0
 
 
 def text(found: list[Json], long: list[Json]) -> str:

