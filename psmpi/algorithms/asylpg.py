@@ -189,7 +189,7 @@ class AsyLpg(AsyLpgOptions):
             s.waiting.append(worker)
             self._advance(s, eta(t))
             s.left -= 1
-            if not s.left:
+            if not s.left and t + 1 < plan.rounds:
                 self._end_epoch(link, s)
 
     def _advance(self, s: AsyServerState, eta: float) -> None:

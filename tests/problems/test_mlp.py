@@ -306,7 +306,7 @@ def test_all_options_of_perceptrons_reach_the_ranks():
     run = config.configure(
         "sgd", **RUN, hidden="8,4", activation="sigmoid", loss="logistic"
     )
-    (entry,) = job.decode(job.encode([run], [Path("x")]))
+    (entry,) = job.decode(job.encode([run], [Path("x")], [False]))
     again = entry.configure()
     assert (again.run_options, again.given) == (run.run_options, run.given)
     problem = setup.prepare(again).problem
