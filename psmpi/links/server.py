@@ -14,7 +14,7 @@ from psmpi.links.checkpoints import Saving, ServerCheckpoints
 from psmpi.links.checksums import checksum_is_due, compare_checksums
 from psmpi.links.context import link_context
 from psmpi.links.deadlines import AgreementServer
-from psmpi.links.envelope import BYE, STOP
+from psmpi.links.envelope import ABSENT, BYE, STOP
 from psmpi.links.messages import FrameBuffer, require_frame_or_skip
 from psmpi.links.notes import NOTE_NBYTES
 from psmpi.links.observer import PeerObserver
@@ -44,6 +44,7 @@ class ServerEnd(ServerLink):
         self.arrivals: list[int] = []  # workers in the order in which recv served them
         self.staleness: Counter[int] = Counter()  # rounds -> frames of that staleness
         self.late = 0  # frames that were discarded
+        self.present: tuple[int, ...] = ()
         self._buffer = FrameBuffer(wire.down, plan.dim)
         self.up = wire.up.metered(self.meter.phase)
         self.down = self.outgoing(wire.down)
@@ -78,6 +79,7 @@ class ServerEnd(ServerLink):
 
     def gather(self, workers: Sequence[int] | None = None) -> Iterator[Frame | None]:
         self._context.transport.release()
+        self.present = ()
         for worker in range(self.workers) if workers is None else workers:
             message = self._uploads.receive(worker)
             require_frame_or_skip(message, f"worker {worker}")
@@ -86,9 +88,13 @@ class ServerEnd(ServerLink):
                     f"worker {worker}: its message is of round {message.round}, "
                     f"the server is in round {self.round}"
                 )
+            if message.kind == ABSENT:
+                self._context.transport.release()
+                continue
+            self.present += (worker,)
             yield message.frame
         if workers is None:
-            self.notes.agree(self.round)
+            self.notes.agree(self.round, self.present)
 
     def recv(self, workers: Sequence[int] | None = None) -> tuple[int, Frame | None]:
         self._context.transport.release()

@@ -12,7 +12,7 @@ from psmpi.links.checksums import checksum_is_due, send_checksum
 from psmpi.links.compute_speed import ComputeSpeed
 from psmpi.links.context import link_context
 from psmpi.links.deadlines import DeadlineClock
-from psmpi.links.envelope import BYE, STOP
+from psmpi.links.envelope import ABSENT, BYE, SKIP, STOP
 from psmpi.links.messages import FrameBuffer, require_frame_or_skip, stopped
 from psmpi.links.notes import NoteSender
 from psmpi.links.peers import PeerExchange
@@ -85,10 +85,10 @@ class WorkerEnd(WorkerLink):
         return self._pull(tree=True)
 
     def push(self, frame: Frame | None) -> None:
-        self._context.transport.release()
-        message = self._buffer.message(self.round, frame)
-        with self.meter.phase("send"):
-            self._context.transport.send(0, message)
+        self._push(frame, SKIP)
+
+    def absent(self) -> None:
+        self._push(None, ABSENT)
 
     def leave_early(self) -> None:
         """Tell the server that this worker's loop has ended, and wait for its STOP.
@@ -162,6 +162,13 @@ class WorkerEnd(WorkerLink):
             self._reports.begin_round(state)
         elif checksum_is_due(self._context, state.round):
             send_checksum(self._context, state.x)
+
+    def _push(self, frame: Frame | None, without: int) -> None:
+        """Send a frame, or a message of the kind ``without`` that has none."""
+        self._context.transport.release()
+        message = self._buffer.message(self.round, frame, without)
+        with self.meter.phase("send"):
+            self._context.transport.send(0, message)
 
     def _pull(self, tree: bool) -> Frame | None:
         message = self._receive(tree)

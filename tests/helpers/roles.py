@@ -57,12 +57,8 @@ class CountingServer(ServerEnd):
         self.received = [0] * plan.workers
 
     def gather(self, workers=None):
-        for worker, frame in zip(
-            range(self.workers) if workers is None else workers,
-            super().gather(workers),
-            strict=True,
-        ):
-            self.received[worker] += 1
+        for frame in super().gather(workers):
+            self.received[self.present[-1]] += 1
             yield frame
 
 
