@@ -32,6 +32,9 @@ class Algorithm(abc.ABC):
     #: How a training loop of the caller's own can drive a worker: by one gradient at
     #: its x a step, by a closure where it needs several, or not at all.
     driven_by: ClassVar[Literal["gradient", "closure", "nothing"]] = "gradient"
+    #: Whether a worker can be left out of a round: ``problem.grad`` then may raise
+    #: ``LeftOut``, and its role answers by ``absent`` instead of a frame.
+    can_leave_out: ClassVar[bool] = False
     #: What the caller of such a loop can take instead where it can't be driven.
     instead: ClassVar[str] = ""
 

@@ -44,6 +44,8 @@ class PeerExchange(WorkerPeers):
         return self._exchange(*self._message(frame))
 
     def absent(self) -> None:
+        if self._context.wire.free:
+            return  # nobody waits for a frame
         self._context.transport.release()
         message = self._buffer.message(self._context.round, None, ABSENT)
         for _ in self._exchange(message, _Size(0, 0, message.size)):
