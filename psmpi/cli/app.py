@@ -104,6 +104,8 @@ def launch(
     hosts: str | None = None,
     threads: Annotated[int, Parameter(converter=_whole)] = 1,
     out: Path | None = None,
+    resume: Path | None = None,
+    restarts: Annotated[int, Parameter(converter=_whole)] = 0,
 ) -> int:
     """Run a Python script of your own on all workers, with psmpi's server beside them.
 
@@ -124,11 +126,23 @@ def launch(
         Threads of BLAS, OpenMP and PyTorch per rank.
     out
         Directory to record the run in; must not exist. Default: a new one in runs/.
+    resume
+        Go on with the run in this directory, from its last checkpoint: the session has
+        to be opened with checkpoint_every.
+    restarts
+        Where a rank fails: start again from the last checkpoint, at most so often.
     """
     from psmpi.cli import launch_command
 
     return launch_command.launch(
-        script, arguments, workers=workers, hosts=hosts, threads=threads, out=out
+        script,
+        arguments,
+        workers=workers,
+        hosts=hosts,
+        threads=threads,
+        out=out,
+        resume=resume,
+        restarts=restarts,
     )
 
 

@@ -117,11 +117,11 @@ class MpiJob:
 
         A second signal ends the job as ever, and so does mpiexec, if psmpi started it.
         """
-        self._guard.accepting = True
+        self._guard.accept_requests(True)
         try:
             yield
         finally:
-            self._guard.accepting = False
+            self._guard.accept_requests(False)
 
     def asked_to_end(self) -> bool:
         """Return whether a signal has asked for an early end of the run."""

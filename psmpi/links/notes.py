@@ -154,14 +154,35 @@ class NoteSender:
     def __init__(self, context: LinkContext) -> None:
         self._context = context
         self._losses = Losses()
+        self._waiting: list[str] = []  # notes that go with this worker's next report
+        self._since_save: list[str] = []  # that were given since the role was saved
 
-    def saved(self) -> list[float]:
-        """Return the losses that have not been sent yet, to go on from."""
-        return [self._losses.total, self._losses.count]
+    def saved(self) -> dict[str, Any]:
+        """Return what has not been sent yet, to go on from."""
+        self._since_save = []
+        losses = [self._losses.total, self._losses.count]
+        return {"losses": losses, "waiting": list(self._waiting)}
 
-    def resume(self, saved: list[float]) -> None:
+    def resume(self, saved: dict[str, Any]) -> None:
         """Go on from what ``saved`` gave."""
-        self._losses = Losses(saved[0], int(saved[1]))
+        total, count = saved["losses"]
+        self._losses = Losses(total, int(count))
+        self._waiting = list(saved["waiting"])
+
+    def since_save(self) -> list[str]:
+        """Return the notes that the caller has given since the role was saved."""
+        return list(self._since_save)
+
+    def give(self, notes: Sequence[str]) -> None:
+        """Send notes again that were lost with what came after the checkpoint."""
+        for note in notes:
+            self._give(note)
+
+    def flush(self) -> None:
+        """Send what waits, ahead of a report of this worker's model."""
+        for note in self._waiting:
+            self._send(np.frombuffer(note.encode(), np.uint8), NOTE)
+        self._waiting = []
 
     def add_loss(self, loss: float) -> None:
         """Add a loss to the next note."""
@@ -178,13 +199,21 @@ class NoteSender:
             content["metrics"] = dict(metrics)
         if not content:
             return
-        text = json.dumps(content).encode()
-        if len(text) > NOTE_NBYTES:
+        note = json.dumps(content)
+        if len(note) > NOTE_NBYTES:
             raise ConfigError(
-                f"report: {len(text)} bytes of names and numbers, and a report has at "
+                f"report: {len(note)} bytes of names and numbers, and a report has at "
                 f"most {NOTE_NBYTES}; report fewer metrics at once"
             )
-        self._send(np.frombuffer(text, np.uint8), NOTE)
+        self._give(note)
+
+    def _give(self, note: str) -> None:
+        self._since_save.append(note)
+        self._waiting.append(note)
+        # Where workers have models of their own, the server receives nothing between
+        # two reports, and a note on its way could be lost when the run is saved.
+        if not self._context.wire.peers:
+            self.flush()
 
     def send_step_size(self, value: float) -> None:
         """Send the step size of the next rounds."""

@@ -11,6 +11,7 @@ a simulated network they take no time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -55,8 +56,14 @@ class WorkerReport:
 class ReportSender:
     """The worker's side: sends reports and receives the server's answers."""
 
-    def __init__(self, context: LinkContext, checkpoints: WorkerCheckpoints) -> None:
+    def __init__(
+        self,
+        context: LinkContext,
+        checkpoints: WorkerCheckpoints,
+        send_notes: Callable[[], None],
+    ) -> None:
         self._context = context
+        self._send_notes = send_notes
         self._checkpoints = checkpoints
         self._start = context.transport.now()  # when this worker's clock began
 
@@ -83,6 +90,7 @@ class ReportSender:
         elif not is_due(every, state.round, context.plan.rounds):
             return
         context.transport.release()
+        self._send_notes()
         counters = self._counters(state.round)
         self._send(counters.message(context.round, REPORT, state.x))
         if not context.wire.free:

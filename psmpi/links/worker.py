@@ -52,8 +52,8 @@ class WorkerEnd(WorkerLink):
         self.up = self.outgoing(wire.up)
         self.down = wire.down.metered(self.meter.phase)
         self._checkpoints = WorkerCheckpoints(self._context, saving)
-        self._reports = ReportSender(self._context, self._checkpoints)
         self.notes = NoteSender(self._context)
+        self._reports = ReportSender(self._context, self._checkpoints, self.notes.flush)
         self.peers = PeerExchange(self._context, self.worker, self._buffer)
         self.clock = DeadlineClock(self._context, self.compute_speed, self._reports)
 

@@ -72,9 +72,8 @@ class Guard:
         self._left = False
         self._ending = threading.Lock()
         self._launcher = _connect()
-        # Whether a signal asks the run to end early; and whether one has asked.
-        self.accepting = False
-        self.asked = threading.Event()
+        self._accepting = False  # whether a signal asks the run to end early
+        self.asked = threading.Event()  # whether one has
 
     def install(self) -> None:
         """Handle exceptions, signals and the end of the process from now on.
@@ -97,6 +96,11 @@ class Guard:
     def announce(self) -> None:
         """Send the launcher this rank's name, which is known once MPI has started."""
         self._send("name", self._describe())
+
+    def accept_requests(self, accepting: bool) -> None:
+        """Let a signal ask the run to end early, or end the job as ever."""
+        self._accepting = accepting
+        self._send("accepts" if accepting else "refuses")
 
     def leaving(self, status: int | None) -> None:
         """Declare the end of this process orderly: the shutdown handshake is done.
@@ -164,7 +168,7 @@ class Guard:
 
     def _is_request(self, info: signal.struct_siginfo) -> bool:
         """Return whether a signal asks for an early end, and doesn't end the job."""
-        if not self.accepting:
+        if not self._accepting:
             return False
         if info.si_signo == signal.SIGUSR1:
             return True

@@ -129,8 +129,8 @@ def launch(
     the name of a host file (see ``hosts.parse_hosts``). ``on_tick`` is called every
     0.1 s. On SIGINT, SIGTERM, SIGUSR1 or SIGHUP mpiexec is asked to end the job, and
     after ``grace`` seconds, or a second signal, every process of the job is killed;
-    then ``Interrupted`` is raised. A job that ``saves`` its state is first asked to do
-    that and to end by itself.
+    then ``Interrupted`` is raised. A job that can save its state is first asked to do
+    that and to end by itself; ``saves`` says so where rank 0 is on another host.
 
     Raises ``ConfigError`` inside an MPI job or a task of srun, for too many ranks, and
     if mpiexec could not start ranks on the hosts.
@@ -186,15 +186,15 @@ def _supervise(
     saves: bool,
 ) -> int:
     ending = 0.0  # time since which the job should be ending by itself
-    allowed = 1 if saves else 0  # signals that the job may still live through
+    allowed = 0  # signals that the job may still live through
     requested = False
     while job.running():
         job.step(_TICK)
         if on_tick is not None:
             on_tick()
-        if caught and saves and not requested:
-            job.request_end()
+        if caught and not requested:
             requested = True
+            allowed = 1 if job.request_end(saves) else 0
         if len(caught) > allowed and not job.interrupted:
             job.terminate()
             ending = time.monotonic()

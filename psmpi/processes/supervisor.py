@@ -30,6 +30,7 @@ class _Rank:
         self.name = f"a rank (process {self.pid})"
         self.text = b""
         self.done = False
+        self.accepts = False  # whether it can be asked to end the run early
 
 
 class MpiexecJob:
@@ -85,13 +86,19 @@ class MpiexecJob:
             if not (rank.done or self.over() or self.interrupted):
                 self.vanished = rank
 
-    def request_end(self) -> None:
-        """Ask the ranks to save the run and to end it early."""
+    def request_end(self, saves: bool) -> bool:
+        """Ask the ranks to save the run and to end it early; return whether they can.
+
+        ``saves``: what is known of them if rank 0 is on another host.
+        """
         server = [rank for rank in self._ranks() if rank.name.startswith("server")]
         if server:
-            os.kill(server[0].pid, signal.SIGUSR1)
-        else:  # rank 0 is on another host, and mpiexec passes this signal on
+            if server[0].accepts:
+                os.kill(server[0].pid, signal.SIGUSR1)
+            return server[0].accepts
+        if saves:  # mpiexec passes this signal on
             self._child.send_signal(signal.SIGUSR1)
+        return saves
 
     def terminate(self) -> None:
         """Ask mpiexec to end the job."""
@@ -162,8 +169,8 @@ class MpiexecJob:
     def _read_rank(self, rank: _Rank) -> bool:
         """Take in what a rank sends; return whether its connection has ended.
 
-        A line is "name NAME", "left STATUS" or "finished" after the shutdown handshake,
-        or "failed STATUS".
+        A line is "name NAME", "accepts" or "refuses" requests to end early, "left
+        STATUS" or "finished" after the shutdown handshake, or "failed STATUS".
         """
         try:
             data = rank.connection.recv(4096)
@@ -175,6 +182,9 @@ class MpiexecJob:
             if word == "name":
                 rank.name = rest
                 self._shared |= _shared_files(rank.pid)
+                continue
+            if word in ("accepts", "refuses"):
+                rank.accepts = word == "accepts"
                 continue
             rank.done = True
             if word == "failed":

@@ -32,7 +32,9 @@ class Keeper:
         self.describe: Callable[[], Mapping[str, Tree]] = dict
         self.facts: Callable[[], Mapping[str, Any]] = dict
         self.sync: Callable[[], None] = lambda: None  # makes the rows durable
-        self.extra: Callable[[], Tree] = lambda: None  # of a caller's own loop
+        self.waits_for_extra = False  # from a caller's own loop, before it is written
+        # Round, part and facts of what waits for that.
+        self.held: tuple[int, Tree, Mapping[str, Any]] | None = None
         self._store = Store(out / FOLDER)
         self._rank, self._ranks, self._keep = rank, ranks, keep
         self._patience = _PATIENCE if patient else 0.0
@@ -42,12 +44,25 @@ class Keeper:
 
     def save(self, state: Any, number: int) -> None:
         """Save the role for the checkpoint of round ``number``."""
-        self.finish(self._patience)
         part = {"state": role_state.collect(state), **self.describe()}
-        facts = dict(self.facts())
+        self.held = number, part, dict(self.facts())
+        if not self.waits_for_extra:
+            self.release()
+
+    def release(self, **more: Tree) -> None:
+        """Write what was saved, and ``more`` besides; nothing if that is done."""
+        if self.held is None:
+            return
+        number, part, facts = self.held
+        self.held = None
+        self.finish(self._patience)
         self._give_up = threading.Event()
         self._writing = self._pool.submit(
-            self._write, number, part, facts, self._give_up
+            self._write,
+            number,
+            {**part, **more},
+            facts,
+            self._give_up,
         )
 
     def finish(self, patience: float = _PATIENCE) -> None:

@@ -112,7 +112,7 @@ def run_prepared(
             server_log,
             None if replay is None else replay.rounds,
             keeper=keepers[0],
-            asked=stack.enter_context(_requests(any(keepers))),
+            asked=stack.enter_context(requests(any(keepers))),
         )
         work = [
             partial(roles.work, prepared, transport, part, log, keeper)
@@ -152,7 +152,7 @@ def _connect(
 
 
 @contextlib.contextmanager
-def _requests(accepted: bool) -> Iterator[Callable[[], bool]]:
+def requests(accepted: bool) -> Iterator[Callable[[], bool]]:
     """Let SIGTERM, SIGUSR1 and Ctrl-C ask for an early end in the block, if accepted.
 
     Gives what says whether one has asked. A second Ctrl-C ends the run at once.

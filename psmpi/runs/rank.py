@@ -76,7 +76,7 @@ def _serve(
             writer = stack.enter_context(
                 new_writer(prepared, out, mpi_job.hosts, mpi_job.library)
             )
-        keeper = stack.enter_context(_keeper(mpi_job, prepared, out))
+        keeper = stack.enter_context(keeper_of_rank(mpi_job, prepared, out))
         setup.caution(prepared)
         status.LOG.info("training")
         record = roles.Record(writer, on_row)
@@ -104,7 +104,7 @@ def _serve(
 def _work(mpi_job: MpiJob, prepared: PreparedRun) -> None:
     part = setup.shard(prepared, mpi_job.rank - 1)
     transport = transport_of(mpi_job, prepared)
-    with _keeper(mpi_job, prepared, None) as keeper:
+    with keeper_of_rank(mpi_job, prepared, None) as keeper:
         worker = roles.work(prepared, transport, part, keeper=keeper)
     conclude_work(mpi_job, transport, worker)
 
@@ -123,7 +123,7 @@ def conclude_work(mpi_job: MpiJob, transport: MpiTransport, worker: WorkerEnd) -
 
 
 @contextlib.contextmanager
-def _keeper(
+def keeper_of_rank(
     mpi_job: MpiJob, prepared: PreparedRun, out: str | os.PathLike[str] | None
 ) -> Iterator[Keeper | None]:
     """Give what saves this rank's role, in the directory that rank 0 records in.

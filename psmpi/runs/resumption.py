@@ -13,7 +13,7 @@ from typing import cast
 
 from psmpi.base import ConfigError, Problem
 from psmpi.runs import config, setup
-from psmpi.runs.record import MANIFEST, RESUMES, ROWS
+from psmpi.runs.record import MANIFEST, RESUMES, ROWS, plain
 from psmpi.runs.recorded import RecordedRun, read_manifest, read_run
 from psmpi.runs.recorded_config import configuration, require_same
 from psmpi.runs.schema import Row
@@ -53,6 +53,7 @@ class Resumption:
         Raises ``ConfigError`` if it would be another run.
         """
         require_same(self.recorded, prepared, "resume")
+        _require_options(self.recorded, prepared)
         checkpoint = self.checkpoint
         if checkpoint is not None and checkpoint.ranks != prepared.plan.workers + 1:
             raise ConfigError(
@@ -60,6 +61,25 @@ class Resumption:
                 f"and the run has {prepared.plan.workers}"
             )
         return replace(prepared, goes_on=True, resumed=checkpoint, rows=self.rows)
+
+
+def _require_options(recorded: RecordedRun, prepared: PreparedRun) -> None:
+    """Refuse other options than the run was begun with; new ones may have come."""
+    then, now = recorded.manifest["config"], plain(prepared.config())
+    pairs = {
+        **{name: (then[name], now[name]) for name in then.keys() & now.keys()},
+        **{
+            name: (then["options"][name], now["options"][name])
+            for name in then["options"].keys() & now["options"].keys()
+        },
+    }
+    for name in sorted(pairs.keys() - {"options"}):
+        old, new = pairs[name]
+        if old != new:
+            raise ConfigError(
+                f"resume: {name.replace('_', '-')} is {new!r}, and the run in "
+                f"{recorded.path} was begun with {old!r}; go on with the same"
+            )
 
 
 def clear(prepared: PreparedRun, out: Path) -> None:

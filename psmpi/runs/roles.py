@@ -33,6 +33,7 @@ class Served:
     link: ServerEnd
     state: Any
     preempted: Preempted | None = None  # the run was asked to end early
+    own_loop: bool = False  # whether the workers' loops belong to callers
 
     def early_end(self, out: object) -> str | None:
         """Return in words that the run has ended early, and how it goes on."""
@@ -41,10 +42,10 @@ class Served:
         saved = "it has no new checkpoint"
         if self.preempted.saved is not None:
             saved = f"it is saved as of round {self.preempted.saved}"
-        return (
-            f"{out}: the run was asked to end early, and {saved}; go on with psmpi run "
-            f"--resume {out}"
-        )
+        how = f"psmpi run --resume {out}"
+        if self.own_loop:
+            how = f"psmpi launch --resume {out} SCRIPT, or resume=True in the script"
+        return f"{out}: the run was asked to end early, and {saved}; go on with {how}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def serve(
     server.stop("" if prepared.plan.step_size is None else reason)
     if keeper is not None:
         keeper.finish()
-    return Served(evaluation, server, state, preempted)
+    own_loop = prepared.plan.step_size is not None
+    return Served(evaluation, server, state, preempted, own_loop)
 
 
 def cadence_of(prepared: PreparedRun) -> Cadence:
@@ -251,7 +253,6 @@ def prepare_work(
             "link": link.saved(),
             "problem": part.saved(),
             "step_size": None if step_size is None else step_size.value,
-            "extra": keeper.extra(),
         }
     return Work(prepared, link, metered, state, keeper)
 

@@ -24,6 +24,7 @@ def session(
     samples: int = 0,
     out: str | os.PathLike[str] | None = None,
     state: Mapping[str, NDArray[Any]] | None = None,
+    resume: bool = False,
     **options: Any,
 ) -> Session:
     """Open a session: this process is a worker, and computes its own gradients.
@@ -54,6 +55,10 @@ def session(
         What this worker's ``state_dict`` gave in an earlier session of the same model
         and options, to go on from: residuals, references and momentum of this worker,
         and in that of worker 0 also the server's. ``x0`` is overwritten.
+    resume
+        Go on from the last checkpoint in ``out`` (``checkpoint_every``), if there is
+        one: rows are appended, ``x0`` is overwritten, and ``Session.extra`` has what
+        this worker gave to ``checkpoint``. ``psmpi launch --resume`` asks for it, too.
     options
         The algorithm's options and the run's (``until``, ``rounds``, ``seed``,
         ``evaluate_every``, ``timeout``, ...), named as in the command line.
@@ -76,11 +81,16 @@ def session(
         raise ConfigError(
             f"samples: must be a whole number of at least 0, got {samples!r}"
         )
+    if resume and state is not None:
+        raise ConfigError(
+            "resume: the checkpoint in out has the state of all ranks, and state is "
+            "given too; give one of both"
+        )
     round_ = None if state is None else opening.saved_start(x, state)
     folder = None if out is None else os.path.abspath(out)
     labels = opening.tensor_names(names, len(ends) - 1)
     request = opening.describe(
-        algorithm, x, ends, labels, samples, folder, round_, options
+        algorithm, x, ends, labels, samples, folder, round_, resume, options
     )
     if environment.inside_mpi():
         from psmpi.sessions.over_mpi import WorkerRank

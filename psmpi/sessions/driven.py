@@ -13,6 +13,7 @@ from psmpi.runs import role_state, roles
 from psmpi.runs.role_state import Saved
 from psmpi.sessions.executor import Executor
 from psmpi.sessions.handover import Handover, Request
+from psmpi.storage import tree
 
 
 class DrivenRole:
@@ -28,9 +29,22 @@ class DrivenRole:
         self.ended = ""
         self._handover = Handover(executor.loop, samples)
         self._wire = executor.prepared.wire
+        self._keeper = executor.keeper
+        lost: list[str] = []  # what the caller reported after the role was saved
+        self.extra: Any = None  # what the caller gave to the checkpoint, if it goes on
+        if executor.prepared.resumed is not None:
+            part = executor.prepared.resumed.read_part(executor.transport.node)
+            self.extra = part["extra"]
+            lost = part["notes"]
+        if self._keeper is not None:
+            self._keeper.waits_for_extra = True
         self._work = roles.prepare_work(
-            executor.prepared, executor.transport, self._handover
+            executor.prepared,
+            executor.transport,
+            self._handover,
+            keeper=self._keeper,
         )
+        self._work.link.notes.give(lost)
         self._request: Request | None = None
         self._take(self._handover.begin(self._work.run))
         self.gradient = self._gradient()
@@ -66,6 +80,29 @@ class DrivenRole:
         if out is not self.gradient:
             out[:] = self.gradient
         self.go_on(loss)
+
+    @property
+    def saved_last(self) -> bool:
+        """Whether the role was saved in the last step, and the caller may add to it."""
+        return self._keeper is not None and self._keeper.held is not None
+
+    def complete_checkpoint(self, extra: Any) -> bool:
+        """Write what was saved in the last step with ``extra``; return whether it was.
+
+        ``extra`` may be a function that returns it.
+        """
+        if not self.saved_last:
+            return False
+        assert self._keeper is not None
+        content = extra() if callable(extra) else extra
+        # A copy, checked here: the caller's arrays change while it is being written.
+        self._keeper.release(
+            extra=tree.unpack(tree.pack(content), "extra"),
+            notes=self.link.notes.since_save(),
+        )
+        if self.ended:
+            self._keeper.finish()
+        return True
 
     def saved(self) -> Saved:
         """Return copies of what this worker's role remembers."""

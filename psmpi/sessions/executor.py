@@ -9,6 +9,7 @@ from dataclasses import replace
 from psmpi.base import StepSize
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
+from psmpi.runs.keeper import Keeper
 from psmpi.runs.role_state import Saved
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
@@ -25,6 +26,7 @@ class Executor(abc.ABC):
     prepared: PreparedRun
     loop: CallersLoop
     transport: Transport
+    keeper: Keeper | None = None  # what saves this worker's role
 
     @abc.abstractmethod
     def running(self) -> AbstractContextManager[object]:
@@ -35,8 +37,11 @@ class Executor(abc.ABC):
         """Return a copy of the state of the server's role, before its next upload."""
 
     @abc.abstractmethod
-    def conclude(self, link: WorkerEnd) -> Result:
-        """Return the run's result, after the end of this worker's role."""
+    def conclude(self, link: WorkerEnd) -> Result | None:
+        """Return the run's result, after the end of this worker's role.
+
+        None if the run was asked to end early, and is to go on later.
+        """
 
 
 def with_callers_steps(prepared: PreparedRun) -> PreparedRun:

@@ -7,6 +7,7 @@ import copy
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from psmpi.links.transport import local
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs import local as local_runs
-from psmpi.runs import role_state, roles, setup, summary, warmup
+from psmpi.runs import resumption, role_state, roles, setup, summary, warmup
 from psmpi.runs.role_state import Saved
 from psmpi.runs.summary import Result
 from psmpi.sessions.executor import Executor, with_callers_steps
@@ -40,13 +41,21 @@ class OneWorker(Executor):
         whole = copy.copy(loop)
         whole.x = loop.x.copy()
         prepared = setup.prepare(configure(opening, 1), whole)
+        out = None if opening.out is None else Path(opening.out)
+        if opening.resume and out is not None and resumption.exists(out):
+            prepared = resumption.find(out).apply(prepared)
         warmup.load(prepared)
         parts = (None, None) if state is None else split(state)
         self.prepared = replace(with_callers_steps(prepared), saved=parts[0])
         self._server = replace(with_callers_steps(prepared), saved=parts[1])
         self._states: list[Saved] = []
         self.loop = loop
-        self._out = opening.out
+        self._out = out
+        self._saving = contextlib.ExitStack()
+        self._server_keeper, self.keeper = (
+            self._saving.enter_context(local_runs.keeper_of(prepared, out, rank))
+            for rank in (0, 1)
+        )
         self._scheduler, transports = local.connect(2)
         self._server_transport, self.transport = transports
         self._served: list[roles.Served] = []
@@ -61,8 +70,11 @@ class OneWorker(Executor):
                 self._writer = stack.enter_context(
                     local_runs.new_writer(server, self._out)
                 )
+            stack.enter_context(self._saving)  # ends before the record is closed
             setup.caution(server)
             record = roles.Record(self._writer, None)
+            asked = local_runs.requests(self.keeper is not None)
+            self._asked = stack.enter_context(asked)
 
             def serve() -> None:
                 self._served.append(
@@ -73,6 +85,8 @@ class OneWorker(Executor):
                         send_state=lambda state, worker: self._states.append(
                             role_state.collect(state)
                         ),
+                        keeper=self._server_keeper,
+                        asked=self._asked,
                     )
                 )
 
@@ -85,9 +99,13 @@ class OneWorker(Executor):
         self._scheduler.yield_turn(1)
         return self._states.pop()
 
-    def conclude(self, link: WorkerEnd) -> Result:
+    def conclude(self, link: WorkerEnd) -> Result | None:
         self._scheduler.finish(1)
         (served,) = self._served
+        early = served.early_end(self._out)
+        if early is not None:
+            print(f"psmpi: {early}", file=sys.stderr)  # noqa: T201
+            return None
         ranks = [
             (
                 summary.rank_report(0, self._server_transport, served.link),

@@ -45,6 +45,22 @@ def metrics(given: Mapping[str, float]) -> dict[str, float]:
     return named
 
 
+def step_size(value: Any, id: str, fixed: bool) -> float:
+    """Return a step size that the caller sets, checked.
+
+    ``fixed``: the algorithm ``id`` can't change its own.
+    """
+    if fixed:
+        raise ConfigError(
+            f"lr: {id} can't change its step size in the middle of a run; give lr and "
+            "lr_schedule when the session is opened"
+        )
+    size = float(value)
+    if not 0 <= size < math.inf:
+        raise ConfigError(f"lr: must be a number of at least 0, got {value}")
+    return size
+
+
 def finite_loss(loss: float, where: str) -> float:
     """Return the loss as a number; raise ``Diverged`` if it is not finite."""
     number = float(loss)

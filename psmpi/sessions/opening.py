@@ -25,6 +25,7 @@ _NOT_HERE = (
     *("l1", "l2", "hidden", "activation", "loss", "init", "partition"),
     *("dirichlet_alpha", "speeds", "slow", "link_rate", "link_latency", "link_sharing"),
 )
+_COMMON = ("algorithm", "options", "dtype", "bounds", "names", "round", "resume")
 _NOT_REPORTED = ("residual", "gradient-norm")
 
 
@@ -44,6 +45,7 @@ class Opening:
     samples: int
     out: str | None
     round: int | None  # the round that a saved state goes on from
+    resume: bool  # from the last checkpoint in ``out``
 
     def digest(self) -> str:
         """Return a hex digest of the start."""
@@ -133,6 +135,7 @@ def describe(
     samples: int,
     out: str | None,
     round_: int | None,
+    resume: bool,
     options: Mapping[str, Any],
 ) -> Opening:
     """Return the opening of a worker that starts at ``x``."""
@@ -149,6 +152,7 @@ def describe(
         samples=samples,
         out=out,
         round=round_,
+        resume=resume,
     )
 
 
@@ -156,7 +160,7 @@ def difference(openings: Sequence[Opening]) -> ConfigError | None:
     """Return what is wrong if workers have opened different sessions."""
     first = openings[0]
     for worker, other in enumerate(openings):
-        for field in ("algorithm", "options", "dtype", "bounds", "names", "round"):
+        for field in _COMMON:
             mine, theirs = getattr(first, field), getattr(other, field)
             if mine != theirs:
                 return ConfigError(

@@ -1,6 +1,7 @@
-"""``python -m psmpi.sessions.program OUT SCRIPT ARGS``: one rank of ``psmpi launch``.
+"""``python -m psmpi.sessions.program OUT HOW SCRIPT ARGS``: a rank of ``psmpi launch``.
 
-Rank 0 is the server and records in OUT; the other ranks run the script. If it calls
+Rank 0 is the server and records in OUT, where the run begins or goes on (HOW is ``new``
+or ``resume``); the other ranks run the script. If it calls
 ``psmpi.run``, for which the server needs the script's problem too, rank 0 runs it then.
 """
 
@@ -16,7 +17,7 @@ from psmpi.links.mpi_job import MpiJob
 
 def main(argv: Sequence[str]) -> None:
     """Serve, or run the script as if it had been started by itself."""
-    out, script, *arguments = argv
+    out, how, script, *arguments = argv
     job = MpiJob.current()
 
     def run_script() -> None:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
         return
     from psmpi.sessions import server
 
-    raise SystemExit(server.follow(Path(out), run_script))
+    raise SystemExit(server.follow(Path(out), run_script, how == "resume"))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from psmpi.base import ConfigError, LinkError
-from psmpi.errors import EXIT_UNMET
+from psmpi.errors import EXIT_PREEMPTED, EXIT_UNMET, RunPreempted
 from psmpi.links.intents import Intent
 from psmpi.links.mpi_job import MpiJob
 from psmpi.runs import rank
@@ -17,7 +17,9 @@ from psmpi.sessions.over_mpi import agree
 
 
 def follow(
-    out: Path | None = None, run_script: Callable[[], None] | None = None
+    out: Path | None = None,
+    run_script: Callable[[], None] | None = None,
+    resume: bool = False,
 ) -> int:
     """Serve the sessions that workers open, until their scripts have ended.
 
@@ -25,7 +27,8 @@ def follow(
     do, ``run_script`` runs the script here as well. Returns the exit status.
 
     A session that says nothing of its directory is recorded in ``out``, the second one
-    in ``out``-2, and so on; without ``out`` it is not recorded.
+    in ``out``-2, and so on; without ``out`` it is not recorded. With ``resume`` a run
+    that has begun there goes on.
     """
     job = MpiJob.current()
     if job.size < 2:
@@ -49,7 +52,11 @@ def follow(
         if out is not None and number > 1:
             folder = out.with_name(f"{out.name}-{number}")
         try:
-            result = _serve(job, folder)
+            result = _serve(job, folder, resume)
+        except RunPreempted as early:
+            print(f"psmpi: {early}", file=sys.stderr)  # noqa: T201
+            status = EXIT_PREEMPTED
+            continue
         except ConfigError as error:
             if not job.is_agreed(error):
                 raise
@@ -66,11 +73,14 @@ def follow(
     return status
 
 
-def _serve(job: MpiJob, out: Path | None) -> Result:
+def _serve(job: MpiJob, out: Path | None, resume: bool) -> Result:
     """Serve one session, and return its result."""
     with job.run(Intent.SESSION):
-        prepared, opening, _ = agree(job, None, None)
-        result = rank.take_part(job, prepared, opening.out or out)
+        prepared, folder, _ = agree(job, None, None, out=out, resume=resume)
+        try:
+            result = rank.take_part(job, prepared, folder)
+        except RunPreempted as early:
+            raise job.agreed(early) from None
         assert result is not None
         # Workers have the model; what they need is the record.
         job.allgather(replace(result, x=result.x[:0]))

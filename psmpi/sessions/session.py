@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, ClassVar
 
-from numpy.typing import NDArray
-
 from psmpi.base import ConfigError, Indices, PsmpiError, Stopped, Vector
 from psmpi.runs.summary import Result
 from psmpi.sessions import inputs
 from psmpi.sessions.driven import DrivenRole
 from psmpi.sessions.executor import Executor
+from psmpi.sessions.saving import Saving
 
 #: A closure for algorithms that need several gradients: f(x, out, batch) -> loss.
 Closure = Callable[[Vector, Vector, Indices | None], float]
 _IN_BUFFER = object()  # the gradient is in ``Session.gradient`` already
 
 
-class Session:
+class Session(Saving):
     """A worker whose gradients a loop of the caller computes; ``psmpi.session`` opens.
 
     ``x`` is the model, shape (dim,), and ``gradient`` a vector of this shape: both are
@@ -104,14 +103,7 @@ class Session:
     def lr(self, value: float) -> None:
         self._require_open()
         fixed = not self._prepared.wire.tree or self._algorithm.driven_by != "gradient"
-        if fixed:
-            raise ConfigError(
-                f"lr: {self._algorithm.id} can't change its step size in the middle of "
-                "a run; give lr and lr_schedule when the session is opened"
-            )
-        size = float(value)
-        if not 0 <= size < math.inf:
-            raise ConfigError(f"lr: must be a number of at least 0, got {value}")
+        size = inputs.step_size(value, self._algorithm.id, fixed)
         if size == self.lr:
             return
         chosen = self._prepared.plan.step_size
@@ -177,27 +169,6 @@ class Session:
         self._require_open()
         self._role.link.notes.send(inputs.metrics(metrics))
 
-    def state_dict(self) -> dict[str, NDArray[Any]]:
-        """Return what this worker's role remembers, to go on from (``state``).
-
-        Named copies: residuals, references, momentum, counters; with worker 0 also
-        those of the server, since worker 0 is the one whose gradient the server waits
-        for first. Call it on every worker, after the same step, and with local steps
-        after the last of a round. What LAQ's rule looks back on gets one entry of 0 by
-        going on; everything else goes on to the bit.
-        """
-        self._require_open()
-        if not self._prepared.wire.tree:
-            raise ConfigError(
-                f"state_dict: the server of {self._algorithm.id} does not wait for all "
-                "workers, so that there is no common point to go on from"
-            )
-        state = {f"worker.{k}": v for k, v in self._role.saved().items()}
-        if self.worker == 0:
-            server = self._executor.server_state(self._role.link)
-            state |= {f"server.{name}": value for name, value in server.items()}
-        return state
-
     def close(self) -> None:
         """End this worker's loop, and with it the run; a second time does nothing.
 
@@ -207,8 +178,10 @@ class Session:
         if Session.current is not self:
             return
         with self._ending_on_failure():
-            self._role.link.notes.send()
-            self._role.leave()
+            self._role.complete_checkpoint(None)
+            if not self._role.ended:
+                self._role.link.notes.send()
+                self._role.leave()
             self._conclude()
         self._closed = "it was closed"
 
@@ -254,10 +227,17 @@ class Session:
     def _one_step(self) -> Iterator[None]:
         """Let the role do one step; raise ``Stopped`` if the run has ended in it."""
         with self._ending_on_failure():
+            self._role.complete_checkpoint(None)
             yield
-            if self._role.ended:
+        # What was saved in this step may wait for the caller's part.
+        if not self._role.saved_last:
+            self._raise_if_ended()
+
+    def _raise_if_ended(self) -> None:
+        if self._role.ended and not self._closed:
+            with self._ending_on_failure():
                 self._conclude()
-        if self._role.ended:
+            self._closed = self._role.ended
             raise Stopped(self._role.ended)
 
     def _conclude(self) -> None:
@@ -286,5 +266,7 @@ class Session:
             self._context.__exit__(type(error), error, error.__traceback__)
 
     def _require_open(self) -> None:
+        self._role.complete_checkpoint(None)
+        self._raise_if_ended()
         if self.stopped:
             raise PsmpiError(f"session: has ended ({self.stopped}); open another one")

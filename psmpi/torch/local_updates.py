@@ -75,6 +75,9 @@ class LocalUpdates(Opened):
         state = options.get("state")
         flat = FlatParameters(list(_named(inner)), gradients=False)
         self._open(algorithm, flat, {"local_steps": every, **options})
+        before = self._saved_state()
+        if before is not None:
+            self._load_inner(before)
         if state is not None:
             self._load_inner(state)
 
@@ -122,8 +125,7 @@ class LocalUpdates(Opened):
                 f"state_dict: {self.steps % self.every} steps were taken since the "
                 f"last exchange; save after a multiple of every={self.every} steps"
             )
-        own = {"inner": self.inner.state_dict(), "steps": self.steps}
-        return {**own, **self._saved()}
+        return {**self._own_state(), **self._saved()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from what ``state_dict`` gave, before the first exchange.
@@ -133,6 +135,9 @@ class LocalUpdates(Opened):
         """
         self._resume(state_dict)
         self._load_inner(state_dict)
+
+    def _own_state(self) -> dict[str, Any]:
+        return {"inner": self.inner.state_dict(), "steps": self.steps}
 
     def _load_inner(self, state_dict: dict[str, Any]) -> None:
         self.inner.load_state_dict(state_dict["inner"])

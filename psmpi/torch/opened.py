@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -11,12 +12,13 @@ import torch
 from psmpi.base import ConfigError
 from psmpi.sessions.api import session
 from psmpi.sessions.session import Session
+from psmpi.torch import trees
 from psmpi.torch.flat import FlatParameters
 
 _KEY = "psmpi"  # of what a session remembers, in a state_dict
 
 
-class Opened:
+class Opened(abc.ABC):
     """Holds a session whose vector a model's parameters are views of.
 
     As a context manager it is the session: it ends the run with its block.
@@ -24,6 +26,39 @@ class Opened:
 
     flat: FlatParameters
     session: Session
+
+    def checkpoint(self, extra: Any = None) -> bool:
+        """Complete a checkpoint, if one was due after the last step.
+
+        As ``Session.checkpoint``: call it after every step, on every worker, and last
+        in the loop's body. Options of the parameter groups, and the state of an inner
+        optimizer, are in it. ``extra`` is what else the loop needs to go on, or a
+        function that returns it: a scheduler's ``state_dict()``, the model's buffers,
+        the position in the data. It may hold tensors.
+        """
+        return self.session.checkpoint(
+            lambda: trees.arrays(
+                {
+                    "own": self._own_state(),
+                    "extra": extra() if callable(extra) else extra,
+                }
+            )
+        )
+
+    @property
+    def extra(self) -> Any:
+        """What this worker gave to ``checkpoint``, where the run goes on; else None."""
+        part = self.session.extra
+        return None if part is None else trees.tensors(part["extra"])
+
+    @abc.abstractmethod
+    def _own_state(self) -> dict[str, Any]:
+        """Return what PyTorch's optimizers remember."""
+
+    def _saved_state(self) -> dict[str, Any] | None:
+        """Return what ``_own_state`` gave before the run was interrupted, if it was."""
+        part = self.session.extra
+        return None if part is None else trees.tensors(part["own"])
 
     def _open(
         self, algorithm: str, flat: FlatParameters, options: dict[str, Any]

@@ -94,6 +94,9 @@ class Optimizer(Opened, torch.optim.Optimizer):
         self._parts = {
             id(slot.parameter): (slot.low, slot.high) for slot in self.flat.slots
         }
+        before = self._saved_state()
+        if before is not None:
+            super().load_state_dict(before)
         if state is not None:
             super().load_state_dict(state)
 
@@ -153,6 +156,9 @@ class Optimizer(Opened, torch.optim.Optimizer):
         super().load_state_dict(state_dict)
         self._resume(state_dict)
         self._attach()
+
+    def _own_state(self) -> dict[str, Any]:
+        return super().state_dict()
 
     def _attach(self) -> None:
         """Make the gradients views of the session's."""

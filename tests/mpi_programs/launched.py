@@ -6,4 +6,4 @@ from pathlib import Path
 from psmpi.sessions import program
 
 out, script, *arguments = sys.argv[1:]
-program.main([out, str(Path(__file__).parent / script), *arguments])
+program.main([out, "new", str(Path(__file__).parent / script), *arguments])
