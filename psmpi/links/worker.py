@@ -7,6 +7,7 @@ from typing import Any
 
 from psmpi.base import Codec, Frame, LinkError, Plan, Wire, WorkerLink
 from psmpi.links import envelope
+from psmpi.links.bad_gradients import BadGradients
 from psmpi.links.checkpoints import Saving, WorkerCheckpoints
 from psmpi.links.checksums import checksum_is_due, send_checksum
 from psmpi.links.compute_speed import ComputeSpeed
@@ -46,6 +47,7 @@ class WorkerEnd(WorkerLink):
         self.meter = self._context.meter
         self.replay_log = self._context.replay_log
         self.compute_speed = compute_speed or ComputeSpeed(self.worker)
+        self.bad_gradients = BadGradients(plan.on_nan, self.worker)
         self.rounds_done = 0
         self._last_pulled = 0  # round of the last message pulled
         self._buffer = FrameBuffer(wire.up, plan.dim)
@@ -141,6 +143,7 @@ class WorkerEnd(WorkerLink):
         return {
             "transport": self._context.transport,
             "meter": self.meter,
+            "bad_gradients": self.bad_gradients,
             "decisions": self.replay_log,
             "speed": self.compute_speed,
             "reports": self._reports,
@@ -157,6 +160,7 @@ class WorkerEnd(WorkerLink):
         # of a later round than its own count.
         self._context.round = max(self._context.round, state.round)
         self.rounds_done = state.round
+        self.bad_gradients.round = state.round
         self.compute_speed.begin(state.round)
         if self.peers.numbers:
             self._reports.begin_round(state)

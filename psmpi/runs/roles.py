@@ -236,7 +236,7 @@ def prepare_work(
     )
     saving = None if keeper is None else Saving(cadence_of(prepared), keeper.save)
     link = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log, saving)
-    metered = MeteredProblem(part, link.meter, link.clock.slow_down)
+    metered = MeteredProblem(part, link.meter, link.clock.slow_down, link.bad_gradients)
     state = prepared.algorithm.worker_state(link, metered, prepared.plan)
     if prepared.saved is not None:
         role_state.restore(state, prepared.saved)

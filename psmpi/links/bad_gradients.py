@@ -1,0 +1,105 @@
+"""What becomes of a worker's gradient that is not finite: the option ``--on-nan``.
+
+- stop: the run ends with an error that names worker, round and batch,
+- zero: the whole gradient counts as zero in this step, since nothing is known of the
+  entries that are left either; of an own optimizer's progress, the model is put back,
+- skip: the worker takes no part in the round (``LeftOut``).
+
+With zero and skip a vector whose sum of squares overflows counts as not finite, too:
+codecs and memories compute with such sums. Each event is kept with worker, round and
+samples; on stderr the first few are named, and then ever fewer.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from psmpi.base import ConfigError, Indices, LeftOut, Vector
+
+OnNan: TypeAlias = Literal["stop", "skip", "zero"]
+_SHOWN = 8  # samples of a batch that a message lists
+_ALL_NAMED = 4  # events that are named one by one; then those with a power of 2
+KEPT = 100  # events that the summary has
+_DONE = {"zero": "it counts as zero", "skip": "the worker is left out of the round"}
+
+
+class BadGradients:
+    """One worker's gradients that are not finite; ``count`` and first ``events``."""
+
+    def __init__(self, action: OnNan = "stop", worker: int = 0) -> None:
+        self.action = action
+        self.round = 0
+        self.count = 0
+        self.events: list[dict[str, Any]] = []
+        self._worker = worker
+
+    def found(
+        self, vector: Vector, batch: Indices | None, name: str = "gradient"
+    ) -> None:
+        """Take a ``vector`` of which the sum of squares is not finite.
+
+        Sets it to zero, or raises ``LeftOut``, or, to stop, ``ConfigError`` if an entry
+        is not finite.
+        """
+        if self.action == "stop":
+            _require_finite(vector, batch, name)
+            return
+        self._note(vector, batch, name)
+        if self.action == "skip":
+            raise LeftOut
+        vector[:] = 0
+
+    def saved(self) -> dict[str, Any]:
+        """Return the events so far, to go on from."""
+        return {"count": self.count, "events": list(self.events)}
+
+    def resume(self, saved: dict[str, Any]) -> None:
+        """Go on from what ``saved`` gave."""
+        self.count, self.events = saved["count"], list(saved["events"])
+
+    def _note(self, vector: Vector, batch: Indices | None, name: str) -> None:
+        self.count += 1
+        if len(self.events) < KEPT:
+            samples = None if batch is None else batch[:_SHOWN].tolist()
+            event = {"worker": self._worker, "round": self.round, "samples": samples}
+            self.events.append(event)
+        if self.count > _ALL_NAMED and self.count & (self.count - 1):
+            return
+        so_far = f" ({self.count} so far)" if self.count > _ALL_NAMED else ""
+        print(  # noqa: T201
+            f"psmpi: warning: worker {self._worker}, round {self.round}: "
+            f"{_description(vector, batch, name)}; {_DONE[self.action]}{so_far}",
+            file=sys.stderr,
+        )
+
+
+def _require_finite(vector: Vector, batch: Indices | None, name: str) -> None:
+    """Raise ``ConfigError`` if an entry of the vector is not finite."""
+    if not np.isfinite(vector).all():
+        raise ConfigError(_description(vector, batch, name))
+
+
+def _description(vector: Vector, batch: Indices | None, name: str) -> str:
+    """Return in words what is wrong with a vector, and over which samples."""
+    samples = "all samples"
+    if batch is not None and not batch.size:
+        samples = "a batch of the caller's own"
+    elif batch is not None:
+        first = ", ".join(map(str, batch[:_SHOWN].tolist()))
+        more = f", ... ({batch.size} in all)" if batch.size > _SHOWN else ""
+        samples = f"the batch of samples {first}{more}"
+    bad = np.flatnonzero(~np.isfinite(vector))
+    if not bad.size:
+        i = int(np.argmax(np.abs(vector)))
+        return (
+            f"the {name}'s norm over {samples} of the shard overflows (entry {i} is "
+            f"{vector[i]:g})"
+        )
+    i = int(bad[0])
+    return (
+        f"the {name}'s entry {i} is {vector[i]} over {samples} of the shard "
+        f"({bad.size} of {vector.size} entries are not finite)"
+    )
