@@ -41,16 +41,16 @@ class BadGradients:
     ) -> None:
         """Take a ``vector`` of which the sum of squares is not finite.
 
-        Sets it to zero, or raises ``LeftOut``, or, to stop, ``ConfigError`` if an entry
-        is not finite.
+        Sets it to zero, and raises ``LeftOut`` to skip; to stop, raises ``ConfigError``
+        if an entry is not finite.
         """
         if self.action == "stop":
             _require_finite(vector, batch, name)
             return
         self._note(vector, batch, name)
+        vector[:] = 0
         if self.action == "skip":
             raise LeftOut
-        vector[:] = 0
 
     def saved(self) -> dict[str, Any]:
         """Return the events so far, to go on from."""
