@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from psmpi.parts import topology as topology
     from psmpi.runs.api import resume as resume
     from psmpi.runs.api import run as run
+    from psmpi.runs.estimate import estimate as estimate
     from psmpi.runs.replay import replay as replay
     from psmpi.runs.summary import Result as Result
     from psmpi.sessions.api import session as session
@@ -58,6 +59,7 @@ _PUBLIC = {
     "LinkError": "psmpi.errors:LinkError",
     "PsmpiError": "psmpi.errors:PsmpiError",
     "Result": "psmpi.runs.summary:Result",
+    "estimate": "psmpi.runs.estimate:estimate",
     "replay": "psmpi.runs.replay:replay",
     "resume": "psmpi.runs.api:resume",
     "Session": "psmpi.sessions.session:Session",

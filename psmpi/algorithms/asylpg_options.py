@@ -62,6 +62,7 @@ class AsyLpgOptions(Algorithm):
     """
 
     proximal: ClassVar[bool] = True
+    differences: ClassVar[bool] = True
     lr: float = 0.1
     lr_schedule: str = "constant"
     batch: int = 32

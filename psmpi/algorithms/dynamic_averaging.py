@@ -21,7 +21,7 @@ and reference, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -204,7 +204,7 @@ class DynamicAveraging(Addressed):
         return float(distance_squares(self._mean(s), s.reference)) > self.delta
 
     def _mean(self, s: AveragingServerState) -> Vector:
-        np.mean([s.models[m] for m in s.balanced], axis=0, out=s.average)
+        _set_mean([s.models[m] for m in s.balanced], s.average)
         return s.average
 
     def _balance(self, s: AveragingServerState, everybody: bool) -> None:
@@ -215,4 +215,15 @@ class DynamicAveraging(Addressed):
                 s.reference[:] = s.average
             for m in s.balanced:
                 s.models[m][:] = s.average
-        np.mean(s.models, axis=0, out=s.x)
+        _set_mean(s.models, s.x)
+
+
+def _set_mean(models: Sequence[Vector], out: Vector) -> None:
+    """Set ``out`` to the mean of models, with the bits of ``np.mean``.
+
+    NumPy would copy all of them into one matrix first.
+    """
+    out[:] = models[0]
+    for model in models[1:]:
+        out += model
+    out /= len(models)

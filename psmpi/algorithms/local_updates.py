@@ -31,7 +31,7 @@ Delta_r in a round, whatever C is. With SGD inside, that is Qsparse-local-SGD; w
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -81,6 +81,13 @@ class LocalUpdates(UpdateOptions):
 
     id: ClassVar[str] = "local-updates"
     can_leave_out = True
+
+    def replicas(
+        self, state: UpdatesWorkerState | UpdatesServerState
+    ) -> Sequence[Sequence[Vector]]:
+        if isinstance(state, UpdatesServerState):
+            return ((state.x,),)
+        return ((state.x, state.theta),)
 
     def worker_state(
         self, link: WorkerStar, problem: Problem, plan: Plan

@@ -29,7 +29,7 @@ SGD, TopK-SGD or MEM-SGD (Stich, Cordonnier, Jaggi, NeurIPS 2018), EF-signSGD
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -149,6 +149,13 @@ class QsparseLocalSgd(Replicated):
         """Return I^(r) of a worker."""
         own = (plan.seed, worker) if self.schedule == "async" else None
         return SyncTimes(self.local_steps, own)
+
+    def replicas(
+        self, state: LocalWorkerState | LocalServerState
+    ) -> Sequence[Sequence[Vector]]:
+        if isinstance(state, LocalServerState) or state.reference is None:
+            return ((state.x,),)
+        return ((state.x, state.reference),)
 
     def worker_state(
         self, link: WorkerStar, problem: Problem, plan: Plan

@@ -20,7 +20,7 @@ Khirirat, Feyzmahdavian, Johansson (2018) quantise full gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -75,6 +75,12 @@ class Sgd(Replicated):
     def up_memory(self, codec: Codec, x: Vector) -> Memory:
         """Return what a worker remembers of its uploads: here nothing."""
         return Direct(codec)
+
+    def replicas(
+        self, state: SgdWorkerState | SgdServerState
+    ) -> Sequence[Sequence[Vector]]:
+        velocity = state.decay.velocity if state.down.updates else None
+        return ((state.x,),) if velocity is None else ((state.x,), (velocity,))
 
     def worker_state(
         self, link: WorkerStar, problem: Problem, plan: Plan

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
+from psmpi.base.arrays import Vector
 from psmpi.base.links import ServerLink, WorkerLink
 from psmpi.base.plan import Iterate, Plan, Wire
 from psmpi.base.problem import Problem
@@ -29,6 +30,8 @@ class Algorithm(abc.ABC):
     #: its messages or its use of random keys changes. Replay refuses older versions.
     version: ClassVar[int] = 1
     proximal: ClassVar[bool] = False
+    #: Whether workers take differences of gradients (``Problem.difference``).
+    differences: ClassVar[bool] = False
     #: How a training loop of the caller's own can drive a worker: by one gradient at
     #: its x a step, by a closure where it needs several, or not at all.
     driven_by: ClassVar[Literal["gradient", "closure", "nothing"]] = "gradient"
@@ -56,6 +59,15 @@ class Algorithm(abc.ABC):
         For options that are None by default, as plain data, besides the codecs.
         """
         return {}
+
+    def replicas(self, state: Any) -> Sequence[Sequence[Vector]]:
+        """Return the vectors of a role's state that are equal on all ranks, in groups.
+
+        Between rounds, where ``Wire.replicated`` says that there are such. A group's
+        vectors are equal to one another, the first group is the model, and both roles
+        have the same groups.
+        """
+        return ((state.x,),)
 
     def quiet(self, state: Any) -> bool:
         """Return whether a run can go on from this state of the server, between rounds.

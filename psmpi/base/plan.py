@@ -30,6 +30,7 @@ class Plan:
     seed: int = 0
     partition: str = ""  # how psmpi split the samples over workers; "": not by psmpi
     check_every: int = 0  # rounds from one comparison of models to the next; 0: none
+    heal: bool = False  # whether a model that differs is replaced by the server's
     evaluate_every: int = 1  # rounds from one evaluation to the next
     mean_speed: float | None = None  # samples per second, where speeds are set: mean
     top_speed: float | None = None  # over workers, and the most that one can have

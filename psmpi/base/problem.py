@@ -118,6 +118,10 @@ class Problem(abc.ABC):
         """Return min f, or None if it is unknown; subclasses state the precision."""
         return None
 
+    def optimum_nbytes(self) -> int:
+        """Return the bytes that ``optimum`` takes while it computes, at most."""
+        return 0
+
     def own_part(self) -> Indices | None:
         """Return the samples that this worker computes in a full gradient.
 

@@ -15,7 +15,7 @@ from psmpi import report as reports
 from psmpi.cli import folders, launch
 from psmpi.errors import EXIT_UNMET, ConfigError
 from psmpi.processes import mpiexec
-from psmpi.runs import comparison, config, launch_checks, resumption
+from psmpi.runs import comparison, config, launch_checks, resumption, setup
 from psmpi.runs.config import RunConfig
 from psmpi.runs.mpi import read_result
 from psmpi.runs.recorded import read_run
@@ -38,6 +38,7 @@ def run(
     given = {**table, **options}
     out, hosts = given.pop("out", None), given.pop("hosts", None)
     local, restarts = given.pop("local", False), given.pop("restarts", 0)
+    dry_run = given.pop("dry_run", False)
     size = None if local else mpiexec.world_size()
     if size is not None:
         given = {"workers": _workers(size), **given}
@@ -49,6 +50,8 @@ def run(
         launch_checks.check_restarts(restarts, local=local or size is not None)
         if out is not None and not mpiexec.world_rank():
             launch_checks.check_out(out)
+    if dry_run:
+        return _dry_run(made, local, hosts)
     solved = made.run_options.problem or made.run_options.data
     name = f"{algorithm}-{folders.short(solved)}"
     with _folder(out, name) as folder:
@@ -204,6 +207,18 @@ def _workers(size: int) -> int:
             f"workers: MPI started {size} rank; a server and at least one worker are 2"
         )
     return size - 1
+
+
+def _dry_run(made: RunConfig, local: bool, hosts: str | None) -> int:
+    """Print what a run would do; of a job's ranks only the first one speaks."""
+    if mpiexec.world_rank():
+        return 0
+    from psmpi.runs import estimate
+
+    found = estimate.of_run(made, local=local, hosts=hosts)
+    setup.warn([*found.warnings, *reports.shortage(found)])
+    reports.console().print(reports.prospect(found))
+    return 0
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ _GROUPS = {
         *("deadline",),
     ),
     "Cluster and launching": (
-        *("workers", "local", "hosts", "threads", "broadcast", "timeout"),
+        *("workers", "local", "hosts", "dry_run", "threads", "broadcast", "timeout"),
         "restarts",
     ),
     "Simulation": ("slow", "speeds", "link_rate", "link_latency", "link_sharing"),

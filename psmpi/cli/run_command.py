@@ -40,6 +40,12 @@ _LAUNCH: dict[str, tuple[Any, Any, str]] = {
         0,
         "Where a rank fails: start again from the last checkpoint, at most so often.",
     ),
+    "dry_run": (
+        bool,
+        False,
+        "Start nothing: check everything, and print the settings, the size of messages "
+        "and the memory that each rank needs.",
+    ),
 }
 
 
@@ -80,7 +86,7 @@ def read_file(path: Path, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _launch_value(key: str, value: Any) -> Any:
-    kind = {"local": bool, "restarts": int}.get(key, str)
+    kind = _LAUNCH[key][0] if _LAUNCH[key][0] in (bool, int) else str
     try:
         fitting = option_types.fit(value, kind)
     except option_types.Unfit as unfit:
@@ -160,7 +166,7 @@ def _parameter(
     about = Parameter(
         help=text,
         group=groups[help.title_of(name)],
-        negative=None if flag and name != "local" else (),
+        negative=None if flag and name not in _LAUNCH else (),
         consume_multiple=True if several else None,
         # Flags and lists are read by cyclopts, numbers and text by ``read``: cyclopts
         # rounds 2.7 to 3 where a whole number is wanted.

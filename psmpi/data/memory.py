@@ -9,6 +9,8 @@ from pathlib import Path
 from psmpi.errors import ConfigError
 
 _LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container or a batch job on Linux
+_USED = Path("/sys/fs/cgroup/memory.current")
+_SYSTEM = Path("/proc/meminfo")
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 
@@ -23,6 +25,21 @@ def available() -> int | None:
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     with contextlib.suppress(ValueError, OSError):  # no such file, or "max": no limit
         sizes.append(int(_LIMIT.read_text()))
+    return min(sizes, default=None)
+
+
+def free() -> int | None:
+    """Return the bytes of memory that new processes of this host can have now.
+
+    None where the system doesn't tell.
+    """
+    sizes = []
+    with contextlib.suppress(ValueError, OSError):
+        lines = _SYSTEM.read_text().splitlines()
+        rows = (line.split() for line in lines if line.startswith("MemAvailable:"))
+        sizes += [int(kibibytes) * 1024 for _, kibibytes, _ in rows]
+    with contextlib.suppress(ValueError, OSError):
+        sizes.append(int(_LIMIT.read_text()) - int(_USED.read_text()))
     return min(sizes, default=None)
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
+_CALLEES = 20  # at least as many as a kernel calls, directly or not
 #: All kernels of the modules that have been imported.
 KERNELS: list[Kernel] = []
 
@@ -35,6 +36,13 @@ class Kernel:
         functools.update_wrapper(self, function)
 
     def __call__(self, *arguments: Any) -> Any:
+        for _ in range(_CALLEES):
+            try:
+                return self.dispatcher(*arguments)
+            except OSError as error:
+                # Kernels touch no file. One has been compiled, this or one that it
+                # calls, and could not be kept; it is there for the next try.
+                _warn_not_kept(f"{error.filename or ''} {error.strerror or error}")
         return self.dispatcher(*arguments)
 
     @functools.cached_property
@@ -62,13 +70,19 @@ class Kernel:
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
-            warnings.warn(
-                "kernels: numba finds no folder to keep compiled kernels in, so they "
-                "are compiled again in every process (half a minute); set "
-                "NUMBA_CACHE_DIR to a folder that you may write to",
-                stacklevel=2,
-            )
+            _warn_not_kept("numba finds no folder that it may write to")
             return njit(**options)(self.py_func)
+
+
+@functools.cache
+def _warn_not_kept(reason: str) -> None:
+    """Warn, once a process, that compiled kernels are not kept."""
+    warnings.warn(
+        f"kernels: can't be kept on disk ({reason.strip()}), so they are compiled "
+        "again in every process (half a minute); set NUMBA_CACHE_DIR to a folder with "
+        "space that you may write to",
+        stacklevel=4,
+    )
 
 
 class _Instruction:

@@ -12,28 +12,25 @@ samples; on stderr the first few are named, and then ever fewer.
 
 from __future__ import annotations
 
-import sys
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from psmpi.base import ConfigError, Indices, LeftOut, Vector
+from psmpi.links.events import Events
 
 OnNan: TypeAlias = Literal["stop", "skip", "zero"]
 _SHOWN = 8  # samples of a batch that a message lists
-_ALL_NAMED = 4  # events that are named one by one; then those with a power of 2
-KEPT = 100  # events that the summary has
 _DONE = {"zero": "it counts as zero", "skip": "the worker is left out of the round"}
 
 
 class BadGradients:
-    """One worker's gradients that are not finite; ``count`` and first ``events``."""
+    """One worker's gradients that are not finite, its ``events``."""
 
     def __init__(self, action: OnNan = "stop", worker: int = 0) -> None:
         self.action = action
         self.round = 0
-        self.count = 0
-        self.events: list[dict[str, Any]] = []
+        self.events = Events()
         self._worker = worker
 
     def found(
@@ -52,27 +49,12 @@ class BadGradients:
         if self.action == "skip":
             raise LeftOut
 
-    def saved(self) -> dict[str, Any]:
-        """Return the events so far, to go on from."""
-        return {"count": self.count, "events": list(self.events)}
-
-    def resume(self, saved: dict[str, Any]) -> None:
-        """Go on from what ``saved`` gave."""
-        self.count, self.events = saved["count"], list(saved["events"])
-
     def _note(self, vector: Vector, batch: Indices | None, name: str) -> None:
-        self.count += 1
-        if len(self.events) < KEPT:
-            samples = None if batch is None else batch[:_SHOWN].tolist()
-            event = {"worker": self._worker, "round": self.round, "samples": samples}
-            self.events.append(event)
-        if self.count > _ALL_NAMED and self.count & (self.count - 1):
-            return
-        so_far = f" ({self.count} so far)" if self.count > _ALL_NAMED else ""
-        print(  # noqa: T201
-            f"psmpi: warning: worker {self._worker}, round {self.round}: "
-            f"{_description(vector, batch, name)}; {_DONE[self.action]}{so_far}",
-            file=sys.stderr,
+        samples = None if batch is None else batch[:_SHOWN].tolist()
+        self.events.add(
+            {"worker": self._worker, "round": self.round, "samples": samples},
+            f"worker {self._worker}, round {self.round}: "
+            f"{_description(vector, batch, name)}; {_DONE[self.action]}",
         )
 
 

@@ -177,5 +177,8 @@ class MeteredProblem(Problem):
     def optimum(self) -> float | None:
         return self.problem.optimum()
 
+    def optimum_nbytes(self) -> int:
+        return self.problem.optimum_nbytes()
+
     def smoothness(self) -> float:
         return self.problem.smoothness()

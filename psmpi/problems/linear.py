@@ -51,11 +51,21 @@ class Linear(Supervised):
         None for ``l2 = 0``, where the minimum may not be attained and no certificate
         exists, and with an ``l1``, where f has no gradient to certify it.
         """
-        if self.l2 == 0 or self.l1 > 0:
+        if not self._has_certificate():
             return None
         return optimum.minimum(
             self, self._hash(), self.data.name, lambda: optimum.solve(self)
         )
+
+    def optimum_nbytes(self) -> int:
+        """Return the bytes of the search for the optimum; 0 if it is known."""
+        if not self._has_certificate() or optimum.is_known(self._hash()):
+            return 0
+        return optimum.solver_nbytes(self.dim)
+
+    def _has_certificate(self) -> bool:
+        """Return whether a gradient can certify that a point is the optimum."""
+        return self.l2 > 0 and self.l1 == 0
 
     def smoothness(self) -> float:
         """Return c (M/N) lambda_max(X~^T X~) + l2, a bound on the Lipschitz constant.

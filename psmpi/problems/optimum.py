@@ -24,6 +24,7 @@ _LAYOUT = "psmpi-optimum-1"
 _PAIRS = 30  # correction pairs of L-BFGS
 _WARM = 2**22  # samples * dim from which on iterations in float32 come first
 _HANDOVER = 10  # multiple of the final gradient norm at which float64 takes over
+_LIBRARY_NBYTES = 25_000_000  # of scipy.optimize, loaded
 _SLOW = 2**18  # samples * dim from which on the computation takes noticeable time
 
 
@@ -56,7 +57,7 @@ def minimum(
     None, and, with a warning, if its point has a gap above ``GAP``. A cache file that
     can't be read is replaced; a cache folder that can't be written to is not used.
     """
-    path = cache.folder() / f"optimum-{key[:40]}.json"
+    path = _path(key)
     known = _read(path, key)
     if known is not None:
         return known
@@ -96,6 +97,24 @@ def solve(problem: Objective) -> Optimum:
             break
         best = now
     return best
+
+
+def is_known(key: str) -> bool:
+    """Return whether the optimum of the objective ``key`` is cached."""
+    return _read(_path(key), key) is not None
+
+
+def solver_nbytes(dim: int) -> int:
+    """Return about how many bytes ``solve`` takes for ``dim`` unknowns.
+
+    SciPy's L-BFGS-B has 2 ``_PAIRS`` + 5 vectors of workspace; about eight more hold
+    points, gradients and bounds.
+    """
+    return _LIBRARY_NBYTES + (2 * _PAIRS + 13) * 8 * dim
+
+
+def _path(key: str) -> Path:
+    return cache.folder() / f"optimum-{key[:40]}.json"
 
 
 def _descend(problem: Objective, x: Vector, dtype: Any, target: float) -> Vector:

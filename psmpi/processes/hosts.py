@@ -54,6 +54,39 @@ def host_list(entries: Iterable[tuple[str, int | None]]) -> str:
     )
 
 
+def ranks_here(ranks: int, hosts: str | None = None) -> int:
+    """Return how many of a job's ranks are on this host; all of them without hosts."""
+    if hosts is None:
+        return ranks
+    slots = (slots or 1 for name, slots in parse_hosts(hosts) if is_local(name))
+    return min(ranks, sum(slots))
+
+
+def is_local(name: str) -> bool:
+    """Return whether a host's name is this one's."""
+    return name in {"localhost", "127.0.0.1", platform.node()}
+
+
+def threads_caution(
+    ranks: int, threads: int, hosts: str | None = None, cores: int | None = None
+) -> list[str]:
+    """Return a warning if threads make this host's ranks more than its cores.
+
+    Without threads, more ranks than cores is how a run is tried out.
+    """
+    here = ranks_here(ranks, hosts)
+    if cores is None:
+        cores = len(os.sched_getaffinity(0))
+    if threads == 1 or here * threads <= cores:
+        return []
+    fitting = max(1, cores // here)
+    return [
+        f"threads: {here} ranks with {threads} threads each are {here * threads} "
+        f"threads on this host's {cores} cores, and wait for one another; give "
+        f"--threads {fitting}"
+    ]
+
+
 def check_oversubscription(
     ranks: int, hosts: str | None = None, cores: int | None = None
 ) -> None:
@@ -65,10 +98,7 @@ def check_oversubscription(
     """
     if os.environ.get(INSIST) == "1":
         return
-    if hosts is not None:
-        local = {"localhost", "127.0.0.1", platform.node()}
-        slots = [slots or 1 for name, slots in parse_hosts(hosts) if name in local]
-        ranks = min(ranks, sum(slots))
+    ranks = ranks_here(ranks, hosts)
     if cores is None:
         cores = len(os.sched_getaffinity(0))
     if ranks > RANKS_PER_CORE * cores:

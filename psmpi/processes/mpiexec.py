@@ -15,13 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from psmpi.errors import ConfigError
+from psmpi.processes import limits, scratch
 from psmpi.processes.environment import inside_mpi as inside_mpi
 from psmpi.processes.environment import refuse_srun_without_pmi
 from psmpi.processes.environment import world_rank as world_rank
@@ -30,7 +30,7 @@ from psmpi.processes.failfast import SOCKET, die_with_parent
 from psmpi.processes.hosts import (
     check_oversubscription as check_oversubscription,
 )
-from psmpi.processes.hosts import host_list, parse_hosts
+from psmpi.processes.hosts import host_list, parse_hosts, ranks_here
 from psmpi.processes.supervisor import MpiexecJob
 
 _TICK = 0.1  # seconds between calls of on_tick, at most
@@ -144,18 +144,22 @@ def launch(
     refuse_srun_without_pmi()
     check_oversubscription(ranks, hosts)
     listed = None if hosts is None else host_list(parse_hosts(hosts))
-    line = command(find_mpiexec(), argv, ranks, listed)
+    mpiexec, here = find_mpiexec(), ranks_here(ranks, hosts)
+    limits.check_shared_memory(vendor(mpiexec), here)
+    line = command(mpiexec, argv, ranks, listed)
     with (
-        tempfile.TemporaryDirectory(prefix="psmpi-", dir=_temporary()) as folder,
+        scratch.folder() as folder,
+        limits.open_files(here),
         socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener,
         _signals() as caught,
     ):
-        path = os.path.join(folder, "launcher")
+        path = folder.socket("launcher")
         listener.bind(path)
         listener.listen(ranks)
         variables = {**os.environ, **environment(threads), SOCKET: path}
-        if not hosts:
-            variables["TMPDIR"] = folder  # for files that a killed mpiexec leaves
+        variables.setdefault("HOME", _home(str(folder.path)))
+        if not hosts:  # for files that a killed mpiexec leaves
+            variables["TMPDIR"] = str(folder.path)
         with subprocess.Popen(
             line,
             env=variables,
@@ -164,8 +168,9 @@ def launch(
             stderr=subprocess.PIPE,
             start_new_session=True,
             preexec_fn=_end_with_parent,
+            pass_fds=(folder.lock,),
         ) as child:
-            job = MpiexecJob(child, listener)
+            job = MpiexecJob(child, listener, folder.note_shared)
             status = _supervise(job, caught, grace, on_tick, saves)
     if job.start_failure:
         if listed is None:
@@ -234,9 +239,10 @@ def _end_with_parent() -> None:
     die_with_parent(signal.SIGTERM)
 
 
-def _temporary() -> str | None:
-    """Return a folder with a short name: paths of sockets have at most 107 bytes."""
-    return "/tmp" if os.access("/tmp", os.W_OK) else None
+def _home(otherwise: str) -> str:
+    """Return the user's home folder; Open MPI doesn't start without the variable."""
+    home = os.path.expanduser("~")
+    return home if os.path.isabs(home) else otherwise
 
 
 def _inherited() -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import selectors
 import signal
 import socket
@@ -12,11 +11,12 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 from psmpi.errors import EXIT_FAILED
 from psmpi.processes.mpiexec_notices import NoticeFilter, end_reason, start_failure
+from psmpi.processes.scratch import SHARED_FILES
 
-_SHARED = re.compile(r"/dev/shm/(?:mpich_shm_|sm_segment\.|vader_segment\.)\S+")
 _DRAIN = 0.5  # seconds for output that is still under way when mpiexec has ended
 
 
@@ -37,7 +37,10 @@ class MpiexecJob:
     """Supervises one mpiexec; ``step`` does all the work, in the caller's thread."""
 
     def __init__(
-        self, child: subprocess.Popen[bytes], listener: socket.socket | None
+        self,
+        child: subprocess.Popen[bytes],
+        listener: socket.socket | None,
+        note_shared: Callable[[set[str]], None] = lambda names: None,
     ) -> None:
         self.failed: int | None = None  # status of the rank that failed first
         self.left: int | None = None  # status agreed on in the shutdown handshake
@@ -48,6 +51,7 @@ class MpiexecJob:
         self._child = child
         self._selector = selectors.DefaultSelector()
         self._shared: set[str] = set()
+        self._note_shared = note_shared  # for who cleans up after this process
         self._filters: list[NoticeFilter] = []
         for pipe, out in ((child.stdout, sys.stdout), (child.stderr, sys.stderr)):
             if pipe is not None:
@@ -181,7 +185,10 @@ class MpiexecJob:
             word, _, rest = line.decode().partition(" ")
             if word == "name":
                 rank.name = rest
-                self._shared |= _shared_files(rank.pid)
+                fresh = _shared_files(rank.pid) - self._shared
+                if fresh:
+                    self._note_shared(fresh)
+                self._shared |= fresh
                 continue
             if word in ("accepts", "refuses"):
                 rank.accepts = word == "accepts"
@@ -214,5 +221,5 @@ def descendants(pid: int) -> list[int]:
 def _shared_files(pid: int) -> set[str]:
     """Return the files of MPI's shared memory of a rank, which MPICH may leave."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/maps") as file:
-        return set(_SHARED.findall(file.read()))
+        return set(SHARED_FILES.findall(file.read()))
     return set()

@@ -9,7 +9,7 @@ from typing import Any
 from psmpi.report.units import accuracy, bits, four, seconds, share, size, times
 from psmpi.runs.record import dense_bits
 from psmpi.runs.recorded import RecordedRun
-from psmpi.runs.schema import Json
+from psmpi.runs.schema import ROW_KEYS, ROW_NULLABLE, Json
 
 #: The measured phases of a worker's time; the remainder is the loop and Python itself.
 PARTS = ("compute", "encode", "send", "wait", "decode")
@@ -24,7 +24,8 @@ def totals(run: RecordedRun) -> Json:
     if run.summary is not None:
         return run.summary
     config = run.manifest.get("config", {})
-    last: Json = run.rows[-1] if run.rows else {}
+    # Without a row, options of the same names, as a perceptron's loss, are no metrics.
+    last: Json = run.rows[-1] if run.rows else dict.fromkeys((*ROW_KEYS, *ROW_NULLABLE))
     total = {
         "algorithm": run.path.name,
         "options": {},

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from psmpi.base import ConfigError, Problem
-from psmpi.processes import mpiexec
+from psmpi.processes import mpiexec, scratch
 from psmpi.runs import config, launch_checks, resumption, status
 from psmpi.runs.local import OnRow, run_local
 from psmpi.runs.mpi import run_mpi
@@ -188,8 +187,8 @@ def _run_in_new_job(
 
     # Rank 0 records the run, perhaps on another host that shares this directory.
     near = None if hosts is None else "."
-    with tempfile.TemporaryDirectory(prefix="psmpi-", dir=near) as folder:
-        path = Path(folder) / "run" if out is None else Path(out)
+    with scratch.folder(near) as folder:
+        path = folder.path / "run" if out is None else Path(out)
         (result,) = run_mpi(
             [run_config],
             [path],

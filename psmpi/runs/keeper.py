@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from psmpi.base import PsmpiError
+from psmpi.base import ConfigError, PsmpiError
 from psmpi.runs import role_state, setup
+from psmpi.runs.setup import PreparedRun
 from psmpi.storage.checkpoints import FOLDER, Store
 from psmpi.storage.tree import Tree
 
@@ -101,3 +103,27 @@ class Keeper:
                     "goes on, and the checkpoint before it stays"
                 ]
             )
+
+
+@contextlib.contextmanager
+def keeper_of(
+    prepared: PreparedRun, out: str | os.PathLike[str] | None, rank: int
+) -> Iterator[Keeper | None]:
+    """Give what saves a rank's role, if the run is to be saved."""
+    options = prepared.run.run_options
+    if not any(options.checkpoint_cadence):
+        yield None
+        return
+    if out is None:
+        raise ConfigError(
+            f"checkpoint-every: {options.checkpoint_every}, but the run is recorded "
+            "nowhere; give a directory with out"
+        )
+    ranks = prepared.plan.workers + 1
+    keeper = Keeper(
+        Path(out), rank, ranks, options.keep, patient=not prepared.wire.free
+    )
+    try:
+        yield keeper
+    finally:
+        keeper.close()

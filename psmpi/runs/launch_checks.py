@@ -6,6 +6,7 @@ whether a batch fits into a worker's samples, every rank checks with the data.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from psmpi import problems
@@ -16,6 +17,7 @@ from psmpi.errors import did_you_mean
 from psmpi.problems import INITS, PARTITIONS
 from psmpi.problems.quadratic import QUADRATIC
 from psmpi.processes import mpiexec
+from psmpi.processes.hosts import threads_caution
 from psmpi.runs import setup
 from psmpi.runs.config import RunConfig, RunOptions
 
@@ -67,6 +69,12 @@ def check_restarts(restarts: int, *, local: bool) -> None:
         )
 
 
+def cautions(run: RunConfig, hosts: str | None) -> list[str]:
+    """Return what is allowed over MPI but likely not meant, a line each."""
+    options = run.run_options
+    return threads_caution(options.workers + 1, options.threads, hosts)
+
+
 def check_out(out: Path) -> None:
     """Refuse a directory to record in that exists, or that can't be created."""
     if out.exists() or out.is_symlink():
@@ -79,6 +87,11 @@ def check_out(out: Path) -> None:
         raise ConfigError(
             f"{out}: can't be created ({above} is a file); give another directory with "
             "--out"
+        )
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{out}: can't be created ({above} can't be written to); give another "
+            "directory with --out"
         )
 
 

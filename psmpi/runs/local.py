@@ -28,7 +28,7 @@ from psmpi.runs import (
     threads,
     warmup,
 )
-from psmpi.runs.keeper import Keeper
+from psmpi.runs.keeper import Keeper, keeper_of
 from psmpi.runs.record import RunWriter
 from psmpi.runs.recorded import Recorded
 from psmpi.runs.resumption import Resumption, clear
@@ -173,30 +173,6 @@ def requests(accepted: bool) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def keeper_of(
-    prepared: PreparedRun, out: str | os.PathLike[str] | None, rank: int
-) -> Iterator[Keeper | None]:
-    """Give what saves a rank's role, if the run is to be saved."""
-    options = prepared.run.run_options
-    if not any(options.checkpoint_cadence):
-        yield None
-        return
-    if out is None:
-        raise ConfigError(
-            f"checkpoint-every: {options.checkpoint_every}, but the run is recorded "
-            "nowhere; give a directory with out"
-        )
-    ranks = prepared.plan.workers + 1
-    keeper = Keeper(
-        Path(out), rank, ranks, options.keep, patient=not prepared.wire.free
-    )
-    try:
-        yield keeper
-    finally:
-        keeper.close()
 
 
 def new_writer(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -13,8 +12,8 @@ import numpy as np
 
 from psmpi.base import ConfigError, PsmpiError
 from psmpi.errors import EXIT_PREEMPTED, RunPreempted
-from psmpi.processes import mpiexec
-from psmpi.runs import config, job, resumption, setup, status
+from psmpi.processes import mpiexec, scratch
+from psmpi.runs import config, job, launch_checks, resumption, setup, status
 from psmpi.runs.record import MODEL, SUMMARY
 from psmpi.runs.recorded import follow, read_run
 from psmpi.runs.schema import Row, Summary
@@ -61,13 +60,11 @@ def run_mpi(
     signal ended the job.
     """
     for out in outs:
-        if out.exists() and out not in goes_on:
-            raise ConfigError(
-                f"{out}: already exists, and nothing is overwritten; "
-                "give another directory, or move this one away"
-            )
+        if out not in goes_on:
+            launch_checks.check_out(out)
     for run in runs:
         setup.refuse_simulation(run.run_options)
+    setup.warn(launch_checks.cautions(runs[0], hosts))
     watch = _Watch(runs, outs, on_row, on_status)
     left = list(range(len(runs)))
     for attempt in itertools.count():
@@ -105,8 +102,8 @@ def _one_job(
     ]
     word = job.encode(runs, outs, begun)
     watch.say(f"starting {options.workers + 1} ranks")
-    with tempfile.TemporaryDirectory(prefix="psmpi-") as folder:
-        status_file = Path(folder) / "status"
+    with scratch.folder() as folder:
+        status_file = folder.path / "status"
         tick = watch.ticks(status_file)
         try:
             return mpiexec.launch(

@@ -10,7 +10,7 @@ from psmpi.errors import ConfigError, nearest
 from psmpi.runs.options import RunOptions
 
 #: Options of the command line itself, which say how a run is launched and recorded.
-LAUNCH = ("out", "local", "hosts", "restarts", "resume", "config")
+LAUNCH = ("out", "local", "hosts", "restarts", "resume", "dry_run", "config")
 #: What other programs call an option -> its name here.
 _SYNONYMS = {
     "batch_size": "batch",

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from psmpi.base import ConfigError, LinkError, Problem, PsmpiError
+from psmpi.base import ConfigError, Problem, PsmpiError
 from psmpi.errors import EXIT_PREEMPTED, EXIT_UNMET, RunPreempted
 from psmpi.links.mpi_job import MpiJob
 from psmpi.links.protocol import longest
@@ -33,8 +34,8 @@ from psmpi.runs import (
     warmup,
 )
 from psmpi.runs.agreement import prepare_together
-from psmpi.runs.keeper import Keeper
-from psmpi.runs.local import keeper_of, new_writer
+from psmpi.runs.local import new_writer
+from psmpi.runs.saving import keeper_of_rank
 from psmpi.runs.schema import Row
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
@@ -56,6 +57,9 @@ def take_part(
         warm_up(mpi_job, prepared)
         if mpi_job.rank == 0:
             return _serve(mpi_job, prepared, out, on_row)
+        # From here on, nothing of a job that psmpi has started refers to the whole
+        # problem.
+        prepared = setup.of_worker(prepared, mpi_job.rank - 1)
         _work(mpi_job, prepared)
         return None
 
@@ -102,10 +106,9 @@ def _serve(
 
 
 def _work(mpi_job: MpiJob, prepared: PreparedRun) -> None:
-    part = setup.shard(prepared, mpi_job.rank - 1)
     transport = transport_of(mpi_job, prepared)
     with keeper_of_rank(mpi_job, prepared, None) as keeper:
-        worker = roles.work(prepared, transport, part, keeper=keeper)
+        worker = roles.work(prepared, transport, prepared.problem, keeper=keeper)
     conclude_work(mpi_job, transport, worker)
 
 
@@ -120,30 +123,6 @@ def conclude_work(mpi_job: MpiJob, transport: MpiTransport, worker: WorkerEnd) -
     early = everybody[0][2]
     if early is not None:
         raise RunPreempted(early)
-
-
-@contextlib.contextmanager
-def keeper_of_rank(
-    mpi_job: MpiJob, prepared: PreparedRun, out: str | os.PathLike[str] | None
-) -> Iterator[Keeper | None]:
-    """Give what saves this rank's role, in the directory that rank 0 records in.
-
-    Called by all ranks, on rank 0 after the directory has been created.
-    """
-    if not any(prepared.run.run_options.checkpoint_cadence):
-        yield None
-        return
-    own = None if out is None else os.path.abspath(out)
-    folder = mpi_job.allgather(own)[0]
-    if folder is not None and not os.path.isdir(folder):
-        raise LinkError(
-            f"checkpoint-every: {folder} is not there on {mpi_job.hostname}, and every "
-            "rank writes its part of a checkpoint; record the run on a file system "
-            "that all hosts share"
-        )
-    saving = keeper_of(prepared, folder, mpi_job.rank)
-    with saving as keeper, mpi_job.accepting_requests():
-        yield keeper
 
 
 def transport_of(mpi_job: MpiJob, prepared: PreparedRun) -> MpiTransport:
@@ -168,7 +147,9 @@ def warm_up(mpi_job: MpiJob, prepared: PreparedRun) -> None:
         warmup.load(prepared)
     mpi_job.barrier()
     if not mpi_job.first_on_node:
-        warmup.load(prepared)
+        with warnings.catch_warnings():  # that rank has warned of what this one meets
+            warnings.filterwarnings("ignore", message="kernels: can't be kept")
+            warmup.load(prepared)
 
 
 def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
@@ -178,6 +159,13 @@ def _require(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun
     if mpi_job.rank != 0:
         mpi_job.leave(prepared.exit_status)
     raise prepared
+
+
+def _agreed(mpi_job: MpiJob, prepared: PreparedRun | PsmpiError) -> PreparedRun:
+    """Return the run; raise what is wrong with it, on all ranks alike."""
+    if isinstance(prepared, PreparedRun):
+        return prepared
+    raise mpi_job.agreed(prepared)
 
 
 def run_on_all_ranks(
@@ -202,16 +190,22 @@ def run_on_all_ranks(
             "worker are 2"
         )
     with mpi_job.run(), status.forwarded(on_status if mpi_job.rank == 0 else None):
-        prepared = prepare_together(
-            mpi_job,
-            lambda: configure(mpi_job.size - 1),
-            problem,
-            Path(out) if goes_on and out is not None else None,
-        )
-        if not isinstance(prepared, PreparedRun):
-            raise mpi_job.agreed(prepared)
+        goes_on_in = Path(out) if goes_on and out is not None else None
         try:
-            own = take_part(mpi_job, prepared, out, on_row)
+            own = take_part(
+                mpi_job,
+                _agreed(
+                    mpi_job,
+                    prepare_together(
+                        mpi_job,
+                        lambda: configure(mpi_job.size - 1),
+                        problem,
+                        goes_on_in,
+                    ),
+                ),
+                out,
+                on_row,
+            )
         except RunPreempted as preempted:
             raise mpi_job.agreed(preempted) from None
         result: Result = mpi_job.allgather(own)[0]
@@ -232,11 +226,15 @@ def join(
     """
     mpi_job = MpiJob()
     try:
-        prepared = _require(
+        goes_on_in = out if goes_on else None
+        result = take_part(
             mpi_job,
-            prepare_together(mpi_job, lambda: run, goes_on=out if goes_on else None),
+            _require(
+                mpi_job, prepare_together(mpi_job, lambda: run, goes_on=goes_on_in)
+            ),
+            out,
+            on_row,
         )
-        result = take_part(mpi_job, prepared, out, on_row)
     except RunPreempted as preempted:
         _leave_early(mpi_job, preempted)
     except Exception:
@@ -263,11 +261,16 @@ def main(argv: Sequence[str]) -> NoReturn:
     with status.forwarded(on_status):
         for run in job.decode(argv[0]):
             goes_on = Path(run.out) if run.goes_on else None
-            prepared = _require(
-                mpi_job, prepare_together(mpi_job, run.configure, goes_on=goes_on)
-            )
             try:
-                take_part(mpi_job, prepared, run.out)
+                # In one expression, so that a worker's whole problem is not kept here.
+                take_part(
+                    mpi_job,
+                    _require(
+                        mpi_job,
+                        prepare_together(mpi_job, run.configure, goes_on=goes_on),
+                    ),
+                    run.out,
+                )
             except RunPreempted as preempted:
                 _leave_early(mpi_job, preempted)
     mpi_job.leave(0)

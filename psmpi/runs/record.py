@@ -29,6 +29,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -131,8 +132,13 @@ class RunWriter:
             "versions": versions(mpi),
             **more,
         }
-        _write_json(self.path / MANIFEST, manifest)
-        self._open("x")
+        try:
+            _write_json(self.path / MANIFEST, manifest)
+            self._open("x")
+        except BaseException:
+            # What is no record must not stand in the way of the next try.
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
 
     def _open(self, mode: Literal["x", "a"]) -> None:
         with _naming(self.path / ROWS):
@@ -248,10 +254,12 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        kept = f"the rows until here stay in {path.parent}"
+        if path.name == MANIFEST or (path.name == ROWS and not path.exists()):
+            kept = "nothing is recorded"
         raise PsmpiError(
             f"{path}: can't be written ({error.strerror or error}); the run ends, and "
-            f"the rows until here stay in {path.parent}; free some space there, or "
-            "record the run elsewhere"
+            f"{kept}; free some space there, or record the run elsewhere"
         ) from error
 
 

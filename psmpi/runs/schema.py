@@ -117,6 +117,9 @@ class Summary(TypedDict):
     # Of a run with --on-nan zero or skip, if there were any:
     nan_steps: NotRequired[int]  # gradients that were not finite,
     nan_events: NotRequired[list[Json]]  # and the first: worker, round, samples
+    # Of a run with --heal, if a model differed:
+    heals: NotRequired[int]  # how often one was replaced by the server's,
+    healed: NotRequired[list[Json]]  # and the first: round, worker
     # Of a server that takes uploads in the order in which they arrive:
     staleness: NotRequired[dict[str, int]]  # uploads by their age in rounds
     arrivals: NotRequired[list[int]]  # uploads of each worker

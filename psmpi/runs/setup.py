@@ -170,6 +170,7 @@ def _plan(options: RunOptions, problem: Problem) -> Plan:
         partition=options.partition,
         check_every=options.check_every,
         on_nan=options.on_nan,
+        heal=options.heal,
         evaluate_every=options.evaluate_every,
         mean_speed=compute_speed.average(speeds, slow, options.workers),
         top_speed=compute_speed.fastest(speeds, slow, options.workers),
@@ -184,6 +185,15 @@ def refuse_simulation(options: RunOptions) -> None:
                 f"{name.replace('_', '-')}: {getattr(options, name)} is of a simulated "
                 "network, and MPI has a real one; add --local, or leave it out"
             )
+
+
+def of_worker(prepared: PreparedRun, worker: int) -> PreparedRun:
+    """Return the run with the worker's part of the problem in place of the whole one.
+
+    Whoever keeps no reference to ``prepared`` gives up the memory of the whole problem,
+    which takes most of a rank's where data are large.
+    """
+    return dataclasses.replace(prepared, problem=shard(prepared, worker))
 
 
 def shard(prepared: PreparedRun, worker: int) -> Problem:
@@ -217,8 +227,6 @@ def find_optimum(prepared: PreparedRun) -> float | None:
             raise ConfigError(
                 f"until: {target} needs the least loss, which is not known here; "
                 "take another metric"
-                if prepared.run.run_options.optimum
-                else f"until: {target} needs the optimum; drop --no-optimum"
             )
     return optimum
 
@@ -276,7 +284,10 @@ def _check_checkpoints(prepared: PreparedRun) -> None:
 
 def _check_targets(prepared: PreparedRun) -> None:
     """Refuse targets on metrics that this problem does not have."""
-    for target in prepared.run.run_options.targets:
+    options = prepared.run.run_options
+    for target in options.targets:
+        if target.metric == "residual" and not options.optimum:
+            raise ConfigError(f"until: {target} needs the optimum; drop --no-optimum")
         if target.metric in ("accuracy", "error"):
             start = prepared.problem.start(prepared.plan.seed)
             if prepared.problem.accuracy(start) is None:

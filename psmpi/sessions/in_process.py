@@ -16,6 +16,7 @@ from psmpi.links.transport import local
 from psmpi.links.worker import WorkerEnd
 from psmpi.runs import local as local_runs
 from psmpi.runs import resumption, role_state, roles, setup, summary, warmup
+from psmpi.runs.keeper import keeper_of
 from psmpi.runs.role_state import Saved
 from psmpi.runs.summary import Result
 from psmpi.sessions.executor import Executor, with_callers_steps
@@ -53,7 +54,7 @@ class OneWorker(Executor):
         self._out = out
         self._saving = contextlib.ExitStack()
         self._server_keeper, self.keeper = (
-            self._saving.enter_context(local_runs.keeper_of(prepared, out, rank))
+            self._saving.enter_context(keeper_of(prepared, out, rank))
             for rank in (0, 1)
         )
         self._scheduler, transports = local.connect(2)

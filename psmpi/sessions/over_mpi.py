@@ -21,6 +21,7 @@ from psmpi.runs import rank, role_state
 from psmpi.runs.agreement import prepare_together
 from psmpi.runs.resumption import exists
 from psmpi.runs.role_state import Saved
+from psmpi.runs.saving import keeper_of_rank
 from psmpi.runs.setup import PreparedRun
 from psmpi.runs.summary import Result
 from psmpi.sessions.executor import Executor, with_callers_steps
@@ -94,8 +95,8 @@ class WorkerRank(Executor):
             self.prepared, _, self.loop = agree(self._job, opening, x, state)
             rank.warm_up(self._job, self.prepared)
             self.transport = rank.transport_of(self._job, self.prepared)
-            saving = rank.keeper_of_rank(self._job, self.prepared, None)
-            self.keeper = self._run.enter_context(saving)
+            saver = keeper_of_rank(self._job, self.prepared, None)
+            self.keeper = self._run.enter_context(saver)
         except BaseException as error:
             self._run.__exit__(type(error), error, error.__traceback__)
             raise

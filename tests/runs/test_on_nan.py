@@ -10,7 +10,7 @@ import pytest
 import psmpi
 from psmpi.base import ConfigError
 from psmpi.cli import app
-from psmpi.links import bad_gradients
+from psmpi.links.events import KEPT
 from psmpi.runs import role_state, roles
 from psmpi.runs.evaluation import Diverged
 from psmpi.runs.recorded import read_run
@@ -128,7 +128,7 @@ def test_the_summary_has_the_first_events_of_all_workers():
     summary = go("sgd", problem=Faulty(1.0), **how).summary
     assert summary["nan_steps"] == 600
     events = summary["nan_events"]
-    assert len(events) == bad_gradients.KEPT
+    assert len(events) == KEPT
     assert [event["worker"] for event in events[:6]] == [0, 1, 2, 0, 1, 2]
     assert [event["round"] for event in events[:6]] == [0, 0, 0, 1, 1, 1]
     assert all(len(event["samples"]) == 8 for event in events)

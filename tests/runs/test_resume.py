@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -217,6 +218,7 @@ def test_asked_to_end_it_is_saved_and_ends(tmp_path, id):
     def on_row(row):
         if row["round"] == 20:
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)  # for the main thread to take it in
 
     with pytest.raises(psmpi.errors.RunPreempted, match="saved as of round") as ended:
         run_local(config.configure(id, **options), out=tmp_path / "cut", on_row=on_row)

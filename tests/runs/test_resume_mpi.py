@@ -9,6 +9,7 @@ import time
 import pytest
 
 import psmpi
+from psmpi.processes.supervisor import descendants
 from psmpi.runs.mpi import RankFailed
 from tests.helpers.jobs import SECONDS
 from tests.runs.test_resume import untimed
@@ -38,14 +39,14 @@ def options_of(id):
 def ranks():
     """Return the processes of ranks of the job that runs, in order of their start."""
     found = []
-    for name in filter(str.isdecimal, os.listdir("/proc")):
+    for pid in descendants(os.getpid()):
         try:
-            with open(f"/proc/{name}/cmdline", "rb") as file:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
                 words = file.read().split(b"\0")
         except OSError:
             continue
         if words[1:3] == [b"-m", b"psmpi.runs.rank"]:
-            found.append(int(name))
+            found.append(pid)
     return sorted(found)
 
 
