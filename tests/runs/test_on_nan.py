@@ -209,6 +209,20 @@ def test_over_mpi_the_bits_are_the_same(id, action, tmp_path, monkeypatch):
         assert runs[0].summary[key] == runs[1].summary[key]
 
 
+@pytest.mark.mpi
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("action", ACTIONS)
+def test_loops_of_ones_own_over_mpi_compute_the_bits_of_a_run(action, mpiexec):
+    ids = ["sgd", "laq", "dist-ef-sgdm", "qsparse-local-sgd", "diloco"]
+    ended = mpiexec("faulty_loops.py", action, *ids, ranks=4, limit=60)
+    assert ended.status == 0, ended.output
+    for id in ids:
+        how = own_loops.options(id) | EVERY_ROUND | {"on_nan": action, "seed": 0}
+        result = go(id, problem=Faulty(0.1), rounds=own_loops.ROUNDS, **how)
+        told = f"model {id} {result.x.tobytes().hex()} {result.summary['nan_steps']}"
+        assert ended.output.count(told) == 3, id
+
+
 def test_the_command_line_has_it(tmp_path, monkeypatch, capsys):
     shutil.copy(Path(faulty.__file__), tmp_path / "faulty.py")
     monkeypatch.chdir(tmp_path)
