@@ -56,6 +56,14 @@ class Stopped(Exception):
     """
 
 
+class LeftOut(Exception):
+    """A worker is to take no part in its round. Control flow, in place of a gradient.
+
+    Raised where an algorithm asks for a gradient that is not finite, with ``--on-nan
+    skip``. Only algorithms with ``Algorithm.can_leave_out`` get it.
+    """
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known name that is most like ``name``; None if none is close.
 

@@ -21,6 +21,9 @@ Acc-AsyLPG:  y <- prox_{eta_s h}(y - eta_s u),  x <- xs + theta_s (y - xs), with
 sparsifies alpha first, at random with phi = ||alpha||_1 / ||alpha||_inf entries on
 average, which leaves their signs and one size.
 
+Of an absent worker's step the model stays as it is, and the step is counted. G is the
+mean over the workers that are present, and the last one's G if there are none.
+
 The width of Q_x is chosen for every message: the least that satisfies the rule by its
 exact variance, no bits at all while x = xs, floats beyond ``--max-bits``. Gradient
 differences that workers computed at an old snapshot are discarded, and counted, when
@@ -73,6 +76,7 @@ from psmpi.codecs.stochastic import narrowest
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import extrapolate, proximal_step
 from psmpi.parts import schedules
+from psmpi.parts.absence import scale_to_present, taking_part
 from psmpi.parts.memory import expected
 
 
@@ -84,6 +88,7 @@ class AsyLpg(AsyLpgOptions):
     """
 
     id: ClassVar[str] = "asylpg"
+    can_leave_out = True
     driven_by = "closure"  # the same samples at the model and at the snapshot
 
     def record(self, state: AsyServerState) -> Mapping[str, Any]:
@@ -137,17 +142,19 @@ class AsyLpg(AsyLpgOptions):
                 snapshot = link.pull_shared()
                 if snapshot is not None:  # else it is the common start
                     link.down.decode(snapshot, s.x.size, s.snapshot)
-                whole_gradient(f, s.snapshot, s.gradient, plan.workers)
-                link.push(exact.encode(s.gradient))
+                with taking_part(link):
+                    whole_gradient(f, s.snapshot, s.gradient, plan.workers)
+                    link.push(exact.encode(s.gradient))
                 continue
-            # alpha = grad f_a(Q_x(x)) - grad f_a(xs)
-            support = self._differ(link, f, expected(frame), plan, s)
             key = random.key(plan.seed, "up", link.worker, k)
-            if support is None:
-                link.push(coded.encode(s.difference, key=key))
-            else:
-                values = s.difference[support]
-                link.push(coded.encode_at(support, values, s.x.size, key=key))
+            with taking_part(link):
+                # alpha = grad f_a(Q_x(x)) - grad f_a(xs)
+                support = self._differ(link, f, expected(frame), plan, s)
+                if support is None:
+                    link.push(coded.encode(s.difference, key=key))
+                else:
+                    values = s.difference[support]
+                    link.push(coded.encode_at(support, values, s.x.size, key=key))
 
     def _differ(
         self, link: WorkerStar, f: Problem, frame: Frame, plan: Plan, s: AsyWorkerState
@@ -182,12 +189,13 @@ class AsyLpg(AsyLpgOptions):
                 link.send(worker, self._model(s, exact, by_width, key))
             yield Iterate(t, s.x)
             worker, frame = link.recv(urgent(s.out, t, s.tau))
-            # u = Q(alpha) + G
-            s.step[:] = s.full
-            link.up.decode_add(expected(frame), s.step)
             del s.out[worker]
             s.waiting.append(worker)
-            self._advance(s, eta(t))
+            if frame is not None:  # else the worker is absent
+                # u = Q(alpha) + G
+                s.step[:] = s.full
+                link.up.decode_add(frame, s.step)
+                self._advance(s, eta(t))
             s.left -= 1
             if not s.left and t + 1 < plan.rounds:
                 self._end_epoch(link, s)
@@ -229,9 +237,12 @@ class AsyLpg(AsyLpgOptions):
             link.send(worker, EPOCH_ENDED)
         link.bcast(exact.encode(s.snapshot) if s.epoch else None)  # x_0 is known to all
         # G = (1/M) sum_m grad f_m(xs)
-        s.full[:] = 0
+        s.step[:] = 0
         for frame in link.gather():
-            link.up.decode_add(expected(frame), s.full, 1 / plan.workers)
+            link.up.decode_add(expected(frame), s.step, 1 / plan.workers)
+        if link.present:
+            scale_to_present(link, s.step, plan.workers)
+            s.full[:] = s.step
         if self.accelerated:
             extrapolate(s.x, s.snapshot, s.y, self.theta(s.epoch))
 

@@ -12,6 +12,11 @@ Error-Feedback", NeurIPS 2019, Algorithms 1 to 3.
                Dt   = C(pt);    et <- pt - Dt;                 broadcast Dt
     all:       x   <- x - eta_t Dt
 
+An absent worker has D_i = 0, and e_i and m_i as before; the server divides by the
+number P of those present. Then x - eta_{t-1} (et + (1/M) sum_i e_i), with all workers'
+errors, moves by -eta_t ((1/M) sum_i (g_i + mu m_i) + (1/P - 1/M) sum_i D_i), with sums
+over the present.
+
 That is SGD with ``ErrorFeedback`` for both directions' memory: the loop is ``Sgd``'s,
 the lines with e are ``psmpi.parts.memory.ErrorFeedback.encode``. The server keeps M et,
 as it sums and the step size divides. For every step size and codec x - eta_{t-1} (et +

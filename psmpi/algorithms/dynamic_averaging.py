@@ -13,6 +13,10 @@ Learning by Dynamic Model Averaging", ECML PKDD 2018.
 Every round closes with a message to each worker. An empty frame says to keep the own
 model; a model replaces it; None before a model says that it is the new reference, too.
 A worker that has not sent its model in this round is asked for it by None.
+
+A worker that is absent has undone its local steps, and is not asked. Everybody means
+all that are present; the new reference that they agree on is an absent worker's model
+and reference, too.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from psmpi.base import (
 )
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
+from psmpi.parts.absence import LocalSteps
 from psmpi.parts.memory import expected
 from psmpi.parts.options import Addressed
 from psmpi.parts.presets import preset
@@ -81,6 +86,7 @@ class DynamicAveraging(Addressed):
     """
 
     id: ClassVar[str] = "dynamic-averaging"
+    can_leave_out = True
     lr: float = 0.1
     local_steps: int = 10
     delta: float = 0.1
@@ -120,12 +126,19 @@ class DynamicAveraging(Addressed):
     ) -> None:
         s, alpha = state, self.alpha(plan)
         for k in link.rounds(s):
+            steps = LocalSteps(plan, x=s.x)
             for h in range(self.local_steps):
                 step = k * self.local_steps + h
-                # w_m <- w_m - alpha grad f_m(w_m)
-                batch = self.draw(problem, plan, link.worker, step)
-                problem.grad(s.x, s.gradient, batch)
-                add_scaled(s.x, s.gradient, -alpha(step))
+                with steps:
+                    # w_m <- w_m - alpha grad f_m(w_m)
+                    batch = self.draw(problem, plan, link.worker, step)
+                    problem.grad(s.x, s.gradient, batch)
+                    add_scaled(s.x, s.gradient, -alpha(step))
+            if not steps.good:
+                steps.undo()
+                link.absent()
+                self._close_round(link, s, sent=True)
+                continue
             # violation:  ||w_m - r||^2 > Delta
             violated = float(distance_squares(s.x, s.reference)) > self.delta
             link.push(link.up.encode(s.x) if violated else None)
@@ -153,17 +166,20 @@ class DynamicAveraging(Addressed):
         for k in link.rounds(s):
             yield Iterate(k, s.x)
             s.balanced = []
-            for m, frame in enumerate(link.gather()):
+            for frame in link.gather():
                 if frame is not None:
-                    self._take(link, s, m, frame)
-            for m in [m for m in range(plan.workers) if m not in s.balanced]:
+                    self._take(link, s, link.present[-1], frame)
+            present = set(link.present)
+            for m in sorted(present.difference(s.balanced)):
                 # while ||avg(B) - r||^2 > Delta, ask one more
                 if not self._unbalanced(s):
                     break
                 link.send(m, None)
                 for frame in link.gather([m]):
                     self._take(link, s, m, frame)
-            self._balance(s)
+                if not link.present:
+                    present.remove(m)
+            self._balance(s, everybody=present == set(s.balanced))
             self._send_average(link, s)
 
     def _send_average(self, link: ServerStar, s: AveragingServerState) -> None:
@@ -191,13 +207,14 @@ class DynamicAveraging(Addressed):
         _set_mean([s.models[m] for m in s.balanced], s.average)
         return s.average
 
-    def _balance(self, s: AveragingServerState) -> None:
+    def _balance(self, s: AveragingServerState, everybody: bool) -> None:
         if s.balanced:
             self._mean(s)
+            if everybody:  # who is absent takes it as well
+                s.balanced = list(range(len(s.models)))
+                s.reference[:] = s.average
             for m in s.balanced:
                 s.models[m][:] = s.average
-            if len(s.balanced) == len(s.models):
-                s.reference[:] = s.average
         _set_mean(s.models, s.x)
 
 

@@ -14,6 +14,10 @@ Q-DSGD is the same with batches of one size; DSGD or D-PSGD (Lian et al., NeurIP
 has Q = identity and eps = 1. In asynchronous DSGD no worker waits at all: z_j is the
 model that neighbour j sent last, at first the common start.
 
+The weight w_ij of a neighbour whose frame is missing goes to the own model, on both
+sides: a worker that is absent gives its neighbours no frame and takes none, and its
+model stays. So the mixing matrix of every round is symmetric and doubly stochastic.
+
 A worker never quantises its own model in its own update. The server takes no part in
 the method; every few rounds it observes the mean of the workers' models. With an exact
 Q and alpha = 0 this mean does not change.
@@ -39,6 +43,7 @@ from psmpi.base import (
     WorkerLink,
 )
 from psmpi.kernels.vector import add_scaled
+from psmpi.parts.absence import taking_part
 from psmpi.parts.presets import preset
 
 
@@ -67,6 +72,8 @@ class GossipServerState:
 @dataclass(frozen=True, kw_only=True)
 class Gossip(GossipOptions):
     """Decentralised SGD on a graph, frames from worker to worker."""
+
+    can_leave_out = True
 
     def row(self, link: ServerLink, state: GossipServerState) -> Mapping[str, Any]:
         return link.peers.observed()
@@ -100,14 +107,15 @@ class Gossip(GossipOptions):
         W = self.network(plan)[1][i]
         alpha, eps = self.steps(plan.rounds)
         for k in link.rounds(s, until_stopped=self.free):
-            # g_i = gradient of f_i at x_i over S_i
-            self.take_gradient(link, problem, plan, s)
-            # (1 - eps + eps w_ii) x_i - alpha eps g_i
-            np.multiply(s.x, 1 - eps + eps * W[i], out=s.next)
-            add_scaled(s.next, s.gradient, -alpha * eps)
-            # z_i = Q(x_i);   + eps sum_{j != i} w_ij z_j
-            self.mix(link, s, eps * W, random.key(plan.seed, "up", i, k))
-            s.x, s.next = s.next, s.x
+            with taking_part(link.peers):
+                # g_i = gradient of f_i at x_i over S_i
+                self.take_gradient(link, problem, plan, s)
+                # (1 - eps + eps w_ii) x_i - alpha eps g_i
+                np.multiply(s.x, 1 - eps + eps * W[i], out=s.next)
+                add_scaled(s.next, s.gradient, -alpha * eps)
+                # z_i = Q(x_i);   + eps sum_{j != i} w_ij z_j
+                self.mix(link, s, eps * W, random.key(plan.seed, "up", i, k))
+                s.x, s.next = s.next, s.x
 
     def take_gradient(
         self, link: WorkerLink, problem: Problem, plan: Plan, s: GossipWorkerState
@@ -124,8 +132,14 @@ class Gossip(GossipOptions):
         key: int,
     ) -> None:
         """Send z_i; add every neighbour's z_j of this round with its weight."""
+        missing = weights.copy()
+        missing[link.worker] = 0
         for j, z in link.peers.exchange(link.up.encode(s.x, key=key)):
             link.up.decode_add(z, s.next, weights[j])
+            missing[j] = 0
+        # w_ii of this round is w_ii + sum of w_ij over the absent j
+        if missing.any():
+            add_scaled(s.next, s.x, float(missing.sum()))
 
     def server(
         self, link: ServerLink, plan: Plan, state: GossipServerState

@@ -11,7 +11,8 @@ Distributed Learning", NeurIPS 2018.
     worker m:  when asked, upload the change of its gradient since it was last asked
     server:    S <- S + sum of those;   theta^{k+1} = theta^k - alpha S
 
-A worker that is not asked gets nothing and sends nothing. Unlike the authors' script,
+Of a worker that is asked and absent the old term stays, with the old thetahat_m. A
+worker that is not asked gets nothing and sends nothing. Unlike the authors' script,
 which starts from gradients of ones and asks nobody for D rounds, all are asked first.
 """
 
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from psmpi.base import Iterate, Plan, Problem, ServerStar, Vector, Wire, WorkerStar
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
+from psmpi.parts.absence import taking_part
 from psmpi.parts.memory import Direct, Innovation, Overwrite, expected
 from psmpi.parts.options import Addressed, ServerState, WorkerState
 from psmpi.parts.presets import preset
@@ -58,6 +60,7 @@ class LagPs(Addressed):
     """
 
     id: ClassVar[str] = "lag-ps"
+    can_leave_out = True
     driven_by = "nothing"  # the server has to know the smoothness of every shard
     instead = "lag-wk"
     lazy_window: int = 10
@@ -106,11 +109,12 @@ class LagPs(Addressed):
         s = state
         for _ in link.rounds(s):
             s.down.accept(link.pull(), s.x)
-            problem.grad(s.x, s.gradient)
-            # grad f_m(theta^k) - grad f_m(thetahat_m)
-            frame = s.up.encode(s.gradient)
-            s.up.commit()
-            link.push(frame)
+            with taking_part(link):
+                problem.grad(s.x, s.gradient)
+                # grad f_m(theta^k) - grad f_m(thetahat_m)
+                frame = s.up.encode(s.gradient)
+                s.up.commit()
+                link.push(frame)
 
     def server(
         self, link: ServerStar, plan: Plan, state: LagPsServerState
@@ -121,11 +125,11 @@ class LagPs(Addressed):
             frame = s.down.encode(s.x)
             for m in asked:
                 link.send(m, frame)
-                s.stale[m][:] = s.x
             yield Iterate(k, s.x)
             # S^k = S^{k-1} + sum_{m asked} delta grad f_m
             for upload in link.gather(asked):
                 link.up.decode_add(expected(upload), s.sum)
+                s.stale[link.present[-1]][:] = s.x
             # theta^{k+1} = theta^k - alpha S^k
             s.previous[:] = s.x
             add_scaled(s.x, s.sum, -alpha(k))

@@ -9,6 +9,9 @@ Aggregated Quantized Gradients", NeurIPS 2019. Equation numbers are that paper's
                upload dQ_m and Qhat_m <- Qhat_m + dQ_m,  unless (7a) and (7b) hold
     server:    S <- S + sum of uploaded dQ_m;   theta^{k+1} = theta^k - alpha S
 
+An absent worker is one that skips: Qhat_m stays on both sides, and so in S, however
+long it is absent. To take it out, the server would need a copy of every Qhat_m.
+
 QGD is LAQ that never skips, LAG-WK is LAQ without quantisation, SLAQ is LAQ on
 minibatches, and random selection is LAQ that skips by a coin instead of the innovation.
 """
@@ -34,6 +37,7 @@ from psmpi.base import (
 from psmpi.kernels.reduce import distance_squares
 from psmpi.kernels.vector import add_scaled
 from psmpi.parts import triggers
+from psmpi.parts.absence import taking_part
 from psmpi.parts.memory import Innovation
 from psmpi.parts.options import Descent, FixedCodec, ServerState, WorkerState
 from psmpi.parts.presets import preset
@@ -57,6 +61,7 @@ class Qgd(Descent):
     """
 
     id: ClassVar[str] = "qgd"
+    can_leave_out = True
     default_codec: ClassVar[str] = "uniform"
 
     def trigger(self, plan: Plan) -> Trigger:
@@ -86,20 +91,21 @@ class Qgd(Descent):
             if k > 0:
                 # ||theta^k - theta^{k-1}||^2 enters the window of (7a)
                 s.trigger.moved(float(distance_squares(s.x, s.previous)))
-            problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
-            # dQ_m^k = Q_m(theta^k) - Qhat_m^{k-1}
-            frame = s.up.encode(s.gradient, random.key(plan.seed, "up", m, k))
-            if s.trigger.fires(
-                s.up.change_sq,
-                s.up.error_sq,
-                alpha(k),
-                random.key(plan.seed, "skip", m, k),
-            ):
-                # Qhat_m^k = Q_m(theta^k)
-                s.up.commit()
-                link.push(frame)
-            else:
-                link.push(None)
+            with taking_part(link):
+                problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
+                # dQ_m^k = Q_m(theta^k) - Qhat_m^{k-1}
+                frame = s.up.encode(s.gradient, random.key(plan.seed, "up", m, k))
+                if s.trigger.fires(
+                    s.up.change_sq,
+                    s.up.error_sq,
+                    alpha(k),
+                    random.key(plan.seed, "skip", m, k),
+                ):
+                    # Qhat_m^k = Q_m(theta^k)
+                    s.up.commit()
+                    link.push(frame)
+                else:
+                    link.push(None)
 
     def server(
         self, link: ServerStar, plan: Plan, state: ServerState

@@ -16,6 +16,9 @@ Delta_r is a descent direction, so the server subtracts. agg is the mean over th
 workers, or over the workers that sent an entry. A codec that loses nothing needs no
 memory: there s_r = Delta_r.
 
+agg is over the workers that are present. An absent worker's local steps are undone: e
+and its inner optimizer are what they were before the round, and it receives theta.
+
 The inner optimizer is the problem's own (``Problem.advance``: a caller's loop), or one
 of ``parts.inner``. Its state stays with the worker. Errors are in units of the model,
 as in Qsparse-local-SGD, and are not rescaled when a step size changes.
@@ -27,7 +30,8 @@ Delta_r in a round, whatever C is. With SGD inside, that is Qsparse-local-SGD; w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,7 +39,8 @@ import numpy as np
 
 from psmpi import random
 from psmpi.algorithms.local_updates_options import UpdateOptions
-from psmpi.base import Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
+from psmpi.base import Iterate, LeftOut, Plan, Problem, ServerStar, Vector, WorkerStar
+from psmpi.parts.absence import LocalSteps, leaves_out, taking_part
 from psmpi.parts.aggregation import Aggregate
 from psmpi.parts.downlink import DownlinkReceiver, DownlinkSender
 from psmpi.parts.inner import Inner
@@ -75,6 +80,14 @@ class LocalUpdates(UpdateOptions):
     """H steps of any optimizer, then the compressed net progress, and an outer step."""
 
     id: ClassVar[str] = "local-updates"
+    can_leave_out = True
+
+    def replicas(
+        self, state: UpdatesWorkerState | UpdatesServerState
+    ) -> Sequence[Sequence[Vector]]:
+        if isinstance(state, UpdatesServerState):
+            return ((state.x,),)
+        return ((state.x, state.theta),)
 
     def worker_state(
         self, link: WorkerStar, problem: Problem, plan: Plan
@@ -99,11 +112,12 @@ class LocalUpdates(UpdateOptions):
     ) -> UpdatesServerState:
         x = problem.start(plan.seed)
         senders, clip = self.reduce == "senders", self.clip == "median"
+        aggregate = Aggregate(x, senders=senders, clip=clip, mean=self.reduce == "mean")
         return UpdatesServerState(
             x=x,
             g=np.zeros_like(x),
             momentum=Nesterov(x, self.outer_momentum),
-            aggregate=Aggregate(x, senders=senders, clip=clip),
+            aggregate=aggregate,
             down=self.down_sender(link.down, x, plan),
         )
 
@@ -113,13 +127,14 @@ class LocalUpdates(UpdateOptions):
         s, r = state, link.worker
         alpha = self.outer_lr * self.share(plan.workers)
         for k in link.rounds(s):
-            # theta_r = H steps of the inner optimizer from theta
-            if problem.advance(s.x, self.local_steps) is None:
-                self._local_steps(problem, plan, s, r)
-            # Delta_r = theta - theta_r
-            np.subtract(s.theta, s.x, out=s.delta)
-            # e <- beta e + Delta_r;   s_r = C(e);   e <- e - s_r;   send s_r
-            link.push(s.up.encode(s.delta, random.key(plan.seed, "up", r, k)))
+            with taking_part(link):
+                # theta_r = H steps of the inner optimizer from theta
+                if problem.advance(s.x, self.local_steps) is None:
+                    self._local_steps(problem, plan, s, r)
+                # Delta_r = theta - theta_r
+                np.subtract(s.theta, s.x, out=s.delta)
+                # e <- beta e + Delta_r;   s_r = C(e);   e <- e - s_r;   send s_r
+                link.push(s.up.encode(s.delta, random.key(plan.seed, "up", r, k)))
             # receive theta
             s.down.receive(link, s.theta, alpha)
             s.x[:] = s.theta
@@ -128,9 +143,15 @@ class LocalUpdates(UpdateOptions):
         self, problem: Problem, plan: Plan, s: UpdatesWorkerState, worker: int
     ) -> None:
         eta, first = self.eta(plan), s.round * self.local_steps
+        steps = LocalSteps(plan)
+        before = copy.deepcopy(s.inner) if leaves_out(plan) else s.inner
         for t in range(first, first + self.local_steps):
-            problem.grad(s.x, s.delta, self.draw(problem, plan, worker, t))
-            s.inner.step(s.x, s.delta, eta(t))
+            with steps:
+                problem.grad(s.x, s.delta, self.draw(problem, plan, worker, t))
+                s.inner.step(s.x, s.delta, eta(t))
+        if not steps.good:
+            s.inner = before
+            raise LeftOut
 
     def server(
         self, link: ServerStar, plan: Plan, state: UpdatesServerState
@@ -140,7 +161,9 @@ class LocalUpdates(UpdateOptions):
         for k in link.rounds(s):
             yield Iterate(k, s.x)
             # g = agg(s_r); of a mean the sum, as alpha has its 1/R
-            s.aggregate.gather(link, s.g)
+            if not s.aggregate.gather(link, s.g):
+                s.down.stay(link, s.x)
+                continue
             # m <- mu m + g;   theta <- theta - alpha (g + mu m)
             s.momentum.add_to(s.g)
             s.down.step(link, s.x, s.g, alpha, key=random.key(plan.seed, "down", k))

@@ -19,6 +19,9 @@ spares x_ref where the server sends whole models. x - (1/R) sum_r u_r moves by e
 -(eta_t / R) sum_r grad_r at every step, and not at all when workers send. Errors are in
 units of the model: they contain the step size of their time, and are never rescaled.
 
+The mean is over the senders that are present. An absent worker's local steps since its
+last exchange are undone: m and its momentum are what they were then, and xhat = x.
+
 The methods compared with are this one with parts switched off (section 5 there): local
 SGD, TopK-SGD or MEM-SGD (Stich, Cordonnier, Jaggi, NeurIPS 2018), EF-signSGD
 (Karimireddy, Rebjock, Stich, Jaggi, ICML 2019), QTopK and SignTopK.
@@ -26,7 +29,7 @@ SGD, TopK-SGD or MEM-SGD (Stich, Cordonnier, Jaggi, NeurIPS 2018), EF-signSGD
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -44,6 +47,7 @@ from psmpi.base import (
     WorkerStar,
 )
 from psmpi.kernels.vector import add_scaled, local_step
+from psmpi.parts.absence import LocalSteps
 from psmpi.parts.downlink import (
     DownlinkReceiver,
     DownlinkSender,
@@ -69,6 +73,7 @@ class LocalWorkerState:
     up: ErrorFeedback
     down: DownlinkReceiver
     times: SyncTimes
+    steps: LocalSteps
     round: int = 0
 
 
@@ -97,6 +102,7 @@ class QsparseLocalSgd(Replicated):
     """
 
     id: ClassVar[str] = "qsparse-local-sgd"
+    can_leave_out = True
     lr: float = 0.1
     batch: int | None = 8
     local_steps: int = 8
@@ -144,19 +150,29 @@ class QsparseLocalSgd(Replicated):
         own = (plan.seed, worker) if self.schedule == "async" else None
         return SyncTimes(self.local_steps, own)
 
+    def replicas(
+        self, state: LocalWorkerState | LocalServerState
+    ) -> Sequence[Sequence[Vector]]:
+        if isinstance(state, LocalServerState) or state.reference is None:
+            return ((state.x,),)
+        return ((state.x, state.reference),)
+
     def worker_state(
         self, link: WorkerStar, problem: Problem, plan: Plan
     ) -> LocalWorkerState:
         x = problem.start(plan.seed)
         down = self.down_end(link.down, plan)
+        momentum = Nesterov(x, self.momentum)
+        up = ErrorFeedback(link.up, x.size, x.dtype, rescale=False)
         return LocalWorkerState(
             x=x,
             reference=None if down.overwrites else x.copy(),
             gradient=np.zeros_like(x),
-            momentum=Nesterov(x, self.momentum),
-            up=ErrorFeedback(link.up, x.size, x.dtype, rescale=False),
+            momentum=momentum,
+            up=up,
             down=down,
             times=self.times(plan, link.worker),
+            steps=LocalSteps(plan, up=up.e, velocity=momentum.velocity),
         )
 
     def server_state(
@@ -176,17 +192,26 @@ class QsparseLocalSgd(Replicated):
         s, r, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
             for t in range(k * self.local_steps, (k + 1) * self.local_steps):
-                # g = grad f_{i_t}(xhat), with weight decay and momentum if asked for
-                problem.grad(s.x, s.gradient, self.draw(problem, plan, r, t))
-                if self.weight_decay:
-                    add_scaled(s.gradient, s.x, self.weight_decay)
-                s.momentum.add_to(s.gradient)
-                # xhat <- xhat - eta_t g;   u <- u + eta_t g
-                local_step(s.x, s.up.e, s.gradient, eta(t))
+                with s.steps:
+                    # g = grad f_{i_t}(xhat), with weight decay and momentum if asked
+                    problem.grad(s.x, s.gradient, self.draw(problem, plan, r, t))
+                    if self.weight_decay:
+                        add_scaled(s.gradient, s.x, self.weight_decay)
+                    s.momentum.add_to(s.gradient)
+                    # xhat <- xhat - eta_t g;   u <- u + eta_t g
+                    local_step(s.x, s.up.e, s.gradient, eta(t))
                 if s.times.due(t + 1):
-                    # send g = C(u);   m <- u - g
-                    link.push(s.up.flush(random.key(plan.seed, "up", r, t)))
+                    self._send(link, s, random.key(plan.seed, "up", r, t))
                     self._receive(link, s)
+
+    def _send(self, link: WorkerStar, s: LocalWorkerState, key: int) -> None:
+        if s.steps.good:
+            # send g = C(u);   m <- u - g
+            link.push(s.up.flush(key))
+        else:
+            s.steps.undo()
+            link.absent()
+        s.steps.begin()
 
     def _receive(self, link: WorkerStar, s: LocalWorkerState) -> None:
         # x_ref = xhat = x
@@ -206,11 +231,13 @@ class QsparseLocalSgd(Replicated):
                 senders = [r for r, times in enumerate(s.times) if times.due(t + 1)]
                 if not senders:
                     continue
-                # x <- x - (1/R) sum_{r in S_t} g_r
-                add_up(link, link.gather(senders), s.sum)
                 to = None if self.schedule == "sync" else senders
-                key = random.key(plan.seed, "down", t)
-                s.down.step(link, s.x, s.sum, 1 / R, key=key, to=to)
+                # x <- x - (1/R) sum_{r in S_t} g_r
+                if add_up(link, s.sum, mean=True, workers=senders):
+                    key = random.key(plan.seed, "down", t)
+                    s.down.step(link, s.x, s.sum, 1 / R, key=key, to=to)
+                else:
+                    s.down.stay(link, s.x, to=to)
 
 
 @preset(local_steps=1, schedule="sync")

@@ -57,6 +57,7 @@ class QuanTimedDsgd(QDsgd):
     """
 
     id: ClassVar[str] = "quantimed-dsgd"
+    can_leave_out = False  # what it does until the deadline is recorded for replay
     driven_by = "nothing"  # it takes as many samples as the time allows
     instead = "q-dsgd"
     deadline: float | None = None

@@ -7,6 +7,10 @@
                send C(p_m)
     server:    x <- x - alpha sum_m C(p_m);  broadcast x, or the sum
 
+Where workers are absent, the sum is over the present ones, and with ``--reduce mean`` M
+is their number. An absent worker's momentum and memory stay; it does the step as well.
+If nobody is present, nothing is done.
+
 GD and SGD send floats (C = identity); QSGD quantises stochastically (Alistarh, Grubic,
 Li, Tomioka, Vojnovic, NeurIPS 2017), in both directions with ``--downlink update
 --down-codec stochastic``; SSGD sparsifies at random (Wangni, Wang, Liu, Zhang, NeurIPS
@@ -16,7 +20,7 @@ Khirirat, Feyzmahdavian, Johansson (2018) quantise full gradients.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +28,7 @@ import numpy as np
 
 from psmpi import random
 from psmpi.base import Codec, Iterate, Plan, Problem, ServerStar, Vector, WorkerStar
+from psmpi.parts.absence import taking_part
 from psmpi.parts.downlink import DownlinkReceiver, DownlinkSender, Replicated, add_up
 from psmpi.parts.memory import Direct, Memory
 from psmpi.parts.momentum import Nesterov, WeightDecay
@@ -64,11 +69,18 @@ class Sgd(Replicated):
     """
 
     id: ClassVar[str] = "sgd"
+    can_leave_out = True
     batch: int | None = 50
 
     def up_memory(self, codec: Codec, x: Vector) -> Memory:
         """Return what a worker remembers of its uploads: here nothing."""
         return Direct(codec)
+
+    def replicas(
+        self, state: SgdWorkerState | SgdServerState
+    ) -> Sequence[Sequence[Vector]]:
+        velocity = state.decay.velocity if state.down.updates else None
+        return ((state.x,),) if velocity is None else ((state.x,), (velocity,))
 
     def worker_state(
         self, link: WorkerStar, problem: Problem, plan: Plan
@@ -102,17 +114,21 @@ class Sgd(Replicated):
     ) -> None:
         s, m, eta, alpha = state, link.worker, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
-            # g_m = gradient of f_m at x^k over the batch
-            problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
-            # v_m <- mu v_m + g_m;   p_m = g_m + mu v_m
-            s.momentum.add_to(s.gradient)
-            # C(p_m), or of p_m and what the memory holds
-            key = random.key(plan.seed, "up", m, k)
-            link.push(s.up.encode(s.gradient, key, eta(k)))
-            s.up.commit()
+            with taking_part(link):
+                # g_m = gradient of f_m at x^k over the batch
+                problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
+                # v_m <- mu v_m + g_m;   p_m = g_m + mu v_m
+                s.momentum.add_to(s.gradient)
+                # C(p_m), or of p_m and what the memory holds
+                key = random.key(plan.seed, "up", m, k)
+                link.push(s.up.encode(s.gradient, key, eta(k)))
+                s.up.commit()
+            frame = link.pull()
+            if frame is None:  # nobody was present
+                continue
             # x^{k+1} = x^k - eta lambda x^k - alpha D^k
             s.decay.step(s.x, eta(k))
-            s.down.receive(link, s.x, alpha(k))
+            s.down.accept(link, frame, s.x, alpha(k))
 
     def server(
         self, link: ServerStar, plan: Plan, state: SgdServerState
@@ -120,8 +136,10 @@ class Sgd(Replicated):
         s, eta, alpha = state, self.eta(plan), self.alpha(plan)
         for k in link.rounds(s):
             yield Iterate(k, s.x)
-            # sum_m C(p_m)
-            add_up(link, link.gather(), s.sum)
+            # sum_m C(p_m), of a mean times M / number of those present
+            if not add_up(link, s.sum, mean=self.reduce == "mean"):
+                s.down.stay(link, s.x)
+                continue
             # x^{k+1} = x^k - eta lambda x^k - alpha D^k,  D^k the sum or what C leaves
             s.decay.step(s.x, eta(k))
             key = random.key(plan.seed, "down", k)

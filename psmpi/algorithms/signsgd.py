@@ -9,6 +9,8 @@ Communication Efficient and Fault Tolerant", ICLR 2019, Algorithm 1.
     server:    V = sign( sum_m sign(v_m) );      broadcast V
     all:       x <- x - eta ( V + lambda x )
 
+Those who are absent don't vote, and keep v_m; without any vote nobody moves.
+
 sign(0) is +1, and so is a tied vote, as in the authors' code. Votes are counted on the
 packed planes, 64 entries at a time.
 """
@@ -32,6 +34,7 @@ from psmpi.base import (
     WorkerStar,
 )
 from psmpi.codecs.plane import Majority, Plane
+from psmpi.parts.absence import taking_part
 from psmpi.parts.downlink import Replicated
 from psmpi.parts.memory import expected
 from psmpi.parts.momentum import MovingAverage, WeightDecay
@@ -65,6 +68,7 @@ class SignSgd(FixedCodec, Replicated):
     """signSGD: signs of minibatch gradients up, their majority down."""
 
     id: ClassVar[str] = "signsgd"
+    can_leave_out = True
     lr: float = 0.001
     batch: int | None = 50
     default_codec: ClassVar[str] = "plane"
@@ -99,12 +103,16 @@ class SignSgd(FixedCodec, Replicated):
     ) -> None:
         s, m, eta = state, link.worker, self.eta(plan)
         for k in link.rounds(s):
-            problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
-            # v_m <- mu v_m + (1 - mu) g_m;   send sign(v_m)
-            link.push(link.up.encode(s.momentum.of(s.gradient)))
+            with taking_part(link):
+                problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
+                # v_m <- mu v_m + (1 - mu) g_m;   send sign(v_m)
+                link.push(link.up.encode(s.momentum.of(s.gradient)))
+            frame = link.pull()
+            if frame is None:  # nobody was present
+                continue
             # x <- x - eta (V + lambda x)
             s.decay.step(s.x, eta(k))
-            link.down.decode_add(expected(link.pull()), s.x, -eta(k))
+            link.down.decode_add(frame, s.x, -eta(k))
 
     def server(
         self, link: ServerStar, plan: Plan, state: VotingServerState
@@ -115,6 +123,9 @@ class SignSgd(FixedCodec, Replicated):
             # V = sign( sum_m sign(v_m) )
             for frame in link.gather():
                 s.votes.add(expected(frame))
+            if not link.present:
+                link.bcast(None)
+                continue
             frame = s.votes.result()
             s.votes.reset()
             link.bcast(frame)

@@ -21,7 +21,14 @@ from psmpi.base.links import (
 )
 from psmpi.base.plan import Iterate, Plan, StepSize, Wire
 from psmpi.base.problem import Problem
-from psmpi.errors import ConfigError, FrameError, LinkError, PsmpiError, Stopped
+from psmpi.errors import (
+    ConfigError,
+    FrameError,
+    LeftOut,
+    LinkError,
+    PsmpiError,
+    Stopped,
+)
 
 __all__ = [
     "Algorithm",
@@ -31,6 +38,7 @@ __all__ = [
     "FrameError",
     "Indices",
     "Iterate",
+    "LeftOut",
     "LinkError",
     "Plan",
     "Problem",

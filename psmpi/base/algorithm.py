@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
 
+from psmpi.base.arrays import Vector
 from psmpi.base.links import ServerLink, WorkerLink
 from psmpi.base.plan import Iterate, Plan, Wire
 from psmpi.base.problem import Problem
@@ -34,6 +35,9 @@ class Algorithm(abc.ABC):
     #: How a training loop of the caller's own can drive a worker: by one gradient at
     #: its x a step, by a closure where it needs several, or not at all.
     driven_by: ClassVar[Literal["gradient", "closure", "nothing"]] = "gradient"
+    #: Whether a worker can be left out of a round: ``problem.grad`` then may raise
+    #: ``LeftOut``, and its role answers by ``absent`` instead of a frame.
+    can_leave_out: ClassVar[bool] = False
     #: What the caller of such a loop can take instead where it can't be driven.
     instead: ClassVar[str] = ""
 
@@ -55,6 +59,15 @@ class Algorithm(abc.ABC):
         For options that are None by default, as plain data, besides the codecs.
         """
         return {}
+
+    def replicas(self, state: Any) -> Sequence[Sequence[Vector]]:
+        """Return the vectors of a role's state that are equal on all ranks, in groups.
+
+        Between rounds, where ``Wire.replicated`` says that there are such. A group's
+        vectors are equal to one another, the first group is the model, and both roles
+        have the same groups.
+        """
+        return ((state.x,),)
 
     def quiet(self, state: Any) -> bool:
         """Return whether a run can go on from this state of the server, between rounds.

@@ -67,6 +67,14 @@ class WorkerStar(Protocol):
     def push(self, frame: Frame | None) -> None:
         """Send a frame to the server; None says that this round has none (a skip)."""
 
+    @abc.abstractmethod
+    def absent(self) -> None:
+        """Say in place of a frame that this worker takes no part in this round.
+
+        Its state has to be what it was before the round; it still pulls the round's
+        messages. The server gathers nothing of it.
+        """
+
 
 class ServerStar(Protocol):
     """The server's connections to all workers.
@@ -78,6 +86,7 @@ class ServerStar(Protocol):
     workers: int
     up: Codec
     down: Codec
+    present: tuple[int, ...]  # workers whose messages the last gather has yielded
 
     @abc.abstractmethod
     def outgoing(self, codec: Codec) -> Codec:
@@ -99,14 +108,18 @@ class ServerStar(Protocol):
     def gather(self, workers: Sequence[int] | None = None) -> Iterator[Frame | None]:
         """Yield the next message of each of ``workers`` (default: all), in that order.
 
-        None stands for a skip. The order of the results does not depend on the order
-        of arrival. The caller must exhaust the iterator.
+        None stands for a skip; of a worker that is absent in this round nothing is
+        yielded. ``present`` grows with what is yielded: its last entry is the sender of
+        the frame at hand, and after the loop it has all senders. The order of the
+        results does not depend on the order of arrival. The caller must exhaust the
+        iterator.
         """
 
     @abc.abstractmethod
     def recv(self, workers: Sequence[int] | None = None) -> tuple[int, Frame | None]:
         """Return the next message of any of ``workers`` (default: all), and its sender.
 
+        None stands for a skip, and for a worker that is absent in its turn.
         No worker is served twice while another one waits. The message's staleness (the
         rounds between the message that the worker answers and now) is counted.
         """
@@ -123,8 +136,13 @@ class WorkerPeers(Protocol):
     def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
         """Send a frame to all peers; yield each peer's number and frame, ascending.
 
-        All frames belong to this round. The caller must exhaust the iterator.
+        All frames belong to this round. Of a peer that is absent in it nothing is
+        yielded. The caller must exhaust the iterator.
         """
+
+    @abc.abstractmethod
+    def absent(self) -> None:
+        """Tell all peers that this worker is absent; drop their frames of the round."""
 
     @abc.abstractmethod
     def post(self, frame: Frame) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,9 +30,12 @@ class Plan:
     seed: int = 0
     partition: str = ""  # how psmpi split the samples over workers; "": not by psmpi
     check_every: int = 0  # rounds from one comparison of models to the next; 0: none
+    heal: bool = False  # whether a model that differs is replaced by the server's
     evaluate_every: int = 1  # rounds from one evaluation to the next
     mean_speed: float | None = None  # samples per second, where speeds are set: mean
     top_speed: float | None = None  # over workers, and the most that one can have
+    # What becomes of a gradient that is not finite: see ``RunOptions.on_nan``.
+    on_nan: Literal["stop", "skip", "zero"] = "stop"
     # Of a caller's own loop, which may change it from round to round; else None.
     step_size: StepSize | None = None
 

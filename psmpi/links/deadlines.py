@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from psmpi.base import ServerClock, WorkerClock
+from psmpi.base import LinkError, ServerClock, WorkerClock
 from psmpi.links.compute_speed import ComputeSpeed
 from psmpi.links.context import LinkContext
-from psmpi.links.envelope import REPORT
+from psmpi.links.envelope import ABSENT, REPORT
 from psmpi.links.messages import require
 from psmpi.links.reports import ReportSender, send_answer
 from psmpi.links.uploads import UploadReceiver
@@ -113,8 +113,12 @@ class AgreementServer(ServerClock):
         for worker in range(self._context.plan.workers):
             self._context.transport.release()
             message = self._uploads.receive(worker)
+            if message.kind == ABSENT:
+                continue
             frame = require(message, REPORT, f"worker {worker}", "a number")
             numbers.append(float(frame.view(np.float64)[0]))
+        if not numbers:
+            raise LinkError("agree: no worker is present that could give a number")
         mean, maximum = float(np.mean(numbers)), max(numbers)
         send_answer(self._context, mean, maximum)
         return mean, maximum

@@ -5,7 +5,7 @@ offset  type    field
 ======  ======  =====================================================
 0       uint32  round: the server's round that the message belongs to
 4       uint8   kind: DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER, NOTE,
-                STEP_SIZE, LEAVE, STATE or CHECKPOINT
+                STEP_SIZE, LEAVE, STATE, ABSENT, CHECKPOINT or HEAL
 5       uint8   codec: ``wire_id`` of the frame's codec
 6       uint16  frame length in bytes, bits 32 to 47
 8       uint32  frame length in bytes, bits 0 to 31
@@ -29,8 +29,10 @@ ENVELOPE = struct.Struct("<IBBHII")
 NBYTES = ENVELOPE.size
 DATA, SKIP, STOP, BYE, CHECK, REPORT, ANSWER = 1, 2, 3, 4, 5, 6, 7
 NOTE, STEP_SIZE, LEAVE, STATE = 8, 9, 10, 11  # see ``links.notes``
+ABSENT = 12  # of a worker that has no frame for this round; its state is as before
 CHECKPOINT = 13  # see ``links.checkpoints``
-_KINDS = {*range(DATA, STATE + 1), CHECKPOINT}
+HEAL = 14  # see ``links.checksums``
+_KINDS = range(DATA, HEAL + 1)
 _CRC_AT = 12
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from psmpi.base import Codec, Frame, LinkError, Stopped
 from psmpi.links import envelope
-from psmpi.links.envelope import DATA, SKIP
+from psmpi.links.envelope import ABSENT, DATA, SKIP
 
 
 def is_due(every: int, round_: int, last: int) -> bool:
@@ -22,9 +22,9 @@ def is_due(every: int, round_: int, last: int) -> bool:
 def require_frame_or_skip(message: envelope.Unsealed, sender: str) -> envelope.Unsealed:
     """Return a message that an algorithm may receive; raise ``LinkError`` for others.
 
-    Algorithms receive frames (DATA) and skips (SKIP).
+    Algorithms receive frames (DATA) and skips (SKIP), and notice who is ABSENT.
     """
-    if message.kind not in (DATA, SKIP):
+    if message.kind not in (DATA, SKIP, ABSENT):
         raise LinkError(
             f"message from {sender}: kind {message.kind} in round {message.round}, "
             "where a frame was due; do all ranks have the same options?"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from psmpi.base import ConfigError, Indices, Problem, Vector
+from psmpi.base import Indices, Problem, Vector
+from psmpi.links.bad_gradients import BadGradients
 
-_SHOWN = 8  # samples of a batch that an error message lists
 _COUNTERS = (
     *("uploads", "paper_bits_up", "paper_bits_down", "wire_bytes_up"),
     *("wire_bytes_down", "wire_bytes_observed", "samples", "overshoot"),
@@ -76,9 +76,10 @@ class Meter:
 class MeteredProblem(Problem):
     """A worker's problem that measures the time of its gradients as compute.
 
-    A gradient that is not finite raises ``ConfigError`` here, before a codec or an
-    error memory gets it. ``slow_down`` is called with the number of samples of each
-    gradient and the seconds that it took; it may wait, to simulate a slower worker.
+    A gradient that is not finite goes to ``bad`` here, before a codec or an error
+    memory gets it; without that it raises ``ConfigError``. ``slow_down`` is called with
+    the number of samples of each gradient and the seconds that it took; it may wait, to
+    simulate a slower worker.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class MeteredProblem(Problem):
         problem: Problem,
         meter: Meter,
         slow_down: Callable[[int, float], None] = lambda samples, seconds: None,
+        bad: BadGradients | None = None,
     ) -> None:
+        self._bad = BadGradients() if bad is None else bad
         self.problem = problem
         self._meter = meter
         self._slow_down = slow_down
@@ -104,10 +107,10 @@ class MeteredProblem(Problem):
     def grad(self, x: Vector, out: Vector, batch: Indices | None = None) -> float:
         with self._gradient(batch):
             loss = self.problem.grad(x, out, batch)
-            # A sum of squares costs no temporary; it can also overflow by itself, which
-            # the search for an entry that is not finite then excludes.
-            if not math.isfinite(np.dot(out, out)):
-                _require_finite(out, batch)
+            # A sum of squares costs no temporary. It can also overflow by itself.
+            finite = math.isfinite(np.dot(out, out))
+        if not finite:
+            self._bad.found(out, batch)
         return loss
 
     def difference(
@@ -116,21 +119,25 @@ class MeteredProblem(Problem):
         with self._gradient(batch):
             support = self.problem.difference(x, reference, out, batch)
             written = out if support is None else out[support]
-            if not math.isfinite(np.dot(written, written)):
-                _require_finite(out, batch)
+            finite = math.isfinite(np.dot(written, written))
+        if not finite:
+            self._bad.found(out, batch)
         return support
 
     def advance(self, x: Vector, steps: int) -> float | None:
+        before = x.copy() if self._bad.action == "zero" else x
         with self._meter.phase("compute"), np.errstate(over="ignore", invalid="ignore"):
             loss = self.problem.advance(x, steps)
-            if loss is not None and not math.isfinite(np.dot(x, x)):
-                _require_finite(x, None, "model")
+            finite = loss is None or math.isfinite(np.dot(x, x))
+        if not finite:
+            self._bad.found(x, None, "model")
+            x[:] = before
         return loss
 
     @contextmanager
     def _gradient(self, batch: Indices | None) -> Iterator[None]:
         """Measure one gradient, and let it last as long as ``slow_down`` demands."""
-        # Overflow is reported by _require_finite, in one line.
+        # Overflow is reported by BadGradients, in one line.
         no_warnings = np.errstate(over="ignore", invalid="ignore")
         samples = self.samples if batch is None else batch.size
         with self._meter.phase("compute"), no_warnings:
@@ -143,7 +150,7 @@ class MeteredProblem(Problem):
 
     def without_ridge(self) -> Problem:
         ridgeless = self.problem.without_ridge()
-        return MeteredProblem(ridgeless, self._meter, self._slow_down)
+        return MeteredProblem(ridgeless, self._meter, self._slow_down, self._bad)
 
     def shard(self, worker: int, workers: int) -> Problem:
         return self.problem.shard(worker, workers)
@@ -175,22 +182,3 @@ class MeteredProblem(Problem):
 
     def smoothness(self) -> float:
         return self.problem.smoothness()
-
-
-def _require_finite(
-    vector: Vector, batch: Indices | None, name: str = "gradient"
-) -> None:
-    """Raise ``ConfigError`` if an entry of the vector is not finite."""
-    bad = np.flatnonzero(~np.isfinite(vector))
-    if not bad.size:
-        return
-    samples = "all samples"
-    if batch is not None:
-        first = ", ".join(map(str, batch[:_SHOWN].tolist()))
-        more = f", ... ({batch.size} in all)" if batch.size > _SHOWN else ""
-        samples = f"the batch of samples {first}{more}"
-    i = int(bad[0])
-    raise ConfigError(
-        f"the {name}'s entry {i} is {vector[i]} over {samples} of the shard "
-        f"({bad.size} of {vector.size} entries are not finite)"
-    )

@@ -57,9 +57,14 @@ class ModelMonitor:
         return steps >= round_ * len(self._reports)
 
     def mean(self, x: Vector) -> None:
-        """Set ``x`` to the mean of the models; the next report begins a new mean."""
+        """Set ``x`` to the mean of the models; the next report begins a new mean.
+
+        Without any model everything stays as it is.
+        """
         for model in self._models:
             self._add(model)
+        if not self._count:
+            return
         x[:] = self._mean
         self._consensus = self._squares / self._count
         moved = self._mean if self._last_mean is None else self._mean - self._last_mean

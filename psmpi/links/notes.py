@@ -117,22 +117,24 @@ class Notes:
         means = [loss.total / loss.count for loss in self.losses if loss.count]
         return math.fsum(means) / len(means) if means else None
 
-    def agree(self, round_: int) -> None:
-        """Set the run's step size to what all workers have set for this round.
+    def agree(self, round_: int, present: Sequence[int]) -> None:
+        """Set the run's step size to what all ``present`` workers have set.
 
         Raises ``LinkError`` that names a worker with another one.
         """
-        first, step_size = self._step_sizes[0], self.plan.step_size
-        if step_size is None:
+        step_size = self.plan.step_size
+        if step_size is None or not present:
             return
-        for worker, other in enumerate(self._step_sizes):
+        first = self._step_sizes[present[0]]
+        for worker in present:
+            other = self._step_sizes[worker]
             if other != first:
                 own = "not set" if first is None else f"{first:g}"
                 theirs = "not set" if other is None else f"{other:g}"
                 raise LinkError(
                     f"lr: in round {round_} it is {theirs} on worker {worker} and "
-                    f"{own} on worker 0; all workers must set the same step size "
-                    "before the same step"
+                    f"{own} on worker {present[0]}; all workers must set the same step "
+                    "size before the same step"
                 )
         step_size.value = first
 

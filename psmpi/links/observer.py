@@ -9,8 +9,8 @@ from psmpi.base import Frame, LinkError, ServerPeers
 from psmpi.links import envelope
 from psmpi.links.checkpoints import ServerCheckpoints
 from psmpi.links.context import LinkContext
-from psmpi.links.envelope import DATA, NBYTES, REPORT
-from psmpi.links.messages import is_due, require
+from psmpi.links.envelope import ABSENT, DATA, REPORT
+from psmpi.links.messages import is_due, paper_bits, require
 from psmpi.links.model_monitor import ModelMonitor
 from psmpi.links.reports import send_answer
 from psmpi.links.uploads import UploadReceiver
@@ -40,18 +40,19 @@ class PeerObserver(ServerPeers):
         context = self._context
         self.release_workers()
         context.transport.release()
-        messages = []
+        messages = []  # with their paper bits; what is ABSENT is relayed as well
         for worker in range(context.plan.workers):
             message, unsealed = self._uploads.receive_whole(worker)
-            require(unsealed, DATA, f"worker {worker}", "a frame")
-            messages.append(message.copy())  # a note of the next one ends the loan
-        codec, dim = context.wire.up, context.plan.dim
+            if unsealed.kind != ABSENT:
+                require(unsealed, DATA, f"worker {worker}", "a frame")
+            bits = paper_bits(context.wire.up, unsealed.frame, context.plan.dim)
+            messages.append((message.copy(), bits))  # a note of the next ends the loan
         for worker, peers in enumerate(context.wire.peers):
             for peer in peers:
-                message = messages[peer]
+                message, bits = messages[peer]
                 with context.meter.phase("send"):
                     context.transport.send(worker + 1, message)
-                context.meter.paper_bits_down += codec.paper_bits(message[NBYTES:], dim)
+                context.meter.paper_bits_down += bits
                 context.meter.wire_bytes_down += message.size
 
     def observed(self) -> Mapping[str, float]:
@@ -106,6 +107,8 @@ class PeerObserver(ServerPeers):
         for worker in range(self._context.plan.workers):
             self._context.transport.release()
             message = self._uploads.receive(worker)
+            if message.kind == ABSENT:
+                continue
             if message.round != round_:
                 raise LinkError(
                     f"worker {worker}: its report is of round {message.round}, the "

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from psmpi.base import Frame, LinkError, WorkerPeers
 from psmpi.links import envelope
 from psmpi.links.context import LinkContext
-from psmpi.links.envelope import BYE, CHECKPOINT, DATA
+from psmpi.links.envelope import ABSENT, BYE, CHECKPOINT, DATA
 from psmpi.links.messages import FrameBuffer, require
 from psmpi.links.notes import PeerLeft
 
@@ -41,8 +41,19 @@ class PeerExchange(WorkerPeers):
         self._waiting: set[int] = set()  # peers that wait in ``synchronise``
 
     def exchange(self, frame: Frame) -> Iterator[tuple[int, Frame]]:
+        return self._exchange(*self._message(frame))
+
+    def absent(self) -> None:
+        if self._context.wire.free:
+            return  # nobody waits for a frame
+        self._context.transport.release()
+        message = self._buffer.message(self._context.round, None, ABSENT)
+        for _ in self._exchange(message, _Size(0, 0, message.size)):
+            pass
+
+    def _exchange(self, message: Frame, size: _Size) -> Iterator[tuple[int, Frame]]:
+        """Send a message to all peers; yield the frames of those that are present."""
         context, relay = self._context, self._context.wire.relay
-        message, size = self._message(frame)
         nodes = [0] if relay else [peer + 1 for peer in self.numbers]
         with context.meter.phase("send"):
             context.transport.send_all(nodes, message)
@@ -60,6 +71,8 @@ class PeerExchange(WorkerPeers):
                     f"worker {peer}: its message is of round {unsealed.round}, worker "
                     f"{self._worker} is in round {context.round}"
                 )
+            if unsealed.kind == ABSENT:
+                continue
             yield peer, require(unsealed, DATA, f"worker {peer}", "a frame")
 
     def post(self, frame: Frame) -> None:

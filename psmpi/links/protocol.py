@@ -49,6 +49,9 @@ def longest(wire: Wire, plan: Plan) -> tuple[int, int]:
     up, down = max(up, CHECKSUM.size), max(down, ANSWER_NBYTES)
     if wire.peers:
         up = max(up, WorkerReport.nbytes() + plan.dim * np.dtype(plan.dtype).itemsize)
+    if plan.heal:
+        model = plan.dim * np.dtype(plan.dtype).itemsize
+        down = max(down, model, plan.workers * np.dtype(np.uint32).itemsize)
     if plan.step_size is not None:  # a caller's own loop, which sends notes
         up, down = max(up, NOTE_NBYTES), max(down, NOTE_NBYTES)
     if wire.relay:

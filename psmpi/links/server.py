@@ -11,10 +11,18 @@ import numpy as np
 from psmpi.base import Codec, Frame, LinkError, Plan, ServerLink, Wire
 from psmpi.links import envelope
 from psmpi.links.checkpoints import Saving, ServerCheckpoints
-from psmpi.links.checksums import checksum_is_due, compare_checksums
+from psmpi.links.checksums import (
+    Differing,
+    Replicas,
+    answers,
+    checksum_is_due,
+    compare_checksums,
+    own_model,
+)
 from psmpi.links.context import link_context
 from psmpi.links.deadlines import AgreementServer
-from psmpi.links.envelope import BYE, STOP
+from psmpi.links.envelope import ABSENT, BYE, STOP
+from psmpi.links.events import Events
 from psmpi.links.messages import FrameBuffer, require_frame_or_skip
 from psmpi.links.notes import NOTE_NBYTES
 from psmpi.links.observer import PeerObserver
@@ -44,6 +52,9 @@ class ServerEnd(ServerLink):
         self.arrivals: list[int] = []  # workers in the order in which recv served them
         self.staleness: Counter[int] = Counter()  # rounds -> frames of that staleness
         self.late = 0  # frames that were discarded
+        self.present: tuple[int, ...] = ()
+        self.healed = Events()  # models that were replaced by the server's
+        self.replicas = own_model  # groups of equal vectors that workers have, too
         self._buffer = FrameBuffer(wire.down, plan.dim)
         self.up = wire.up.metered(self.meter.phase)
         self.down = self.outgoing(wire.down)
@@ -78,6 +89,7 @@ class ServerEnd(ServerLink):
 
     def gather(self, workers: Sequence[int] | None = None) -> Iterator[Frame | None]:
         self._context.transport.release()
+        self.present = ()
         for worker in range(self.workers) if workers is None else workers:
             message = self._uploads.receive(worker)
             require_frame_or_skip(message, f"worker {worker}")
@@ -86,9 +98,13 @@ class ServerEnd(ServerLink):
                     f"worker {worker}: its message is of round {message.round}, "
                     f"the server is in round {self.round}"
                 )
+            if message.kind == ABSENT:
+                self._context.transport.release()
+                continue
+            self.present += (worker,)
             yield message.frame
         if workers is None:
-            self.notes.agree(self.round)
+            self.notes.agree(self.round, self.present)
 
     def recv(self, workers: Sequence[int] | None = None) -> tuple[int, Frame | None]:
         self._context.transport.release()
@@ -151,6 +167,7 @@ class ServerEnd(ServerLink):
             "transport": self._context.transport,
             "meter": self.meter,
             "decisions": self.replay_log,
+            "healed": self.healed,
             "uploads": self._uploads,
             "peers": self.peers,
         }
@@ -174,7 +191,21 @@ class ServerEnd(ServerLink):
         if self._context.wire.peers:
             self.peers.begin_round(state)
         elif checksum_is_due(self._context, state.round):
-            compare_checksums(self._context, self._uploads, state.x)
+            differing = compare_checksums(self._context, self._uploads, state.x)
+            if self._context.plan.heal:
+                self._heal(differing, self.replicas(state))
+
+    def _heal(self, differing: Differing, replicas: Replicas) -> None:
+        """Send all workers who differs; if anybody does, the model, which they take."""
+        round_, everybody = self.round, range(self.workers)
+        for message in answers(round_, differing, replicas):
+            self._deliver(everybody, message, tree=self._context.wire.tree)
+        for worker, crc in differing.items():
+            self.healed.add(
+                {"round": round_, "worker": worker},
+                f"round {round_}: the model of worker {worker} was not the server's "
+                f"(CRC-32 {crc:08x}); it has taken the server's",
+            )
 
     def _send(self, workers: Sequence[int], frame: Frame | None, *, tree: bool) -> None:
         self._context.transport.release()

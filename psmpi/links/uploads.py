@@ -16,7 +16,9 @@ from psmpi.links.notes import Notes
 class UploadReceiver:
     """Receives workers' messages at the server and counts them.
 
-    Reports of models are counted as observation, everything else as upload.
+    Reports of models are counted as observation, everything else as upload. A message
+    of the kind ABSENT may come in place of any other that a worker owes: whoever calls
+    goes on without that worker.
     """
 
     def __init__(self, context: LinkContext) -> None:

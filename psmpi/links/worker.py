@@ -7,12 +7,13 @@ from typing import Any
 
 from psmpi.base import Codec, Frame, LinkError, Plan, Wire, WorkerLink
 from psmpi.links import envelope
+from psmpi.links.bad_gradients import BadGradients
 from psmpi.links.checkpoints import Saving, WorkerCheckpoints
-from psmpi.links.checksums import checksum_is_due, send_checksum
+from psmpi.links.checksums import checksum_is_due, own_model, send_checksum, take_answer
 from psmpi.links.compute_speed import ComputeSpeed
 from psmpi.links.context import link_context
 from psmpi.links.deadlines import DeadlineClock
-from psmpi.links.envelope import BYE, STOP
+from psmpi.links.envelope import ABSENT, BYE, SKIP, STOP
 from psmpi.links.messages import FrameBuffer, require_frame_or_skip, stopped
 from psmpi.links.notes import NoteSender
 from psmpi.links.peers import PeerExchange
@@ -46,6 +47,8 @@ class WorkerEnd(WorkerLink):
         self.meter = self._context.meter
         self.replay_log = self._context.replay_log
         self.compute_speed = compute_speed or ComputeSpeed(self.worker)
+        self.bad_gradients = BadGradients(plan.on_nan, self.worker)
+        self.replicas = own_model  # groups of vectors that the server's have to equal
         self.rounds_done = 0
         self._last_pulled = 0  # round of the last message pulled
         self._buffer = FrameBuffer(wire.up, plan.dim)
@@ -85,10 +88,10 @@ class WorkerEnd(WorkerLink):
         return self._pull(tree=True)
 
     def push(self, frame: Frame | None) -> None:
-        self._context.transport.release()
-        message = self._buffer.message(self.round, frame)
-        with self.meter.phase("send"):
-            self._context.transport.send(0, message)
+        self._push(frame, SKIP)
+
+    def absent(self) -> None:
+        self._push(None, ABSENT)
 
     def leave_early(self) -> None:
         """Tell the server that this worker's loop has ended, and wait for its STOP.
@@ -141,6 +144,7 @@ class WorkerEnd(WorkerLink):
         return {
             "transport": self._context.transport,
             "meter": self.meter,
+            "bad_gradients": self.bad_gradients.events,
             "decisions": self.replay_log,
             "speed": self.compute_speed,
             "reports": self._reports,
@@ -157,26 +161,45 @@ class WorkerEnd(WorkerLink):
         # of a later round than its own count.
         self._context.round = max(self._context.round, state.round)
         self.rounds_done = state.round
+        self.bad_gradients.round = state.round
         self.compute_speed.begin(state.round)
         if self.peers.numbers:
             self._reports.begin_round(state)
         elif checksum_is_due(self._context, state.round):
             send_checksum(self._context, state.x)
+            if self._context.plan.heal:
+                replicas = self.replicas(state)
+                take_answer(self._next_from_tree, self.worker, replicas)
+
+    def _push(self, frame: Frame | None, without: int) -> None:
+        """Send a frame, or a message of the kind ``without`` that has none."""
+        self._context.transport.release()
+        message = self._buffer.message(self.round, frame, without)
+        with self.meter.phase("send"):
+            self._context.transport.send(0, message)
+
+    def _next_from_tree(self) -> envelope.Unsealed:
+        return self._next(self._context.wire.tree)
 
     def _pull(self, tree: bool) -> Frame | None:
-        message = self._receive(tree)
-        while self._checkpoints.take(message):
-            message = self._receive(tree)
+        message = self._next(tree)
         if message.round < self._last_pulled:
             raise LinkError(
                 f"worker {self.worker}: got a message of round {message.round} "
                 f"after one of round {self._last_pulled}"
             )
-        if message.kind == STOP:
-            raise stopped(message)
         require_frame_or_skip(message, "the server")
         self._context.round = self._last_pulled = message.round
         return message.frame
+
+    def _next(self, tree: bool) -> envelope.Unsealed:
+        """Return the server's next message to a role; raise ``Stopped`` at STOP."""
+        message = self._receive(tree)
+        while self._checkpoints.take(message):
+            message = self._receive(tree)
+        if message.kind == STOP:
+            raise stopped(message)
+        return message
 
     def _receive(self, tree: bool) -> envelope.Unsealed:
         transport = self._context.transport

@@ -9,12 +9,16 @@ import numpy as np
 from psmpi.base import Frame, ServerStar, Vector
 from psmpi.kernels.reduce import norm2
 from psmpi.kernels.vector import add_nonzeros, mean_of_senders
+from psmpi.parts.absence import scale_to_present
 from psmpi.parts.downlink import add_up
 from psmpi.parts.memory import expected
 
 
 class Aggregate:
     """Sums the workers' frames, or takes each entry's mean over who has sent it.
+
+    Only workers that are present count. ``mean``: the caller divides a sum by the
+    number of all workers, so that it is scaled to give the mean over the present ones.
 
     ``senders``: an entry is divided by the number of workers in whose frames it is not
     zero. To know these, every frame is decoded into a vector of its own, so that a
@@ -25,16 +29,20 @@ class Aggregate:
     costs another O(d).
     """
 
-    def __init__(self, x: Vector, *, senders: bool, clip: bool) -> None:
-        self.senders, self.clip = senders, clip
+    def __init__(
+        self, x: Vector, *, senders: bool, clip: bool, mean: bool = False
+    ) -> None:
+        self.senders, self.clip, self.mean = senders, clip, mean
         self._part = np.zeros_like(x) if senders or clip else None
         self._count = np.zeros(x.size if senders else 0, np.uint16)
 
-    def gather(self, link: ServerStar, out: Vector) -> None:
-        """Receive a frame of each worker; set ``out`` to what they make together."""
+    def gather(self, link: ServerStar, out: Vector) -> bool:
+        """Receive a frame of each worker; set ``out`` to what they make together.
+
+        Returns whether anybody is present.
+        """
         if self._part is None:
-            add_up(link, link.gather(), out)
-            return
+            return add_up(link, out, mean=self.mean)
         weighted: Iterable[tuple[Frame, float]]
         if not self.clip:
             weighted = ((expected(frame), 1.0) for frame in link.gather())
@@ -52,6 +60,9 @@ class Aggregate:
                 link.up.decode_add(frame, out, weight)
         if self.senders:
             mean_of_senders(out, self._count)
+        elif self.mean:
+            scale_to_present(link, out, link.workers)
+        return bool(link.present)
 
     def _norm(self, link: ServerStar, frame: Frame) -> float:
         """Return the norm of a frame's vector; leaves the scratch vector at zero."""

@@ -7,7 +7,7 @@ a *model* is sent through a lossy codec: workers then compute at the model they 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from psmpi.base import (
     WorkerStar,
 )
 from psmpi.kernels.vector import add_scaled
+from psmpi.parts.absence import scale_to_present
 from psmpi.parts.memory import (
     Direct,
     ErrorFeedback,
@@ -75,6 +76,22 @@ class DownlinkSender:
         if self.updates:
             link.down.decode_add(frame, x, -alpha)
 
+    def stay(
+        self, link: ServerStar, x: Vector, *, to: Sequence[int] | None = None
+    ) -> None:
+        """Send the workers ``to`` (None: all) that ``x`` stays: nobody was present.
+
+        Where whole models are sent they get it again, since local steps have moved
+        theirs. Nothing is applied, and what this end remembers stays.
+        """
+        whole = not self.updates and isinstance(self.memory, Direct)
+        frame = self.memory.encode(x) if whole else None
+        if to is None:
+            link.bcast(frame)
+        else:
+            for worker in to:
+                link.send(worker, frame)
+
 
 class DownlinkReceiver:
     """A worker's end of a downlink: of models if ``models`` is set, else of updates."""
@@ -93,11 +110,17 @@ class DownlinkReceiver:
         return isinstance(self.models, Overwrite)
 
     def receive(self, link: WorkerStar, x: Vector, alpha: float) -> None:
-        """Do the server's step to the worker's model ``x``."""
+        """Do the server's step to the worker's model ``x``, if it has made one."""
+        frame = link.pull()
+        if frame is not None:
+            self.accept(link, frame, x, alpha)
+
+    def accept(self, link: WorkerStar, frame: Frame, x: Vector, alpha: float) -> None:
+        """Do the step in a frame of the server's to the worker's model ``x``."""
         if self.models is None:
-            link.down.decode_add(expected(link.pull()), x, -alpha)
+            link.down.decode_add(frame, x, -alpha)
         else:
-            self.models.accept(link.pull(), x)
+            self.models.accept(frame, x)
 
 
 def require_contraction(codec: Codec, dim: int, what: str) -> None:
@@ -201,8 +224,21 @@ class Replicated(Descent):
         return True
 
 
-def add_up(link: ServerStar, frames: Iterable[Frame | None], out: Vector) -> None:
-    """Set ``out`` to the sum of the frames, in the order in which they are given."""
+def add_up(
+    link: ServerStar,
+    out: Vector,
+    *,
+    mean: bool,
+    workers: Sequence[int] | None = None,
+) -> bool:
+    """Set ``out`` to the sum of the frames of ``workers`` (None: all), in this order.
+
+    With ``mean`` the caller divides by their number, and the sum is scaled so that this
+    is the mean over those who are present. Returns whether anybody is.
+    """
     out[:] = 0
-    for frame in frames:
+    for frame in link.gather(workers):
         link.up.decode_add(expected(frame), out)
+    if mean:
+        scale_to_present(link, out, link.workers if workers is None else len(workers))
+    return bool(link.present)

@@ -87,6 +87,14 @@ class RunOptions:
     check_every:
         Number of rounds between comparisons of the model copies of all ranks, where
         they must be equal bit for bit; 0: never.
+    on_nan:
+        What becomes of a worker's gradient that is not finite, or whose norm overflows:
+        stop (end the run and name worker, round and samples), zero (count the whole
+        gradient as zero in this step) or skip (leave the worker out of this round, and
+        undo its local steps).
+    heal:
+        Let a worker whose model copy differs at such a comparison take the server's,
+        and go on; otherwise the run ends and names it.
     checkpoint_every:
         Save the state of all ranks, from which the run can go on (--resume), every so
         many rounds (100), or seconds, minutes or hours (60s, 10m, 1h); 0: never.
@@ -140,6 +148,8 @@ class RunOptions:
     seed: int = 0
     evaluate_every: int = 10
     check_every: int = 100
+    on_nan: Literal["stop", "skip", "zero"] = "stop"
+    heal: bool = False
     checkpoint_every: int | str = 0
     keep: int = 2
     dtype: Literal["float32", "float64"] = "float32"

@@ -93,6 +93,7 @@ def serve(
         quiet = prepared.algorithm.quiet
         saving = Saving(cadence_of(prepared), keeper.save, quiet, asked)
     server = ServerEnd(transport, prepared.wire, prepared.plan, replay_log, saving)
+    server.replicas = prepared.algorithm.replicas
     state = prepared.algorithm.server_state(server, prepared.problem, prepared.plan)
     if prepared.saved is not None:
         role_state.restore(state, prepared.saved)
@@ -236,7 +237,8 @@ def prepare_work(
     )
     saving = None if keeper is None else Saving(cadence_of(prepared), keeper.save)
     link = WorkerEnd(transport, prepared.wire, prepared.plan, speed, replay_log, saving)
-    metered = MeteredProblem(part, link.meter, link.clock.slow_down)
+    metered = MeteredProblem(part, link.meter, link.clock.slow_down, link.bad_gradients)
+    link.replicas = prepared.algorithm.replicas
     state = prepared.algorithm.worker_state(link, metered, prepared.plan)
     if prepared.saved is not None:
         role_state.restore(state, prepared.saved)

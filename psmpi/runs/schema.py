@@ -73,6 +73,8 @@ class RankReport(TypedDict):
     overshoot: NotRequired[float]  # seconds by which batches exceeded deadlines
     behind: NotRequired[float]  # seconds by which set speeds could not be kept
     superseded: NotRequired[int]  # messages that were replaced before they were sent
+    nan_steps: NotRequired[int]  # gradients that were not finite,
+    nan_events: NotRequired[list[Json]]  # and the first of them
 
 
 class Summary(TypedDict):
@@ -112,6 +114,12 @@ class Summary(TypedDict):
     dense_bits_down: NotRequired[int]
     wire_bytes_observed: int  # of models that workers report for evaluation
     warnings: list[str]
+    # Of a run with --on-nan zero or skip, if there were any:
+    nan_steps: NotRequired[int]  # gradients that were not finite,
+    nan_events: NotRequired[list[Json]]  # and the first: worker, round, samples
+    # Of a run with --heal, if a model differed:
+    heals: NotRequired[int]  # how often one was replaced by the server's,
+    healed: NotRequired[list[Json]]  # and the first: round, worker
     # Of a server that takes uploads in the order in which they arrive:
     staleness: NotRequired[dict[str, int]]  # uploads by their age in rounds
     arrivals: NotRequired[list[int]]  # uploads of each worker

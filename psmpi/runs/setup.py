@@ -15,6 +15,7 @@ from psmpi import problems
 from psmpi.base import Algorithm, Codec, ConfigError, Plan, Problem, Wire
 from psmpi.links import compute_speed
 from psmpi.links.transport.simulation import SimulatedNetwork
+from psmpi.runs import tolerance
 from psmpi.runs.config import RunConfig, RunOptions
 from psmpi.runs.evaluation import ProblemMeasure
 from psmpi.runs.options import OF_DATA
@@ -132,6 +133,7 @@ def prepare(
     _check_l1(prepared)
     _check_targets(prepared)
     _check_checkpoints(prepared)
+    tolerance.check(run, algorithm, wire)
     return prepared
 
 
@@ -167,6 +169,8 @@ def _plan(options: RunOptions, problem: Problem) -> Plan:
         seed=options.seed,
         partition=options.partition,
         check_every=options.check_every,
+        on_nan=options.on_nan,
+        heal=options.heal,
         evaluate_every=options.evaluate_every,
         mean_speed=compute_speed.average(speeds, slow, options.workers),
         top_speed=compute_speed.fastest(speeds, slow, options.workers),

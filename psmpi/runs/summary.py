@@ -13,6 +13,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from psmpi.base import Vector
+from psmpi.links.events import KEPT
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport.base import Transport
 from psmpi.links.worker import WorkerEnd
@@ -87,6 +88,10 @@ def rank_report(
         report["overshoot"] = meter.overshoot
         report["behind"] = end.compute_speed.behind
         report["superseded"] = transport.superseded
+        bad = end.bad_gradients.events
+        if bad.count:
+            report["nan_steps"] = bad.count
+            report["nan_events"] = bad.first
     return report
 
 
@@ -134,8 +139,25 @@ def summarise(
         ],
     }
     totals["dense_bits_up"], totals["dense_bits_down"] = dense_bits(totals)
-    more = {**_arrivals(served.link), **prepared.algorithm.record(served.state)}
+    more = {
+        **_arrivals(served.link),
+        **_put_up_with(served.link, ranks),
+        **prepared.algorithm.record(served.state),
+    }
     return cast(Summary, {**totals, **more})
+
+
+def _put_up_with(link: ServerEnd, ranks: Sequence[RankReport]) -> dict[str, Any]:
+    """Return what was wrong and has not ended the run: how often, and the first."""
+    healed: dict[str, Any] = {}
+    if link.healed.count:
+        healed = {"heals": link.healed.count, "healed": link.healed.first}
+    count = sum(rank.get("nan_steps", 0) for rank in ranks)
+    if not count:
+        return healed
+    events = [event for rank in ranks for event in rank.get("nan_events", [])]
+    events.sort(key=lambda event: (event["round"], event["worker"]))
+    return {"nan_steps": count, "nan_events": events[:KEPT], **healed}
 
 
 def _last_known(

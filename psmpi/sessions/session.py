@@ -123,7 +123,8 @@ class Session(Saving):
         step call it as often as they need. ``loss`` is recorded.
 
         Raises ``Stopped`` once the run has ended, ``ConfigError`` for a gradient of
-        another shape, and ``Diverged`` for one that is not finite.
+        another shape, and ``Diverged`` for one that is not finite, unless ``on_nan``
+        says what becomes of it.
         """
         self._require_open()
         if callable(gradient):
@@ -217,7 +218,8 @@ class Session(Saving):
 
     def _count(self, loss: float | None) -> None:
         """Note a step's loss, and send the notes if a row is due after this round."""
-        if loss is not None:
+        on_nan = self._prepared.plan.on_nan
+        if loss is not None and (on_nan == "stop" or math.isfinite(loss)):
             where = f"worker {self.worker}, round {self.round}"
             self._role.link.notes.add_loss(inputs.finite_loss(loss, where))
         if (self.round + 1) % self._every == 0:

@@ -1,8 +1,10 @@
 """Roles that run in this process and log what they did, to test exact identities."""
 
+import itertools
+
 import numpy as np
 
-from psmpi.base import Problem, Stopped
+from psmpi.base import LeftOut, Problem, Stopped
 from psmpi.links.server import ServerEnd
 from psmpi.links.transport import local
 from psmpi.links.worker import WorkerEnd
@@ -45,7 +47,8 @@ class LoggingWorker(WorkerEnd):
         self.codec, self.dim, self.pushed = wire.up, plan.dim, []
 
     def push(self, frame):
-        self.pushed.append(self.codec.decode(frame, self.dim, dtype=np.float64))
+        if frame is not None:
+            self.pushed.append(self.codec.decode(frame, self.dim, dtype=np.float64))
         super().push(frame)
 
 
@@ -57,12 +60,8 @@ class CountingServer(ServerEnd):
         self.received = [0] * plan.workers
 
     def gather(self, workers=None):
-        for worker, frame in zip(
-            range(self.workers) if workers is None else workers,
-            super().gather(workers),
-            strict=True,
-        ):
-            self.received[worker] += 1
+        for frame in super().gather(workers):
+            self.received[self.present[-1]] += frame is not None
             yield frame
 
 
@@ -71,7 +70,8 @@ class LoggedRun:
 
     def __init__(self, algorithm, problem, plan, seed=None):
         self.algorithm, self.plan = algorithm, plan
-        wire, eta = algorithm.wire(plan), algorithm.eta(plan)
+        wire, of = algorithm.wire(plan), getattr(algorithm, "eta", None)
+        eta = of(plan) if of else lambda step: 0.0  # some have no such schedule
         self.scheduler, transports = local.connect(plan.workers + 1, seed=seed)
         self.server = CountingServer(transports[0], wire, plan)
         self.workers = [LoggingWorker(t, wire, plan) for t in transports[1:]]
@@ -82,6 +82,22 @@ class LoggedRun:
             algorithm.worker_state(w, p, plan)
             for w, p in zip(self.workers, self.problems, strict=True)
         ]
+
+    def leave_out(self, lacks_gradient):
+        """Let a worker m have no gradient at its n-th if ``lacks_gradient(m, n)``."""
+
+        def leaving(m, problem):
+            n, grad = itertools.count(), problem.grad
+
+            def grad_or_not(x, out, batch=None):
+                if lacks_gradient(m, next(n)):
+                    raise LeftOut
+                return grad(x, out, batch)
+
+            problem.grad = grad_or_not
+
+        for m, problem in enumerate(self.problems):
+            leaving(m, problem)
 
     def in_flight(self):
         """Return the sum of the vectors that were pushed and not received."""

@@ -15,6 +15,7 @@ from tests.helpers.algorithm_table import ASYNCHRONOUS, QUADRATIC, SYNCHRONOUS, 
 
 LIMIT = 30.0  # seconds
 STOP = "stop"
+ABSENT = "absent"
 PEERS = ("dsgd", "d-psgd", "q-dsgd", "async-dsgd", "quantimed-dsgd")
 SYNCHRONOUS_STARS = [row for row in SYNCHRONOUS if row[0] not in PEERS]
 ASYNCHRONOUS_STARS = [row for row in ASYNCHRONOUS if row[0] not in PEERS]
@@ -77,6 +78,9 @@ class OwnWorker(WorkerStar):
     def push(self, frame):
         self.mail.send(self.worker, "server", frame)
 
+    def absent(self):
+        self.mail.send(self.worker, "server", ABSENT)
+
 
 class OwnServer(ServerStar):
     def __init__(self, mail, wire, plan):
@@ -99,12 +103,18 @@ class OwnServer(ServerStar):
         self.mail.send("server", worker, frame)
 
     def gather(self, workers=None):
+        self.present = ()
         for worker in range(self.workers) if workers is None else workers:
-            yield self.mail.receive([worker], "server")[1]
+            frame = self.mail.receive([worker], "server")[1]
+            if isinstance(frame, str):
+                continue
+            self.present += (worker,)
+            yield frame
 
     def recv(self, workers=None):
         senders = range(self.workers) if workers is None else workers
-        return self.mail.receive(senders, "server")
+        worker, frame = self.mail.receive(senders, "server")
+        return worker, None if isinstance(frame, str) else frame
 
     def discard(self, worker):
         self.mail.receive([worker], "server")

@@ -74,12 +74,18 @@ def test_inner_optimizers_are_those_of_pytorch(cls, dtype):
 class Frames:
     """A link that has received these vectors, and lends each frame as links do."""
 
-    def __init__(self, vectors):
-        self.up = TopK(1.0 - 1e-9)
+    def __init__(self, vectors, absent=()):
+        self.up, self.absent = TopK(1.0 - 1e-9), absent
         self.frames = [self.up.encode(v) for v in vectors]
 
-    def gather(self):
-        for frame in self.frames:
+        self.workers = len(self.frames)
+
+    def gather(self, workers=None):
+        self.present = ()
+        for m, frame in enumerate(self.frames):
+            if m in self.absent:
+                continue
+            self.present += (m,)
             lent = frame.copy()
             yield lent
             lent[:] = 0xA5
@@ -103,6 +109,28 @@ def test_what_a_server_makes_of_frames(senders, clip, expected):
     for _ in range(2):  # nothing of a round is left in the next
         aggregate.gather(Frames(VECTORS), out)
         np.testing.assert_allclose(out, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("senders", "clip", "mean", "expected"),
+    [
+        (False, False, False, [3, 0, 24, 0]),
+        (
+            False,
+            False,
+            True,
+            [4.5, 0, 36, 0],
+        ),  # times 3 / 2, as the caller divides by 3
+        (False, True, True, [4.5, 0, 24.75, 0]),  # 20 is cut to the median 12.5
+        (True, False, False, [3, 0, 12, 0]),
+    ],
+)
+def test_only_frames_of_the_present_count(senders, clip, mean, expected):
+    out = np.full(4, 7, np.float32)
+    aggregate = Aggregate(out, senders=senders, clip=clip, mean=mean)
+    assert aggregate.gather(Frames(VECTORS, absent={1}), out)
+    np.testing.assert_allclose(out, expected, rtol=1e-6)
+    assert not aggregate.gather(Frames(VECTORS, absent={0, 1, 2}), out)
 
 
 def test_frames_of_nothing_are_not_scaled():

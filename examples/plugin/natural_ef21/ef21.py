@@ -26,6 +26,7 @@ import numpy as np
 from psmpi import random
 from psmpi.base import Iterate, Plan, Problem, ServerStar, Wire, WorkerStar
 from psmpi.kernels.vector import add_scaled
+from psmpi.parts.absence import taking_part
 from psmpi.parts.downlink import require_contraction
 from psmpi.parts.memory import Innovation
 from psmpi.parts.options import Descent, ServerState, WorkerState
@@ -39,6 +40,7 @@ class Ef21(Descent):
     """
 
     id: ClassVar[str] = "ef21"
+    can_leave_out = True
     default_codec: ClassVar[str] = "topk"
     reduce: str = "mean"
 
@@ -64,11 +66,12 @@ class Ef21(Descent):
         s, m = state, link.worker
         for k in link.rounds(s):
             s.down.accept(link.pull(), s.x)
-            problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
-            # c_i^k = C( grad f_i(x^k) - g_i^{k-1} )
-            link.push(s.up.encode(s.gradient, random.key(plan.seed, "up", m, k)))
-            # g_i^k = g_i^{k-1} + c_i^k
-            s.up.commit()
+            with taking_part(link):
+                problem.grad(s.x, s.gradient, self.draw(problem, plan, m, k))
+                # c_i^k = C( grad f_i(x^k) - g_i^{k-1} )
+                link.push(s.up.encode(s.gradient, random.key(plan.seed, "up", m, k)))
+                # g_i^k = g_i^{k-1} + c_i^k
+                s.up.commit()
 
     def server(
         self, link: ServerStar, plan: Plan, state: ServerState
