@@ -39,7 +39,7 @@ _GROUPS = {
     ),
     "Cluster and launching": (
         *("workers", "local", "hosts", "dry_run", "threads", "broadcast", "timeout"),
-        "restarts",
+        *("restarts", "on_nan", "heal"),
     ),
     "Simulation": ("slow", "speeds", "link_rate", "link_latency", "link_sharing"),
     "Record": ("out", "evaluate_every", "check_every", "checkpoint_every", "keep"),

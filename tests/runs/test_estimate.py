@@ -15,7 +15,7 @@ import psmpi
 from psmpi import algorithms
 from psmpi.base import ConfigError
 from psmpi.data import memory
-from psmpi.runs import footprint
+from psmpi.runs import estimate, footprint
 
 PROBLEM = Path(__file__).parents[1] / "helpers" / "plain_problem.py"
 CLOSE = 0.12  # of the measured memory of a rank, above or below
@@ -138,7 +138,11 @@ CASES = [
 
 @pytest.mark.mpi
 @pytest.mark.parametrize(("algorithm", "dim", "words"), CASES)
-def test_ranks_have_the_memory_that_is_estimated(algorithm, dim, words, tmp_path):
+def test_ranks_have_the_memory_that_is_estimated(
+    algorithm, dim, words, tmp_path, monkeypatch
+):
+    # Tests before this one may have loaded PyTorch and JAX here; ranks don't.
+    monkeypatch.setattr(estimate, "_HEAVY", ("scipy.sparse",))
     problem = ["--problem", f"{PROBLEM}:Plain", "--problem-option", f"dim={dim}"]
     words = [*words, *problem, "--workers", "2", "--rounds", "6", "--lr", "0.01"]
     words += ["--evaluate-every", "2", "--check-every", "3"]

@@ -1,7 +1,9 @@
 """Own loops that are cut off go on to the same bits, with what the caller gave."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from psmpi.base import ConfigError
 from psmpi.runs.recorded import read_run
 from tests.runs.test_resume import untimed
 
+ROOT = Path(__file__).parents[2]  # where ``tests`` is found
 STEPS, EVERY = 40, 8
 SCRIPT = """
 import os, signal, sys
@@ -155,8 +158,10 @@ def test_psmpi_launch_starts_again_by_itself(tmp_path, id):
         out = tmp_path / name
         line = [sys.executable, "-m", "psmpi", "launch", "--workers", "2"]
         line += ["--restarts", "1", "--out", out, tmp_path / "train.py", out, id, kill]
+        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
             [str(word) for word in line],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             capture_output=True,
             text=True,
             timeout=100,
