@@ -25,11 +25,11 @@ from common import save
 
 import psmpi
 from psmpi.links.mpi_job import library_version
-from psmpi.processes.supervisor import descendants
 from psmpi.runs.summary import Result
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.helpers.algorithm_table import IDS, ROWS, TIMED
+from tests.helpers.jobs import rank_processes
 
 BASE = {
     "workers": 2,
@@ -52,20 +52,6 @@ def options_of(id: str) -> dict[str, Any]:
     if id == "lag-ps":
         given["rounds"] = 3000
     return {**BASE, **given}
-
-
-def rank_processes() -> list[int]:
-    """Return the rank processes of this process's job, rank 0 first."""
-    found = []
-    for pid in descendants(os.getpid()):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
-        except OSError:
-            continue
-        if words[1:3] == [b"-m", b"psmpi.runs.rank"]:
-            found.append(pid)
-    return sorted(found)
 
 
 class Killer:
@@ -103,11 +89,12 @@ def same(one: Result, other: Result) -> bool:
     def rows(result: Result) -> list[Any]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in result.rows]
 
+    summaries: list[dict[str, Any]] = [dict(one.summary), dict(other.summary)]
     counts = ("uploads", "wire_bytes_up", "wire_bytes_down", "wire_bytes_observed")
     return (
         one.x.tobytes() == other.x.tobytes()
         and rows(one) == rows(other)
-        and all(one.summary[k] == other.summary[k] for k in counts)  # type: ignore
+        and all(summaries[0][k] == summaries[1][k] for k in counts)
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -131,11 +130,13 @@ def begun(out: Path, run: config.RunConfig) -> Resumption:
 def _newest(recorded: RecordedRun) -> Resumption:
     checkpoint, troubles = Store(recorded.path / FOLDER).newest()
     setup.warn([f"{trouble}; an older checkpoint is used" for trouble in troubles])
-    if checkpoint is not None and int(checkpoint.facts["rows"]) > len(recorded.rows):
+    if checkpoint is None:
+        return Resumption(recorded, None)
+    rows = checkpoint.facts.get("rows")
+    if not isinstance(rows, int) or not 0 <= rows <= len(recorded.rows):
         raise ConfigError(
             f"resume: {recorded.path / ROWS} has {len(recorded.rows)} rows, and "
-            f"{checkpoint.facts['rows']} when {checkpoint.folder} was written; restore "
-            "it, or start anew"
+            f"{rows!r} when {checkpoint.folder} was written; restore it, or start anew"
         )
     return Resumption(recorded, checkpoint)
 
@@ -155,11 +156,3 @@ def exists(out: Path) -> bool:
     with contextlib.suppress(OSError):
         return (out / MANIFEST).exists()
     return False
-
-
-def resumed_rounds(out: Path) -> Sequence[int]:
-    """Return the rounds from which the run in a directory has gone on."""
-    path = out / RESUMES
-    if not path.exists():
-        return []
-    return [int(json.loads(line)["round"]) for line in path.read_text().splitlines()]

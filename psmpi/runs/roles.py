@@ -121,7 +121,8 @@ def serve(
         # Without uploads to wait for, the server's count runs ahead of the workers'.
         evaluation.take(min(state.round, left.round), state.x, end=True)
     except Preempted as error:
-        preempted, reason = error, f"{error}, and is saved"
+        saved = "" if error.saved is None else f", and is saved as of {error.saved}"
+        preempted, reason = error, f"{error}{saved}"
     server.stop("" if prepared.plan.step_size is None else reason)
     if keeper is not None:
         keeper.finish()

@@ -128,7 +128,8 @@ def test_it_may_be_cut_off_again_and_again(tmp_path):
             resume(tmp_path / "cut", on_row=on_row)
     _, result = resume(tmp_path / "cut")
     assert_same(whole, result)
-    assert list(resumption.resumed_rounds(tmp_path / "cut")) == [10, 20, 40, 50]
+    lines = (tmp_path / "cut/resumes.jsonl").read_text().splitlines()
+    assert [json.loads(line)["round"] for line in lines] == [10, 20, 40, 50]
 
 
 def test_without_a_checkpoint_it_begins_again(tmp_path):
@@ -183,6 +184,17 @@ def test_rows_that_are_missing_are_refused(tmp_path):
     rows = tmp_path / "cut/rows.jsonl"
     rows.write_text(rows.read_text().partition("\n")[0] + "\n")
     with pytest.raises(ConfigError, match="has 1 rows, and 6 when"):
+        psmpi.resume(tmp_path / "cut")
+
+
+@pytest.mark.parametrize("rows", [None, "6", -1, 1e9])
+def test_a_strange_number_of_rows_is_refused(tmp_path, rows):
+    cut_off(tmp_path / "cut", "gd", BASE)
+    newest = sorted((tmp_path / "cut/checkpoints").iterdir())[-1] / "manifest.json"
+    manifest = json.loads(newest.read_text())
+    manifest["facts"]["rows"] = rows
+    newest.write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError, match="restore it, or start anew"):
         psmpi.resume(tmp_path / "cut")
 
 

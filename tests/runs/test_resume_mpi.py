@@ -9,9 +9,8 @@ import time
 import pytest
 
 import psmpi
-from psmpi.processes.supervisor import descendants
 from psmpi.runs.mpi import RankFailed
-from tests.helpers.jobs import SECONDS
+from tests.helpers.jobs import SECONDS, rank_processes
 from tests.runs.test_resume import untimed
 
 pytestmark = [pytest.mark.mpi, pytest.mark.timeout(120)]
@@ -36,27 +35,13 @@ def options_of(id):
     return BASE
 
 
-def ranks():
-    """Return the processes of ranks of the job that runs, in order of their start."""
-    found = []
-    for pid in descendants(os.getpid()):
-        try:
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
-        except OSError:
-            continue
-        if words[1:3] == [b"-m", b"psmpi.runs.rank"]:
-            found.append(pid)
-    return sorted(found)
-
-
 def kills(place, at=170):
     """Return a callback for rows that kills a rank once; 0 is the server."""
     killed = []
 
     def on_row(row):
         if row["round"] >= at and not killed:
-            killed.append(ranks()[place])
+            killed.append(rank_processes()[place])
             os.kill(killed[0], signal.SIGKILL)
 
     return on_row
